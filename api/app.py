@@ -1,0 +1,49 @@
+"""The web process: REST under /v1, health at the root, the dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import metadata
+
+from fastapi import APIRouter, FastAPI
+
+from api import errors
+from api.dashboard import pages as dashboard
+from api.routes import artifacts, benchmarks, devices, events, health, jobs, models, operators, records, targets
+from tuner.config import Settings
+from tuner.db.engine import make_engine
+from tuner.db.migrate import create_or_check
+
+_V1 = (models, operators, targets, jobs, records, artifacts, benchmarks, devices, events)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; settings default to the environment's. Raises SchemaOutdated or SchemaUnknown."""
+    settings = settings or Settings()
+    create_or_check(settings)
+    app = FastAPI(
+        title="TuneSmith",
+        version=metadata.version("tunesmith"),
+        summary="Submit a transformer, get back a compiled, verified module that is faster, and the proof.",
+        responses=errors.RESPONSES,
+        lifespan=_lifespan,
+        docs_url=None,  # both pages load their scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    app.state.engine = make_engine(settings)
+    errors.install(app)
+    v1 = APIRouter(prefix="/v1")
+    for module in _V1:
+        v1.include_router(module.router)
+    app.include_router(v1)
+    app.include_router(health.router)
+    dashboard.mount(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    app.state.engine.dispose()

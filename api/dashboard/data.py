@@ -1,0 +1,116 @@
+"""What the pages show, read from the database in one snapshot each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from api.dashboard.charts import Bar, CurvePoint, Dot
+from api.dashboard.log import LogEntry, entry
+from api.dashboard.verdict import CanaryDrift, canary_drift
+from api.dashboard.words import FILTERS, STAGES
+from tuner.db import artifacts, benchmarks, events, jobs
+from tuner.db.models import Event, Job, Record
+from tuner.jobs.view import device_peak, job_out, job_outs, workload_outs
+from tuner.roofline import Peak
+from tuner.schemas import ArtifactOut, BenchmarkOut, JobOut, JobWorkloadOut, Page
+
+JOBS_PER_PAGE = 25
+LOG_LINES = 150
+MATTERS = 0.002  # share of the time from which a kernel is in the roofline
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """Everything about one job."""
+
+    job: JobOut
+    workloads: list[JobWorkloadOut]  # largest share of time first
+    benchmarks: list[BenchmarkOut]
+    artifact: ArtifactOut | None
+    curve: list[CurvePoint]
+    drift: CanaryDrift | None
+    log: list[LogEntry]  # newest first
+    last_stage: str | None  # where a job that is over, or paused, got to
+    peak: Peak | None  # of the device, once measured
+
+    @property
+    def bars(self) -> list[Bar]:
+        """The benchmarks as the chart wants them."""
+        return [Bar(b.variant, b.median_ms, b.p10_ms, b.p90_ms) for b in self.benchmarks]
+
+    @property
+    def dots(self) -> list[Dot]:
+        """The kernels that compute and take time, as the roofline wants them; none while the peak is unknown."""
+        if self.peak is None:
+            return []
+        return [
+            Dot(w.name, w.intensity, w.gflops, w.share)
+            for w in self.workloads
+            if w.intensity and w.gflops and w.share and w.share >= MATTERS
+        ]
+
+
+def jobs_page(session: Session, filter_name: str, offset: int) -> Page[JobOut]:
+    """One page of the jobs that pass the filter, newest first."""
+    found, total = jobs.find(session, states=list(FILTERS[filter_name]), limit=JOBS_PER_PAGE, offset=offset)
+    return Page[JobOut](items=job_outs(session, found), total=total, limit=JOBS_PER_PAGE, offset=offset)
+
+
+def filter_counts(session: Session) -> dict[str, int]:
+    """How many jobs each filter of the jobs page lets through."""
+    by_state = dict(session.exec(select(Job.state, func.count()).group_by(col(Job.state))).all())
+    return {
+        name: sum(number for state, number in by_state.items() if not states or state in states)
+        for name, states in FILTERS.items()
+    }
+
+
+def job_page(session: Session, job_id: str) -> JobPage:
+    """One job with all that belongs to it. Raises NotFound naming it."""
+    job = jobs.get(session, job_id)
+    rows, _ = benchmarks.find(session, job_id=job_id)
+    workloads = sorted(workload_outs(session, job_id), key=lambda w: -(w.share or 0))
+    return JobPage(
+        job=job_out(session, job),
+        workloads=workloads,
+        benchmarks=[BenchmarkOut.model_validate(row.model_dump()) for row in rows],
+        artifact=_artifact(session, job),
+        curve=_curve(session, job_id),
+        drift=_drift(session, job_id),
+        log=_log(session, job_id, {workload.workload_id: workload.name for workload in workloads}),
+        last_stage=_last_stage(session, job_id),
+        peak=device_peak(session, job),
+    )
+
+
+def _artifact(session: Session, job: Job) -> ArtifactOut | None:
+    if job.artifact_id is None:
+        return None
+    return ArtifactOut.model_validate(artifacts.get(session, job.artifact_id).model_dump())
+
+
+def _curve(session: Session, job_id: str) -> list[CurvePoint]:
+    return [
+        CurvePoint(point["t_sec"], point["trials"], point["predicted_ms"])
+        for point in events.curve(session, job_id)
+        if all(point[key] is not None for key in ("t_sec", "trials", "predicted_ms"))
+    ]
+
+
+def _drift(session: Session, job_id: str) -> CanaryDrift | None:
+    ratio = col(Record.canary_ratio)
+    found = session.exec(select(ratio).where(Record.job_id == job_id, ratio.is_not(None)))
+    return canary_drift([value for value in found if value is not None])
+
+
+def _log(session: Session, job_id: str, names: dict[str, str]) -> list[LogEntry]:
+    query = select(Event).where(Event.job_id == job_id).order_by(col(Event.id).desc()).limit(LOG_LINES)
+    return [entry(event, names) for event in session.exec(query)]
+
+
+def _last_stage(session: Session, job_id: str) -> str | None:
+    query = select(Event).where(Event.job_id == job_id, Event.kind == "state").order_by(col(Event.id).desc()).limit(20)
+    return next((state for event in session.exec(query) if (state := event.data.get("state")) in STAGES), None)

@@ -1,0 +1,112 @@
+"""The pages. They only read; whatever changes something goes from the browser through the REST API."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI, Request, Response
+
+from api.dashboard import charts, data, verdict, words
+from api.dashboard.recipe import how_to_run
+from api.dashboard.rendering import STATIC, FreshStatic, PageRoute, page
+from api.deps import EngineDep, Offset, SettingsDep
+from tuner import targets
+from tuner.db import devices, events
+from tuner.db.engine import read
+from tuner.db.models import utcnow
+from tuner.errors import InvalidInput
+from tuner.importers.presets import PRESETS
+from tuner.jobs.state import ACTIVE
+from tuner.jobs.submit import PRESETS as BUDGETS
+from tuner.jobs.submit import local_facts
+
+DEVICE_TONES = {"online": "good", "busy": "busy", "offline": "idle", "quarantined": "bad", "incompatible": "bad"}
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+def mount(app: FastAPI) -> None:
+    """Add the dashboard to the app, whose state holds ``settings`` and ``engine``."""
+    app.mount("/static", FreshStatic(directory=STATIC), name="static")
+    app.include_router(router)
+
+
+@router.get("/")
+def jobs_page(
+    request: Request,
+    settings: SettingsDep,
+    engine: EngineDep,
+    state: str = "all",
+    offset: Offset = 0,
+) -> Response:
+    """All jobs, or those of one filter, and the form that submits one."""
+    if state not in words.FILTERS:
+        raise InvalidInput(f"There is no filter {state!r}.", f"Use one of: {', '.join(words.FILTERS)}.")
+    with read(engine) as session:
+        position = events.last_id(session)
+        found = data.jobs_page(session, state, offset)
+        counts = data.filter_counts(session)
+        known_targets = targets.known(settings.device_key, local_facts(session, settings))
+    return page(
+        request,
+        "jobs.html",
+        section="jobs",
+        events="/v1/events",
+        position=position,
+        here=f"/?state={state}&offset={offset}",
+        filter=state,
+        jobs=found,
+        counts=counts,
+        presets=list(PRESETS),
+        budgets=BUDGETS,
+        targets=known_targets,
+        now=utcnow(),
+    )
+
+
+@router.get("/jobs/{job_id}")
+def job_page(request: Request, engine: EngineDep, job_id: str) -> Response:
+    """One job, live while it runs."""
+    with read(engine) as session:
+        position = events.last_id(session)
+        found = data.job_page(session, job_id)
+    job, bars, dots = found.job, found.bars, found.dots
+    manifest = found.artifact.manifest if found.artifact else {}
+    return page(
+        request,
+        "job.html",
+        section="jobs",
+        events=f"/v1/events?job_id={job.id}" if job.state in ACTIVE else "",
+        position=position,
+        job=job,
+        steps=words.steps(job.state, found.last_stage),
+        headline=verdict.headline(job, found.benchmarks),
+        evidence=verdict.evidence(manifest, found.benchmarks, found.drift),
+        curve=charts.latency_curve(found.curve, job.baseline_ms, job.latency_ms) if found.curve else None,
+        curve_words=charts.curve_in_words(found.curve),
+        bars=charts.benchmark_bars(bars) if bars else None,
+        bars_words=charts.bars_in_words(bars),
+        roofline=charts.roofline(dots, found.peak) if found.peak and dots else None,
+        roofline_words=charts.roofline_in_words(dots, found.peak) if found.peak and dots else "",
+        workloads=found.workloads,
+        artifact=found.artifact,
+        how_to_run=how_to_run(job, found.artifact) if found.artifact else "",
+        log=found.log,
+        now=utcnow(),
+    )
+
+
+@router.get("/devices")
+def devices_page(request: Request, engine: EngineDep) -> Response:
+    """The devices as last seen."""
+    with read(engine) as session:
+        position = events.last_id(session)
+        found = devices.find(session)
+    return page(
+        request,
+        "devices.html",
+        section="devices",
+        events="/v1/events",
+        position=position,
+        devices=found,
+        device_tones=DEVICE_TONES,
+        now=utcnow(),
+    )

@@ -1,0 +1,161 @@
+"""What a finished job achieved, in one sentence, and the evidence for it. Pure functions of what the API returns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from api.dashboard.charts import variant_name
+from api.dashboard.words import count, milliseconds, percent, scientific, significant, times
+from tuner.schemas import BenchmarkOut, JobOut
+
+CANARY_TOLERANCE = 0.1  # a machine whose canary kernel moved further than this was not quiet
+LOAD_CHECKS = {
+    "device": "The library was loaded and run on the device",
+    "symbols": "Its format, entries and every symbol it needs were checked; no device of its kind has run it yet",
+    "none": "No device of its kind has run it yet",
+}
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The result in large type: ``3.1× faster than PyTorch``, and the two numbers behind it."""
+
+    text: str
+    detail: str
+    tone: str  # good | idle | bad
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One reason to trust, or not to trust, the numbers."""
+
+    label: str
+    value: str
+    note: str
+    ok: bool | None = None  # None: a plain fact
+
+
+@dataclass(frozen=True)
+class CanaryDrift:
+    """How much the device's speed moved while a job measured."""
+
+    records: int
+    usual: float  # nine in ten records saw |canary ratio - 1| of at most this
+
+
+def canary_drift(ratios: Sequence[float]) -> CanaryDrift | None:
+    """The drift over a job's records from their canary ratios (1: as fast as at the start); None without any."""
+    if not ratios:
+        return None
+    moved = sorted(abs(ratio - 1) for ratio in ratios)
+    return CanaryDrift(len(moved), moved[max(0, math.ceil(0.9 * len(moved)) - 1)])
+
+
+def headline(job: JobOut, benchmarks: Sequence[BenchmarkOut]) -> Headline | None:
+    """The speedup over the best PyTorch variant of the same run; None before there is one."""
+    if job.speedup is None or job.latency_ms is None or job.baseline_ms is None:
+        return None
+    best = min((b for b in benchmarks if b.variant.startswith("torch")), key=lambda b: b.median_ms, default=None)
+    name = variant_name(best.variant) if best else "PyTorch"
+    detail = f"{milliseconds(job.latency_ms)} vs {milliseconds(job.baseline_ms)} with {name}"
+    tuned = next((b for b in benchmarks if b.variant == "tuned"), None)
+    if tuned and best and tuned.p10_ms <= best.p90_ms and best.p10_ms <= tuned.p90_ms:
+        return Headline("About as fast as PyTorch", f"{detail}; the spreads overlap", "idle")
+    if job.speedup >= 1:
+        return Headline(f"{times(job.speedup)} faster than PyTorch", detail, "good")
+    return Headline(f"{times(1 / job.speedup)} slower than PyTorch", detail, "bad")
+
+
+def evidence(
+    manifest: Mapping[str, Any], benchmarks: Sequence[BenchmarkOut], drift: CanaryDrift | None
+) -> list[Evidence]:
+    """Why the numbers can be trusted: outputs, timing, machine, coverage. Leaves out what is not known."""
+    found = [
+        _outputs(manifest.get("verification") or {}),
+        _timing(benchmarks),
+        _quiet_machine(drift),
+        _arithmetic(manifest.get("gflops") or {}, manifest.get("peak_gflops")),
+        _coverage(manifest.get("coverage")),
+        _machine(benchmarks),
+        _load_check(manifest),
+        _weights(manifest.get("weights")),
+        _versions(manifest.get("versions") or {}),
+    ]
+    return [item for item in found if item is not None]
+
+
+def _outputs(check: Mapping[str, Any]) -> Evidence | None:
+    if "max_abs_error" not in check or "max_rel_error" not in check:
+        return None
+    absolute, relative, allowed = check["max_abs_error"], check["max_rel_error"], check.get("tolerance") or {}
+    notes = ["largest absolute difference from PyTorch's outputs", f"relative {scientific(relative)}"]
+    if allowed:
+        notes.append(f"allowed {scientific(allowed['absolute'])} or {scientific(allowed['relative'])}")
+    if check.get("inputs"):
+        notes.append(f"on {check['inputs']}")
+    ok = absolute <= allowed["absolute"] or relative <= allowed["relative"] if allowed else None
+    return Evidence("Same outputs", scientific(absolute), ", ".join(notes), ok)
+
+
+def _timing(benchmarks: Sequence[BenchmarkOut]) -> Evidence | None:
+    tuned = next((b for b in benchmarks if b.variant == "tuned"), None)
+    if tuned is None:
+        return None
+    spread = f"{milliseconds(tuned.p10_ms)} – {milliseconds(tuned.p90_ms)}"
+    note = f"p10 – p90 of {count(tuned.n)} runs, interleaved with the other variants in one process"
+    return Evidence("Repeatable", spread, note, tuned.p90_ms <= tuned.p10_ms * (1 + 2 * CANARY_TOLERANCE))
+
+
+def _quiet_machine(drift: CanaryDrift | None) -> Evidence | None:
+    if drift is None:
+        return None
+    note = f"most a fixed reference kernel moved in nine of ten of {count(drift.records)} measurements"
+    return Evidence("Quiet machine", f"± {percent(drift.usual)}", note, drift.usual <= CANARY_TOLERANCE)
+
+
+def _arithmetic(gflops: Mapping[str, float], peak: float | None) -> Evidence | None:
+    if peak is None or "tuned" not in gflops:
+        return None
+    note = f"{percent(gflops['tuned'] / peak)} of the {significant(peak)} that multiply-adds on registers reach here"
+    best = max((value for name, value in gflops.items() if name.startswith("torch")), default=None)
+    against = f"; PyTorch {significant(best)}" if best is not None else ""
+    return Evidence("Arithmetic", f"{significant(gflops['tuned'])} GFLOPS", note + against)
+
+
+def _coverage(coverage: float | None) -> Evidence | None:
+    if coverage is None:
+        return None
+    return Evidence("Coverage", percent(coverage), "of the arithmetic runs in kernels that were tuned", coverage >= 0.9)
+
+
+def _machine(benchmarks: Sequence[BenchmarkOut]) -> Evidence | None:
+    if not benchmarks:
+        return None
+    threads = sorted({b.threads for b in benchmarks})
+    same = len(threads) == 1
+    value = f"{threads[0]} thread{'s' if threads[0] != 1 else ''}" if same else "differing threads"
+    return Evidence("Same terms", value, f"for every variant, on {benchmarks[0].machine}", same)
+
+
+def _load_check(manifest: Mapping[str, Any]) -> Evidence | None:
+    level = manifest.get("load_check")
+    if level is None:
+        return None
+    words = manifest.get("tested") or ("tested" if level == "device" else "not load-tested")
+    return Evidence("Loads", words, LOAD_CHECKS.get(level, level), level == "device")
+
+
+def _weights(weights: str | None) -> Evidence | None:
+    if weights != "random":
+        return None
+    note = "seeded random weights: the timing is real, what the model answers is not"
+    return Evidence("Weights", "random", note, False)
+
+
+def _versions(versions: Mapping[str, Any]) -> Evidence | None:
+    if not versions:
+        return None
+    return Evidence("Built with", ", ".join(f"{name} {version}" for name, version in versions.items()), "")

@@ -1,0 +1,97 @@
+"""Artifacts: list, download, verify."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse, Response
+
+from api.deps import EngineDep, Limit, Offset, SettingsDep
+from api.errors import answer
+from tuner.db import artifacts
+from tuner.db.engine import read
+from tuner.errors import InvalidInput
+from tuner.jobs import artifact_files
+from tuner.schemas import ArtifactCheck, ArtifactOut, Page
+
+router = APIRouter(prefix="/artifacts", tags=["artifacts"])
+
+Format = Literal["tar", "so", "dylib", "source"]
+
+_LIBRARY = "application/octet-stream"
+_RANGES = re.compile(r"bytes=(\d+-\d*|-\d+)(\s*,\s*(\d+-\d*|-\d+))*")
+
+
+@router.get("")
+def list_artifacts(
+    engine: EngineDep, job_id: str | None = None, limit: Limit = 50, offset: Offset = 0
+) -> Page[ArtifactOut]:
+    """Artifacts, newest first; of one job if given."""
+    with read(engine) as session:
+        rows, total = artifacts.find(session, job_id, limit, offset)
+    items = [ArtifactOut.model_validate(row, from_attributes=True) for row in rows]
+    return Page(items=items, total=total, limit=limit, offset=offset)
+
+
+@router.get("/{artifact_id}")
+def get_artifact(artifact_id: str, engine: EngineDep) -> ArtifactOut:
+    """One artifact and its manifest."""
+    with read(engine) as session:
+        return ArtifactOut.model_validate(artifacts.get(session, artifact_id), from_attributes=True)
+
+
+@router.head("/{artifact_id}/download", include_in_schema=False)
+@router.get("/{artifact_id}/download", response_class=FileResponse)
+def download_artifact(
+    artifact_id: str,
+    engine: EngineDep,
+    settings: SettingsDep,
+    request: Request,
+    form: Annotated[Format, Query(alias="format")] = "tar",
+) -> Response:
+    """The tar, its library alone (macOS: under either name) or its generated code as text; the ETag is the sha256.
+
+    The tar takes ranges, so a download of it can be resumed.
+    """
+    with read(engine) as session:
+        artifact = artifacts.get(session, artifact_id)
+    member = None if form == "tar" else artifact_files.member_name(artifact.manifest, form)
+    sha256 = artifact.manifest.get("files", {}).get(member, artifact.sha256)
+    headers = {"etag": f'"{sha256}"', "cache-control": "private, no-cache"}
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if headers["etag"] in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    if member is not None:
+        name = artifact.id + (Path(member).suffix if form == "source" else f".{form}")
+        headers["content-disposition"] = f'attachment; filename="{name}"'
+        content = artifact_files.read_member(settings, artifact, member)
+        return Response(content, media_type="text/plain" if form == "source" else _LIBRARY, headers=headers)
+    path = artifact_files.locate(settings, artifact)
+    if problem := _range_problem(request.headers.get("range"), artifact.size_bytes):
+        return answer(
+            InvalidInput(problem, "Ask for the whole file, or for bytes=START-."),
+            416,
+            {"content-range": f"bytes */{artifact.size_bytes}"},
+        )
+    return FileResponse(path, media_type="application/x-tar", filename=f"{artifact.id}.tar", headers=headers)
+
+
+@router.post("/{artifact_id}/verify")
+def verify_artifact(artifact_id: str, engine: EngineDep, settings: SettingsDep) -> ArtifactCheck:
+    """Compare the stored file with its hash and each file in it with the manifest."""
+    with read(engine) as session:
+        artifact = artifacts.get(session, artifact_id)
+    return artifact_files.check(settings, artifact)
+
+
+def _range_problem(header: str | None, size_bytes: int) -> str:
+    """Why the range can't be sent, in words; empty when it can. The file response itself would answer bare text."""
+    if header is None:
+        return ""
+    if not _RANGES.fullmatch(header.strip()):
+        return f"The range {header!r} can't be read."
+    beyond = [start for start in re.findall(r"(\d+)-", header) if int(start) >= size_bytes]
+    return f"The range {header!r} begins after the end of the file ({size_bytes} bytes)." if beyond else ""

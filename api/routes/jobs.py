@@ -1,0 +1,88 @@
+"""Jobs: submit, follow, control."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from api.deps import EngineDep, Limit, Offset, SettingsDep
+from tuner.db import events, jobs
+from tuner.db.engine import read, write
+from tuner.jobs import control, submit, view
+from tuner.schemas import CurvePoint, JobIn, JobOut, JobState, JobWorkloadOut, Page
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+
+@router.post("", status_code=201)
+def submit_job(body: JobIn, engine: EngineDep, settings: SettingsDep, response: Response) -> JobOut:
+    """Submit a job; it starts as soon as the coordinator and the device are free."""
+    with write(engine) as session:
+        job = submit.submit(session, settings, body)
+        response.headers["Location"] = f"/v1/jobs/{job.id}"
+        return view.job_out(session, job)
+
+
+@router.get("")
+def list_jobs(
+    engine: EngineDep,
+    state: Annotated[list[JobState] | None, Query(description="may be given several times")] = None,
+    model: Annotated[str | None, Query(description="name or id")] = None,
+    target: str | None = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Page[JobOut]:
+    """Jobs, newest first."""
+    with read(engine) as session:
+        rows, total = jobs.find(session, list(state or []), model, target, limit, offset)
+        return Page(items=view.job_outs(session, rows), total=total, limit=limit, offset=offset)
+
+
+@router.get("/{job_id}")
+def get_job(job_id: str, engine: EngineDep) -> JobOut:
+    """One job as it is now."""
+    with read(engine) as session:
+        return view.job_out(session, jobs.get(session, job_id))
+
+
+@router.delete("/{job_id}", status_code=204)
+def delete_job(job_id: str, engine: EngineDep, settings: SettingsDep) -> None:
+    """Delete a finished job; its records stay, and artifacts that other jobs share."""
+    control.delete(engine, settings, job_id)
+
+
+@router.post("/{job_id}/cancel", status_code=202)
+def cancel_job(job_id: str, engine: EngineDep) -> JobOut:
+    """Ask for the job to end; what it measured is kept."""
+    with write(engine) as session:
+        return view.job_out(session, control.cancel(session, job_id))
+
+
+@router.post("/{job_id}/pause", status_code=202)
+def pause_job(job_id: str, engine: EngineDep) -> JobOut:
+    """Ask for the job to stop tuning after the round that runs."""
+    with write(engine) as session:
+        return view.job_out(session, control.pause(session, job_id))
+
+
+@router.post("/{job_id}/resume", status_code=202)
+def resume_job(job_id: str, engine: EngineDep) -> JobOut:
+    """Ask for a paused job to go on."""
+    with write(engine) as session:
+        return view.job_out(session, control.resume(session, job_id))
+
+
+@router.get("/{job_id}/workloads")
+def list_job_workloads(job_id: str, engine: EngineDep) -> list[JobWorkloadOut]:
+    """The job's workloads in graph order."""
+    with read(engine) as session:
+        return view.workload_outs(session, job_id)
+
+
+@router.get("/{job_id}/curve")
+def get_job_curve(job_id: str, engine: EngineDep) -> list[CurvePoint]:
+    """Predicted latency over tuning time, a point per finished round."""
+    with read(engine) as session:
+        jobs.get(session, job_id)
+        return [CurvePoint.model_validate(point) for point in events.curve(session, job_id)]

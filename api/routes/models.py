@@ -1,0 +1,36 @@
+"""Models: add, list, get."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.deps import EngineDep, Limit, Offset
+from tuner.db import models_
+from tuner.db.engine import read, write
+from tuner.jobs import submit
+from tuner.schemas import ModelIn, ModelOut, Page
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+
+@router.post("", status_code=201)
+def add_model(body: ModelIn, engine: EngineDep) -> ModelOut:
+    """Add a preset, a hub id or a folder on the service's machine; one that is known is brought up to date."""
+    with write(engine) as session:
+        return ModelOut.model_validate(submit.add_model(session, body), from_attributes=True)
+
+
+@router.get("")
+def list_models(engine: EngineDep, limit: Limit = 50, offset: Offset = 0) -> Page[ModelOut]:
+    """Models that were added or submitted, by name."""
+    with read(engine) as session:
+        rows, total = models_.find(session, limit, offset)
+    items = [ModelOut.model_validate(row, from_attributes=True) for row in rows]
+    return Page(items=items, total=total, limit=limit, offset=offset)
+
+
+@router.get("/{model_id}")
+def get_model(model_id: str, engine: EngineDep) -> ModelOut:
+    """One model."""
+    with read(engine) as session:
+        return ModelOut.model_validate(models_.get(session, model_id), from_attributes=True)

@@ -1,0 +1,99 @@
+// All that changes something goes through the REST API, the same as for every other client: a form with data-url sends its
+// fields as JSON, and what the API answers (an id, or an error with a hint) is shown in the page.
+
+function body(form) {
+  const result = {};
+  for (const field of form.elements) {
+    if (!field.name || field.value === "" || !field.checkVisibility()) continue; // a hidden choice is no choice
+    if ((field.type === "radio" || field.type === "checkbox") && !field.checked) continue;
+    const value = field.type === "checkbox" ? true : field.type === "number" ? Number(field.value) : field.value;
+    const path = field.name.split(".");
+    const last = path.pop();
+    path.reduce((inner, key) => (inner[key] ??= {}), result)[last] = value;
+  }
+  return result;
+}
+
+// A hint marks its commands with backticks; they become <code>, everything else stays text.
+function sentence(text) {
+  const line = document.createElement("p");
+  text.split("`").forEach((part, index) => {
+    const piece = index % 2 ? document.createElement("code") : document.createElement("span");
+    piece.textContent = part;
+    line.append(piece);
+  });
+  return line;
+}
+
+function alertOf(form) {
+  return document.getElementById(form.dataset.alert ?? "") ?? form.querySelector("[role=alert]");
+}
+
+function clear(form) {
+  alertOf(form).hidden = true;
+  for (const field of form.querySelectorAll("[aria-invalid]")) {
+    field.removeAttribute("aria-invalid");
+    field.removeAttribute("aria-errormessage");
+  }
+}
+
+function complain(form, error) {
+  const box = alertOf(form);
+  box.replaceChildren(sentence(error.message), ...(error.hint ? [sentence(error.hint)] : []));
+  box.hidden = false;
+  const group = [...form.querySelectorAll("[data-codes]")].find((e) => e.dataset.codes.split(" ").includes(error.code));
+  const field = group?.querySelector("input:not([type=radio]), select");
+  if (field?.checkVisibility()) {
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-errormessage", box.id);
+    field.focus();
+  }
+}
+
+async function send(form) {
+  const method = form.dataset.method;
+  const request = { method, headers: { Accept: "application/json" } };
+  if (form.elements.length > 1) {
+    request.headers["Content-Type"] = "application/json";
+    request.body = JSON.stringify(body(form));
+  }
+  const response = await fetch(form.dataset.url, request);
+  const answer = response.status === 204 ? {} : await response.json();
+  if (!response.ok) throw answer.error;
+  return answer;
+}
+
+async function submit(form) {
+  const button = form.querySelector("button:not([type=button])");
+  clear(form);
+  button.disabled = true;
+  try {
+    const answer = await send(form);
+    if (form.dataset.visit) location.assign(form.dataset.visit.replace("{id}", answer.id));
+    else document.body.dispatchEvent(new CustomEvent("service-event"));
+  } catch (error) {
+    const known = error?.message && error.code;
+    complain(form, known ? error : { message: "The service did not answer.", hint: "Check that `tunesmith serve` is running." });
+    button.disabled = false;
+  }
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.dataset.url) return;
+  event.preventDefault();
+  if (!form.dataset.confirm || confirm(form.dataset.confirm)) submit(form);
+});
+
+document.addEventListener("click", async (event) => {
+  const fill = event.target.closest("[data-fill]");
+  if (fill) document.getElementById(fill.dataset.fill).value = fill.dataset.value;
+  const copy = event.target.closest("[data-copy]");
+  if (copy) {
+    await navigator.clipboard.writeText(document.getElementById(copy.dataset.copy).textContent);
+    copy.textContent = "Copied";
+  }
+});
+
+// The clipboard exists on https and on this machine only.
+if (!navigator.clipboard) document.documentElement.classList.add("no-clipboard");

@@ -1,0 +1,1 @@
+"""Measurements that people read, a command each: ``python -m benchmarks.<name>``. Nothing here is a test."""

@@ -1,0 +1,40 @@
+"""Jobs through the real service of a data directory, as the demo runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tuner.cli.common import notes
+from tuner.cli.jobs import absolute_if_folder, job_in
+from tuner.cli.progress import watch
+from tuner.client.events import follow
+from tuner.client.http import Client
+from tuner.errors import StageFailed
+from tuner.schemas import BudgetIn, JobOut
+
+DATA_DIR = Path(".tunesmith") / "bench"
+
+
+def budget(trials: int | None, minutes: float | None) -> BudgetIn:
+    """What the command line asked for; the express budget when it said nothing."""
+    return BudgetIn(preset="express" if trials is None and minutes is None else None, trials=trials, minutes=minutes)
+
+
+def submit(client: Client, model: str, batch: int, seq_len: int, wish: BudgetIn, cold: bool = False) -> JobOut:
+    """Submit one job, and say so."""
+    job = client.submit(
+        job_in({"model": absolute_if_folder(model), "batch": batch, "seq_len": seq_len, "budget": wish, "cold": cold})
+    )
+    notes.print(f"{job.id}: {job.model}, {batch} x {seq_len}", highlight=False)
+    return job
+
+
+def finish(client: Client, job: JobOut) -> JobOut:
+    """Show a job's progress until it has succeeded. Raises StageFailed with its error when it has not."""
+    ended = watch(follow(client, job.id), notes)
+    if ended.state != "succeeded":
+        reason = ended.error
+        raise StageFailed(
+            f"{ended.id} was {ended.state}" + (f": {reason.message}" if reason else "."), reason.hint if reason else ""
+        )
+    return ended

@@ -1,0 +1,85 @@
+"""TVM's RPC tracker as a process of its own: ``python -m rpc.tracker_process --port 9190``. Ends with its parent."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import heapq
+import secrets
+import socket
+import sys
+from typing import Any
+
+from rpc.lean import prepare_lean_import
+from rpc.lifeline import die_with_parent
+from rpc.tracker import PUT, REQUEST, SUCCESS, check_key
+
+prepare_lean_import()
+
+from tvm.rpc.tracker import TCPEventHandler, TrackerServerHandler  # noqa: E402  (after the lean import is prepared)
+
+
+class _Peer(TCPEventHandler):
+    """A connection. One that sends a key which would break the tracker for everybody is closed with a warning."""
+
+    def call_handler(self, args: list[Any]) -> None:
+        if args[0] in (PUT, REQUEST):
+            check_key(args[1])
+        if args[0] == REQUEST:
+            _, key, user, priority = args
+            self._tracker.request(key, user, priority, _Request(self))
+        else:
+            super().call_handler(args)
+
+
+class _Request:
+    """A peer's wish for a device; calling it hands the device over and says whether that worked."""
+
+    def __init__(self, peer: _Peer) -> None:
+        self.peer = peer
+
+    def __call__(self, value: Any) -> bool:
+        try:
+            self.peer.ret_value([SUCCESS, value])
+        except OSError:
+            return False
+        return True
+
+
+class Tracker(TrackerServerHandler):
+    """TVM's tracker, which also forgets the requests of clients that have left."""
+
+    def _on_event(self, _: int) -> None:
+        while True:
+            try:
+                connection, address = self._sock.accept()
+            except BlockingIOError:
+                return
+            _Peer(self, connection, address)
+
+    def close(self, peer: _Peer) -> None:
+        """Forget the peer: what it offered and what it waits for."""
+        super().close(peer)
+        for scheduler in self._scheduler_map.values():
+            scheduler._requests = [entry for entry in scheduler._requests if entry[-1].peer is not peer]
+            heapq.heapify(scheduler._requests)
+
+
+def main() -> None:
+    """Serve until killed."""
+    parser = argparse.ArgumentParser(description="Run the RPC tracker. It has no authentication: keep it on loopback.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=9190, help="port to listen on (default: %(default)s)")
+    args = parser.parse_args()
+    die_with_parent()
+    try:
+        listener = socket.create_server((args.host, args.port), backlog=64)
+    except OSError as error:
+        sys.exit(f"the tracker can't listen on {args.host}:{args.port}: {error.strerror}")
+    print(f"tracker listens on {args.host}:{args.port}", flush=True)
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    Tracker(listener, stop_key=secrets.token_hex()).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""What any store of records must do."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
+
+from tests.support.rows import make_record, make_workload
+from tuner.db import records
+from tuner.db.engine import read, write
+from tuner.db.models import Record
+
+WORKLOAD = make_workload().id
+FAMILY = "llvm-test"
+
+
+@pytest.fixture
+def store(engine: Engine) -> Engine:
+    """A store that knows workloads 1 and 2 and has no records."""
+    with write(engine) as session:
+        records.put_workload(session, make_workload(1))
+        records.put_workload(session, make_workload(2))
+    return engine
+
+
+def _add(store: Engine, *rows: Record) -> list[bool]:
+    with write(store) as session:
+        return [records.add(session, row) for row in rows]
+
+
+def test_a_candidate_is_stored_once_per_workload_and_family(store: Engine) -> None:
+    assert _add(store, make_record("a", 1.0), make_record("a", 0.5)) == [True, False]
+    assert _add(store, make_record("a", 2.0)) == [False]
+    assert _add(store, make_record("a", 1.0, workload=2), make_record("a", 1.0, family="other")) == [True, True]
+    with read(store) as session:
+        assert [record.mean_sec for record in records.best(session, WORKLOAD, FAMILY, 9)] == [1.0]
+
+
+def test_a_refused_duplicate_leaves_the_transaction_usable(store: Engine) -> None:
+    assert _add(store, make_record("a", 1.0), make_record("a", 1.0), make_record("b", 2.0)) == [True, False, True]
+    with read(store) as session:
+        assert records.known_candidates(session, WORKLOAD, FAMILY) == {"a", "b"}
+
+
+def test_known_candidates_include_failed_ones_and_no_other_target(store: Engine) -> None:
+    _add(store, make_record("good", 1.0), make_record("bad", None), make_record("foreign", 1.0, family="other"))
+    with read(store) as session:
+        assert records.known_candidates(session, WORKLOAD, FAMILY) == {"good", "bad"}
+        assert records.known_candidates(session, make_workload(2).id, FAMILY) == set()
+
+
+def test_the_best_are_the_fastest_of_this_target_and_never_failed(store: Engine) -> None:
+    _add(
+        store,
+        make_record("slow", 3.0),
+        make_record("fast", 1.0),
+        make_record("middle", 2.0),
+        make_record("bad", None),
+        make_record("rejected", 0.1, error_class="wrong"),
+        make_record("foreign", 0.5, family="other"),
+    )
+    with read(store) as session:
+        assert [record.candidate for record in records.best(session, WORKLOAD, FAMILY)] == ["fast"]
+        assert [record.candidate for record in records.best(session, WORKLOAD, FAMILY, 2)] == ["fast", "middle"]
+        assert [record.candidate for record in records.best(session, WORKLOAD, FAMILY, 9)] == ["fast", "middle", "slow"]
+
+
+def test_records_are_found_by_any_key_fastest_first(store: Engine) -> None:
+    _add(store, make_record("a", 2.0, job_id="job-a"), make_record("b", 1.0), make_record("c", None, job_id="job-a"))
+    with read(store) as session:
+        found, total = records.find(session, workload_id=WORKLOAD)
+        assert ([record.candidate for record in found], total) == (["b", "a", "c"], 3)
+        assert [record.candidate for record in records.find(session, job_id="job-a", failed=False)[0]] == ["a"]
+        assert [record.candidate for record in records.find(session, failed=True)[0]] == ["c"]
+        page, total = records.find(session, limit=1, offset=1)
+        assert ([record.candidate for record in page], total) == (["a"], 3)
+
+
+def test_a_record_of_an_unknown_workload_is_an_error(store: Engine) -> None:
+    with pytest.raises(IntegrityError):
+        _add(store, make_record("a", 1.0, workload=99))
+
+
+def test_a_workload_that_came_without_its_tir_gets_it_later(store: Engine) -> None:
+    with write(store) as session:
+        records.put_workload(session, make_workload(3, tir=""))
+    with write(store) as session:
+        records.put_workload(session, make_workload(3, tir="{}"))
+    with write(store) as session:
+        assert records.put_workload(session, make_workload(3, tir="")).tir == "{}"
+
+
+def test_writers_at_the_same_time_store_each_candidate_once(store: Engine) -> None:
+    added: list[bool] = []
+
+    def work() -> None:
+        for number in range(10):
+            added.extend(_add(store, make_record(f"c{number}", 1.0)))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (added.count(True), added.count(False)) == (10, 20)

@@ -1,0 +1,326 @@
+"""The dashboard in a real browser: it shows the data, stays live, acts through REST, and is usable by everybody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+from sqlmodel import select
+
+from tests.support import seed_db
+from tests.support.browser import chromium
+from tests.support.web import Web, serve
+from tuner.db import devices, events, jobs
+from tuner.db.engine import read, write
+from tuner.db.models import Job
+
+DONE, RUNNING, FAILED = "job-a1b2c3d4e5", "job-f00dcafe42", "job-0bad0bad00"
+PATHS = ["/", "/?state=failed", f"/jobs/{DONE}", f"/jobs/{RUNNING}", f"/jobs/{FAILED}", "/devices"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """A service with one job of each kind, for tests that only look."""
+    with serve(tmp_path_factory.mktemp("gallery")) as web:
+        with write(web.engine) as session:
+            seed_db.everything(session)
+        yield web
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Web]:
+    with serve(tmp_path) as web:
+        yield web
+
+
+@pytest.fixture
+def web(empty: Web) -> Web:
+    """The same, for a test that changes something."""
+    with write(empty.engine) as session:
+        seed_db.everything(session)
+    return empty
+
+
+class Watched:
+    """A page that remembers what went wrong on it and where its requests went.
+
+    A test names it after the service, so that it is gone, with its open stream, before the service stops.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        self.page: Page = browser.new_page()
+        self.page.set_default_timeout(10_000)
+        self.problems: list[str] = []
+        self.hosts: set[str] = set()
+        self.page.on("console", lambda m: self.problems.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    found = Watched(browser)
+    yield found
+    found.page.close()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_pages_load_without_a_console_message_or_a_foreign_request(gallery: Web, watched: Watched, path: str) -> None:
+    watched.page.goto(gallery.url + path)
+    for chart in watched.page.locator(".chart").all():
+        expect(chart.locator("canvas")).to_be_visible()
+    assert watched.problems == []
+    assert watched.hosts == {urlsplit(gallery.url).netloc}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PATHS)
+def test_pages_are_accessible_in_both_themes(browser: Browser, gallery: Web, path: str, scheme: str) -> None:
+    page = browser.new_page(color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto(gallery.url + path)
+    violations = Axe().run(page).response["violations"]
+    page.close()
+    assert [(v["id"], [node["target"] for node in v["nodes"]]) for v in violations] == []
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_pages_fit_a_phone_without_scrolling_sideways(browser: Browser, gallery: Web, path: str) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page.goto(gallery.url + path)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    page.close()
+    assert width <= 360
+
+
+def test_dark_mode_follows_the_system(gallery: Web, watched: Watched) -> None:
+    def background() -> list[int]:
+        colour: str = watched.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return [int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+
+    watched.page.goto(f"{gallery.url}/jobs/{DONE}")
+    light = background()
+    watched.page.emulate_media(color_scheme="dark")
+    assert sum(background()) < 150 < 600 < sum(light)
+    assert watched.problems == []
+
+
+def test_jobs_page_lists_and_filters(gallery: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(gallery.url)
+    expect(page.locator("tbody tr")).to_have_count(3)
+    page.get_by_role("link", name="failed 1").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("tbody")).to_contain_text("The outputs differ")
+
+
+def test_empty_jobs_page_names_both_ways_to_start(empty: Web, watched: Watched) -> None:
+    watched.page.goto(empty.url)
+    expect(watched.page.locator("#live")).to_contain_text("tunesmith tune minilm-l6")
+    expect(watched.page.get_by_role("link", name="Go to the form")).to_be_visible()
+
+
+def test_finished_job_shows_the_result_and_its_evidence(gallery: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{gallery.url}/jobs/{DONE}")
+    expect(page.locator(".verdict")).to_contain_text("2.6× faster than PyTorch")
+    for words in ("51.3 ms vs 134 ms", "3.1e-06", "60 runs", "± 2.0 %", "99 %", "AMD EPYC"):
+        expect(page.locator(".verdict")).to_contain_text(words)
+    expect(page.locator(".wide-rows tbody tr")).to_have_count(len(seed_db.BERT_KERNELS))
+    expect(page.locator(".artifact")).to_contain_text("tunesmith run art-")
+    with read(gallery.engine) as session:
+        artifact_id = jobs.get(session, DONE).artifact_id
+    link = page.locator(".artifact").get_by_role("link", name="Download")
+    expect(link).to_have_attribute("href", f"/v1/artifacts/{artifact_id}/download")
+
+
+def test_finished_job_shows_where_the_time_goes(gallery: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{gallery.url}/jobs/{DONE}")
+    chart = page.locator("#roofline")
+    expect(chart).to_have_attribute("aria-label", re.compile(r"The device reaches 530 GFLOPS and reads 42.0 GB/s\."))
+    expect(chart.locator("canvas")).to_be_visible()
+    first = page.locator(".wide-rows tbody tr").first
+    expect(first.locator("[data-label='Of peak']")).to_have_text("82 %")
+    assert watched.problems == []
+
+
+def test_job_without_a_known_peak_shows_no_roofline(web: Web, watched: Watched) -> None:
+    with write(web.engine) as session:
+        for device in devices.find(session):
+            device.facts = devices.told(device)
+    watched.page.goto(f"{web.url}/jobs/{DONE}")
+    expect(watched.page.locator("#roofline")).to_have_count(0)
+    expect(watched.page.locator("[data-label='Of peak']").first).to_have_text("–")
+
+
+def test_failed_job_says_what_happened_and_what_to_do(gallery: Web, watched: Watched) -> None:
+    watched.page.goto(f"{gallery.url}/jobs/{FAILED}")
+    box = watched.page.locator(".error")
+    expect(box).to_contain_text("differ from PyTorch's by 0.31")
+    expect(box.locator("code").first).to_have_text("tunesmith tune distilbert-base-uncased --cold")
+    expect(watched.page.locator(".steps .stopped")).to_have_text("verifying")
+
+
+def test_random_weights_are_marked_wherever_the_job_shows(gallery: Web, watched: Watched) -> None:
+    for path in ("/", f"/jobs/{RUNNING}"):
+        watched.page.goto(gallery.url + path)
+        expect(watched.page.get_by_text("seeded random weights")).to_be_visible()
+
+
+def test_unknown_job_is_a_page_with_a_way_back(gallery: Web, watched: Watched) -> None:
+    response = watched.page.goto(f"{gallery.url}/jobs/job-nowhere")
+    assert response is not None
+    assert response.status == 404
+    expect(watched.page.locator("main")).to_contain_text("There is no job job-nowhere.")
+    watched.page.get_by_role("link", name="Back to the jobs").click()
+    expect(watched.page.get_by_role("heading", name="Jobs")).to_be_visible()
+
+
+def test_a_round_shows_without_reloading_the_page(web: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{web.url}/jobs/{RUNNING}")
+    expect(page.locator("#link")).to_have_text("live")
+    page.evaluate("window.here = true")
+    before = page.locator("#curve").get_attribute("data-option")
+    with write(web.engine) as session:
+        job = jobs.get(session, RUNNING)
+        job.trials, job.progress, job.predicted_ms = 246, 0.5, 8.8
+        events.emit(session, "round", {"t_sec": 143.0, "trials": 246, "predicted_ms": 8.8}, RUNNING)
+    expect(page.locator(".stats")).to_contain_text("246")
+    expect(page.locator(".bar")).to_contain_text("50 %")
+    assert page.locator("#curve").get_attribute("data-option") != before
+    expect(page.locator("#curve canvas")).to_be_visible()
+    assert page.evaluate("window.here") is True
+    assert watched.problems == []
+
+
+def test_a_new_job_shows_in_the_list_without_reloading(empty: Web, watched: Watched) -> None:
+    watched.page.goto(empty.url)
+    expect(watched.page.locator("#link")).to_have_text("live")
+    with write(empty.engine) as session:
+        seed_db.running_job(session)
+    expect(watched.page.locator("tbody")).to_contain_text("minilm-l6")
+
+
+def test_what_a_person_opened_stays_open_when_the_page_updates(web: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{web.url}/jobs/{RUNNING}")
+    expect(page.locator("#link")).to_have_text("live")
+    page.locator("#log summary").click()
+    with write(web.engine) as session:
+        events.emit(session, "message", {"message": "fifteen is next"}, RUNNING)
+    expect(page.locator("#log")).to_contain_text("fifteen is next")
+    expect(page.locator("#log ol")).to_be_visible()
+
+
+def test_cancel_asks_first_and_then_asks_the_service(web: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{web.url}/jobs/{RUNNING}")
+    questions: list[str] = []
+    page.once("dialog", lambda dialog: (questions.append(dialog.message), dialog.accept()))
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_disabled()
+    assert "What it measured is kept" in questions[0]
+    with read(web.engine) as session:
+        assert jobs.get(session, RUNNING).wish == "cancel"
+
+
+def test_pause_and_resume(web: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{web.url}/jobs/{RUNNING}")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+
+
+def test_delete_leads_back_to_the_list(web: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{web.url}/jobs/{FAILED}")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete").click()
+    page.wait_for_url(f"{web.url}/")
+    expect(page.locator("tbody tr")).to_have_count(2)
+
+
+def test_an_action_the_service_refuses_says_why(web: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{web.url}/jobs/{RUNNING}")
+    page.route("**/v1/events*", lambda route: route.abort())
+    with write(web.engine) as session:
+        jobs.get(session, RUNNING).state = "compiling"
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("alert")).to_contain_text("can't be paused")
+
+
+def test_the_form_submits_what_was_chosen(empty: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(empty.url)
+    page.get_by_role("button", name="minilm-l6").click()
+    page.get_by_role("radio", name="Custom").check()
+    page.get_by_label("Trials").fill("64")
+    page.get_by_label("Sequence").fill("32")
+    page.get_by_text("More options").click()
+    page.get_by_role("checkbox", name="Cold start").check()
+    page.get_by_role("button", name="Start tuning").click()
+    page.wait_for_url(f"{empty.url}/jobs/*")
+    expect(page.get_by_role("heading", name="minilm-l6")).to_be_visible()
+    with read(empty.engine) as session:
+        job = session.exec(select(Job)).one()
+    assert (job.budget_trials, job.budget_sec, job.seq_len, job.batch, job.cold) == (64, None, 32, 1, True)
+
+
+def test_trials_typed_for_a_custom_budget_do_not_leak_into_a_preset(empty: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(empty.url)
+    page.get_by_label("Model").fill("minilm-l6")
+    page.get_by_role("radio", name="Custom").check()
+    page.get_by_label("Trials").fill("7")
+    page.get_by_role("radio", name="Express").check()
+    page.get_by_role("button", name="Start tuning").click()
+    page.wait_for_url(f"{empty.url}/jobs/*")
+    with read(empty.engine) as session:
+        assert session.exec(select(Job)).one().budget_trials > 7
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "said"),
+    [("Model", "no-such-model", "no-such-model"), ("Sequence", "4096", "512"), ("Trials", "0", "0 trials")],
+)
+def test_the_form_shows_what_is_wrong_at_the_field(
+    empty: Web, watched: Watched, label: str, value: str, said: str
+) -> None:
+    page = watched.page
+    page.goto(empty.url)
+    page.get_by_label("Model").fill("minilm-l6")
+    page.get_by_role("radio", name="Custom").check()
+    page.get_by_label("Trials").fill("64")
+    page.get_by_label(label).fill(value)
+    page.get_by_role("button", name="Start tuning").click()
+    expect(page.get_by_role("alert")).to_contain_text(said)
+    expect(page.get_by_label(label)).to_be_focused()
+    expect(page.get_by_label(label)).to_have_attribute("aria-invalid", "true")
+    with read(empty.engine) as session:
+        assert session.exec(select(Job)).all() == []
+
+
+def test_a_job_can_be_submitted_with_the_keyboard_alone(empty: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(empty.url)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.get_by_label("Model").focus()
+    page.keyboard.type("minilm-l6")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{empty.url}/jobs/*")

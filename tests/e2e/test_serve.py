@@ -1,0 +1,114 @@
+"""`tunesmith serve` as a user meets it: one command, real processes, killed in every way."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.processes import (
+    ROOT,
+    family,
+    free_port,
+    is_running,
+    kill_hard,
+    wait_until,
+)
+from tests.support.service import Service, serving
+
+COMMAND = [sys.executable, "-m", "tuner.cli.main"]
+
+
+def refused(data_dir: Path, *options: str) -> str:
+    """What a service that must not start says."""
+    argv = [*COMMAND, "serve", "--data-dir", str(data_dir), *options]
+    result = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 1, result.stdout + result.stderr
+    return result.stderr
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serving(tmp_path_factory.mktemp("service")) as started:
+        yield started
+
+
+def test_banner_names_the_dashboard_and_the_data_directory(service: Service) -> None:
+    url = re.search(r"Dashboard +(http://\S+)", service.output)
+    assert url is not None
+    assert httpx.get(url[1], timeout=10).is_success
+    assert str(service.data_dir) in service.output
+    assert service.state()["url"] == url[1]
+
+
+def test_all_parts_run_and_this_machine_is_a_free_device(service: Service) -> None:
+    assert service.is_well()
+    names = ("tracker", "device", "engine", "web", "coordinator")
+    assert all(is_running(service.pid(name)) for name in names)
+
+
+def test_doctor_checks_the_running_service(service: Service) -> None:
+    argv = [*COMMAND, "doctor", "--data-dir", str(service.data_dir)]
+    result = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"answers at {service.state()['url']}" in " ".join(result.stdout.split())
+    assert "add kernel" in result.stdout
+
+
+def test_port_that_is_taken_is_refused_by_name(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = str(holder.getsockname()[1])
+        message = refused(tmp_path, "--port", port)
+    assert port in message
+    assert "--port" in message
+
+
+def test_second_service_on_the_data_directory_is_refused(service: Service) -> None:
+    assert f"pid {service.process.pid}" in refused(service.data_dir)
+
+
+@pytest.mark.parametrize("name", ["tracker", "device", "web", "coordinator", "engine"])
+def test_killed_part_is_back_by_itself(service: Service, name: str) -> None:
+    wait_until(service.is_well, 30, "the service's health")
+    before = service.pid(name)
+    kill_hard(before)
+    wait_until(lambda: service.pid(name) != before and is_running(service.pid(name)), 10, f"{name}'s return")
+    wait_until(service.is_well, 10, "the service's health")
+
+
+def test_device_that_hangs_up_on_the_tracker_is_replaced(service: Service) -> None:
+    """Supervised by what the tracker sees, not by the pid."""
+    wait_until(service.is_well, 30)
+    before = service.pid("device")
+    os.kill(before, signal.SIGSTOP)
+    kill_hard(service.pid("tracker"))  # the stopped device can't register at its successor
+    wait_until(lambda: service.pid("device") not in (0, before), 30, "another device")
+    wait_until(service.is_well, 20)
+
+
+def test_ctrl_c_ends_everything_within_five_seconds(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        pids = family(service.process.pid)
+        assert len(pids) > 5
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(timeout=5) == 0
+        assert not any(is_running(pid) for pid in pids)
+        assert not (tmp_path / "run" / "service.json").exists()
+
+
+def test_killed_supervisor_leaves_no_process_and_the_next_one_starts(tmp_path: Path) -> None:
+    port = str(free_port())
+    with serving(tmp_path, "--port", port) as service:
+        pids = family(service.process.pid)
+        kill_hard(service.process.pid)
+        wait_until(lambda: not any(is_running(pid) for pid in pids), 5, "the end of all")
+    with serving(tmp_path, "--port", port) as service:
+        assert service.is_well()

@@ -1,0 +1,316 @@
+"""A job of a tiny model on a real service, from the wish to the artifact; then every part is killed while it tunes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.support.job_watch import JobWatch, engine_worker, mapped_libraries
+from tests.support.processes import ROOT, free_port, kill_hard, wait_until
+from tests.support.service import Service, serving
+from tests.support.tiny_models import write_model
+from tuner.client.events import ServerEvent, parse_events
+
+SEQ_LEN = 16
+COMMAND = [sys.executable, "-m", "tuner.cli.main"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("models") / "tiny", "distilbert")
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("service")
+
+
+@pytest.fixture(scope="module")
+def service(data_dir: Path) -> Iterator[Service]:
+    with serving(data_dir, "--port", str(free_port())) as started:
+        yield started
+
+
+def submit(service: Service, model: Path, **wish: Any) -> JobWatch:
+    body = {"model": str(model), "target": "local", "seq_len": SEQ_LEN, **wish}
+    answer = httpx.post(f"{service.url}/v1/jobs", json=body, timeout=10)
+    assert answer.status_code == 201, answer.text
+    return JobWatch(service, answer.json()["id"])
+
+
+@dataclass
+class Observed:
+    """What could be seen of a job while it ran."""
+
+    job: dict[str, Any]
+    events: list[ServerEvent] = field(default_factory=list)
+    answer_ms: list[float] = field(default_factory=list)
+    mapped: dict[str, set[str]] = field(default_factory=dict)
+
+
+def listen(service: Service, job_id: str, last_event_id: str | None = None) -> list[ServerEvent]:
+    """The job's events until its end, over SSE."""
+    headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
+    found = []
+    with httpx.stream(
+        "GET", f"{service.url}/v1/events", params={"job_id": job_id}, headers=headers, timeout=60
+    ) as stream:
+        for event in parse_events(stream.iter_lines()):
+            if event.id:
+                found.append(event)
+            if event.kind == "state" and event.data["data"]["state"] in ("succeeded", "failed", "cancelled"):
+                break
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(service: Service, model: Path) -> Observed:
+    """The first job of the service, at its end."""
+    watch = submit(service, model, budget={"trials": 16})
+    seen = Observed({})
+    listener = threading.Thread(target=lambda: seen.events.extend(listen(service, watch.id)))
+    listener.start()
+    watch.wait_for("tuning")
+    with httpx.Client(base_url=service.url, timeout=10) as client:
+        while watch.row.state == "tuning":
+            for path in ("/healthz", "/v1/jobs"):
+                start = time.perf_counter()
+                assert client.get(path).is_success
+                seen.answer_ms.append((time.perf_counter() - start) * 1e3)
+            time.sleep(0.05)
+    seen.mapped = {name: mapped_libraries(service.pid(name)) for name in ("web", "coordinator")}
+    watch.wait_for("succeeded")
+    seen.job = watch.ask()
+    listener.join(timeout=30)
+    assert not listener.is_alive(), "the event stream did not tell the end"
+    watch.check_books()
+    watch.close()
+    return seen
+
+
+def test_job_ends_with_an_artifact_and_a_latency(finished: Observed) -> None:
+    job = finished.job
+    assert (job["state"], job["progress"], job["error"]) == ("succeeded", 1.0, None)
+    assert job["trials"] == 16
+    assert job["artifact_id"].startswith("art-")
+    assert job["latency_ms"] > 0
+    assert job["predicted_ms"] > 0
+    assert job["weights"] == "pretrained"
+
+
+def test_states_come_in_order_over_the_event_stream(finished: Observed) -> None:
+    states = [event.data["data"]["state"] for event in finished.events if event.kind == "state"]
+    assert states == [
+        "submitted", "importing", "extracting", "tuning", "compiling", "verifying", "benchmarking", "succeeded",
+    ]  # fmt: skip
+
+
+def test_round_events_add_up_to_the_trials(finished: Observed) -> None:
+    rounds = [event.data["data"] for event in finished.events if event.kind == "round"]
+    assert sum(data["measured"] for data in rounds) == finished.job["trials"]
+    assert [data["trials"] for data in rounds] == sorted(data["trials"] for data in rounds)
+    ids = [int(event.id) for event in finished.events]
+    assert ids == sorted(set(ids))
+
+
+def test_event_stream_goes_on_after_the_last_event_id(service: Service, finished: Observed) -> None:
+    middle = len(finished.events) // 2
+    again = listen(service, finished.job["id"], finished.events[middle].id)
+    assert [event.id for event in again] == [event.id for event in finished.events[middle + 1 :]]
+
+
+def test_web_answers_within_100_ms_while_the_service_tunes(finished: Observed) -> None:
+    assert len(finished.answer_ms) > 20
+    assert np.percentile(finished.answer_ms, 95) < 100, sorted(finished.answer_ms)[-10:]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc here")
+def test_web_and_coordinator_never_map_tvm_or_torch(finished: Observed) -> None:
+    for name, libraries in finished.mapped.items():
+        assert libraries, name
+        heavy = [library for library in libraries if re.match(r"lib(tvm|torch|c10)", library)]
+        assert not heavy, (name, heavy)
+
+
+def test_benchmarks_compare_with_pytorch(service: Service, finished: Observed) -> None:
+    answer = httpx.get(f"{service.url}/v1/benchmarks", params={"job_id": finished.job["id"]}, timeout=10).json()
+    rows = {row["variant"]: row for row in answer["items"]}
+    assert set(rows) == {"torch-eager", "torch-sdpa", "untuned", "tuned"}
+    assert all(0 < row["p10_ms"] <= row["median_ms"] <= row["p90_ms"] and row["n"] >= 20 for row in rows.values())
+    assert rows["tuned"]["median_ms"] == finished.job["latency_ms"]
+
+
+@pytest.fixture(scope="module")
+def artifact(service: Service, finished: Observed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The downloaded tar."""
+    path = tmp_path_factory.mktemp("download") / "model.tar"
+    url = f"{service.url}/v1/artifacts/{finished.job['artifact_id']}/download"
+    answer = httpx.get(url, timeout=30)
+    assert answer.is_success
+    path.write_bytes(answer.content)
+    return path
+
+
+def test_artifact_is_what_its_manifest_says(service: Service, finished: Observed, artifact: Path) -> None:
+    base = f"{service.url}/v1/artifacts/{finished.job['artifact_id']}"
+    assert httpx.post(f"{base}/verify", timeout=30).json()["ok"]
+    shown = httpx.get(base, timeout=10).json()
+    manifest = shown["manifest"]
+    assert artifact.stat().st_size == shown["size_bytes"]
+    assert manifest["verification"]["max_abs_error"] < 1e-4
+    assert 0 <= manifest["coverage"] <= 1
+    assert manifest["latency"]["median_ms"] == finished.job["latency_ms"]
+    assert set(manifest["files"]) == {"lib.so", "source.ll", "params.safetensors", "loader.py", "records.jsonl"}
+
+
+def test_run_command_times_the_artifact(artifact: Path) -> None:
+    argv = [*COMMAND, "run", str(artifact), "--runs", "5", "--json"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["latency"]["median_ms"] > 0
+    assert answer["outputs"]["last_hidden_state"]["shape"] == [1, SEQ_LEN, 32]
+
+
+def what_pip_installs(*packages: str) -> set[str]:
+    """The distributions that these packages need, themselves included; extras aside."""
+    found: set[str] = set()
+    todo = list(packages)
+    while todo:
+        name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
+        if name not in found:
+            found.add(name)
+            wanted = [need for need in metadata.requires(name) or [] if "extra ==" not in need]
+            todo += [re.split(r"[^\w.-]", need)[0] for need in wanted]
+    return found
+
+
+def test_loader_needs_tvm_and_numpy_only(artifact: Path, tmp_path: Path) -> None:
+    """In an environment that holds nothing but these two and what they need."""
+    site = tmp_path / "site"
+    site.mkdir()
+    for name in what_pip_installs("apache-tvm", "numpy"):
+        distribution = metadata.distribution(name)
+        tops = {file.parts[0] for file in distribution.files or [] if file.parts[0] not in ("..", "__pycache__")}
+        for top in tops:
+            if not (site / top).exists():
+                (site / top).symlink_to(Path(str(distribution.locate_file(top))))
+    unpacked = tmp_path / "artifact"
+    subprocess.run([sys.executable, "-m", "tarfile", "-e", str(artifact), str(unpacked)], check=True)
+    environment = {"PYTHONPATH": str(site), "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    python = [sys.executable, "-S", "-s"]
+
+    def run(*argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*python, *argv], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    assert run("-c", "import torch").returncode != 0
+    assert run("-c", "import tuner").returncode != 0
+    done = run(str(unpacked / "loader.py"), "--runs", "5")
+    assert done.returncode == 0, done.stderr
+    assert f"last_hidden_state: float32[1, {SEQ_LEN}, 32]" in done.stdout
+    assert "median" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def tuning(service: Service, model: Path, finished: Observed) -> Iterator[JobWatch]:
+    """A second job of the same model that would tune for a long time; every test below shares it."""
+    watch = submit(service, model, budget={"trials": 20_000})
+    watch.wait_for("tuning")
+    yield watch
+    watch.close()
+
+
+def test_second_job_starts_from_the_records_of_the_first(tuning: JobWatch, finished: Observed) -> None:
+    wait_until(lambda: "known records" in tuning.row.message, 10, "the message")
+    assert f"starting from {finished.job['trials']} known records" in tuning.row.message
+    assert len(tuning.best_us()) > 0
+
+
+@pytest.mark.parametrize("part", ["web", "coordinator", "device", "tracker", "worker", "engine"])
+def test_kill_of_a_part_costs_at_most_one_round(service: Service, tuning: JobWatch, part: str) -> None:
+    tuning.wait_for("tuning")
+    tuning.wait_for_round_in_progress()
+    best, known = tuning.best_us(), {record.id for record in tuning.records()}
+    done, lost = len(tuning.rounds("done")), len(tuning.rounds("lost"))
+    kill_hard(engine_worker(service) if part == "worker" else service.pid(part))
+    tuning.wait_for_rounds_after(done, more=2)
+    assert len(tuning.rounds("lost")) - lost <= 1
+    assert len(tuning.rounds("failed")) == 0
+    assert known <= {record.id for record in tuning.records()}, "measured results were lost"
+    now = tuning.best_us()
+    assert all(now[workload] <= best[workload] for workload in best)
+    tuning.check_books()
+    wait_until(service.is_well, 30, "the service's health")
+
+
+def test_paused_job_rests_until_it_is_resumed(tuning: JobWatch) -> None:
+    tuning.wait_for("tuning")
+    tuning.ask("/pause", "POST")
+    tuning.wait_for("paused", timeout_sec=60)
+    resting = len(tuning.records())
+    assert tuning.rounds("running") == []
+    time.sleep(1.5)
+    assert len(tuning.records()) == resting
+    done = len(tuning.rounds("done"))
+    tuning.ask("/resume", "POST")
+    tuning.wait_for("tuning", timeout_sec=20)
+    tuning.wait_for_rounds_after(done)
+
+
+def test_job_goes_on_after_the_supervisor_was_killed_and_ends_well(
+    service: Service, tuning: JobWatch, model: Path, data_dir: Path
+) -> None:
+    tuning.wait_for_round_in_progress()
+    best, lost = tuning.best_us(), len(tuning.rounds("lost"))
+    known = {record.id for record in tuning.records()}
+    kill_hard(service.process.pid)
+    service.process.wait()
+    with serving(data_dir, "--port", str(free_port())) as successor:
+        tuning.service = successor
+        tuning.wait_for_rounds_after(len(tuning.rounds("done")))
+        assert len(tuning.rounds("lost")) - lost <= 1
+        assert known <= {record.id for record in tuning.records()}
+        assert all(tuning.best_us()[workload] <= best[workload] for workload in best)
+        tuning.end_budget()
+        tuning.wait_for("succeeded")
+        tuning.check_books()
+        assert tuning.ask()["latency_ms"] > 0
+        wait_until(lambda: not list((data_dir / "jobs").glob("*")), 10, "the removal of what the job left on disk")
+        check_cancelling(successor, model, data_dir)
+
+
+def check_cancelling(service: Service, model: Path, data_dir: Path) -> None:
+    """While it imports, and while it tunes."""
+    importing = submit(service, model, seq_len=SEQ_LEN + 8, budget={"trials": 2000})
+    importing.wait_for("importing", timeout_sec=30)
+    importing.ask("/cancel", "POST")
+    importing.wait_for("cancelled", timeout_sec=20)
+    tuned = submit(service, model, budget={"trials": 20_000})
+    tuned.wait_for("tuning")
+    tuned.wait_for_round_in_progress()
+    tuned.ask("/cancel", "POST")
+    tuned.wait_for("cancelled", timeout_sec=20)
+    measured = len(tuned.records())
+    time.sleep(1.0)
+    assert len(tuned.records()) == measured, "it went on after the cancel"
+    assert tuned.ask()["error"] is None
+    wait_until(lambda: not list((data_dir / "jobs").glob("*")), 10, "the removal of what the jobs left on disk")
+    tuned.check_books()
+    for watch in (importing, tuned):
+        watch.close()

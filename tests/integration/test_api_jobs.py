@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from tests.support.rows import add_job, make_record, make_workload
+from tuner.db import events, jobs, records
+from tuner.db.engine import write
+from tuner.db.models import Benchmark, Device, JobWorkload, Lease, utcnow
+
+
+def test_a_job_is_submitted_and_read_back(client: TestClient) -> None:
+    answer = client.post("/v1/jobs", json={"model": "minilm-l6", "target": "local", "budget": {"trials": 64}})
+    job = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert re.fullmatch(r"job-[0-9a-f]{10}", job["id"])
+    assert (job["state"], job["progress"], job["error"], job["artifact_id"], job["latency_ms"]) == (
+        "submitted", 0.0, None, None, None,
+    )  # fmt: skip
+    assert job["budget"] == {"trials": 64, "seconds": None}
+    assert client.get(f"/v1/jobs/{job['id']}").json() == job
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        ({"model": "bert-base-uncasde"}, "model_unknown", "bert-base-uncasde"),
+        ({"model": "minilm-l6", "target": "lokal"}, "target_unknown", "lokal"),
+        ({"model": "minilm-l6", "target": '{"kind": "llvm", "mcpu": "znver99"}'}, "target_unknown", "znver99"),
+        ({"model": "minilm-l6", "budget": {"trials": 0}}, "budget_invalid", "0 trials"),
+        ({"model": "minilm-l6", "budget": {"trials": -1}}, "budget_invalid", "-1 trials"),
+        ({"model": "minilm-l6", "budget": {"minutes": 1e12}}, "budget_invalid", "minutes"),
+        ({"model": "minilm-l6", "seq_len": 513}, "sequence_too_long", "513"),
+        ({"model": "minilm-l6", "seq_len": 0}, "invalid_input", "seq_len"),
+        ({"model": "minilm-l6", "budget": {"trials": "many"}}, "invalid_input", "budget.trials"),
+        ({"model": "minilm-l6", "budget": {"preset": "huge"}}, "invalid_input", "budget.preset"),
+        ({"model": "minilm-l6", "sequence": 1}, "invalid_input", "sequence"),
+        ({}, "invalid_input", "model"),
+    ],
+)
+def test_a_bad_request_is_refused_with_code_reason_and_hint(
+    client: TestClient, body: dict[str, object], code: str, says: str
+) -> None:
+    answer = client.post("/v1/jobs", json=body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (422, code)
+    assert says in error["message"]
+    assert error["hint"]
+    assert client.get("/v1/jobs").json()["total"] == 0
+
+
+def test_a_folder_that_is_no_model_is_refused(client: TestClient, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing here")
+    error = client.post("/v1/jobs", json={"model": str(tmp_path)}).json()["error"]
+    assert error["code"] == "model_invalid"
+    assert str(tmp_path) in error["message"]
+
+
+@pytest.mark.parametrize("text", ['{"model": "minilm-l6", "budget": {"minutes": NaN}}', '{"model":', "", "[]"])
+def test_a_body_that_is_no_proper_json_is_refused(client: TestClient, text: str) -> None:
+    answer = client.post("/v1/jobs", content=text, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["code"] in ("invalid_input", "budget_invalid")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/jobs/job-none"),
+        ("DELETE", "/v1/jobs/job-none"),
+        ("POST", "/v1/jobs/job-none/cancel"),
+        ("POST", "/v1/jobs/job-none/pause"),
+        ("POST", "/v1/jobs/job-none/resume"),
+        ("GET", "/v1/jobs/job-none/workloads"),
+        ("GET", "/v1/jobs/job-none/curve"),
+    ],
+)
+def test_an_unknown_job_is_named(client: TestClient, method: str, path: str) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == 404
+    assert "job-none" in answer.json()["error"]["message"]
+
+
+def test_jobs_are_listed_newest_first_with_filters_and_pages(client: TestClient, engine: Engine) -> None:
+    with write(engine) as session:
+        old = add_job(session, "failed")
+        middle = add_job(session, "tuning", "bert-base-uncased")
+        new = add_job(session, "succeeded", target="other")
+    ids = {"old": old.id, "middle": middle.id, "new": new.id}
+
+    def listed(**query: object) -> list[str]:
+        items = client.get("/v1/jobs", params=query).json()["items"]
+        return [name for item in items for name, job_id in ids.items() if job_id == item["id"]]
+
+    assert listed() == ["new", "middle", "old"]
+    assert listed(state=["failed", "tuning"]) == ["middle", "old"]
+    assert listed(model="minilm-l6") == ["new", "old"]
+    assert listed(model=middle.model_id) == ["middle"]
+    assert listed(target="other") == ["new"]
+    assert listed(limit=1, offset=1) == ["middle"]
+    assert client.get("/v1/jobs", params={"limit": 1}).json()["total"] == 3
+    for wrong in ({"state": "asleep"}, {"limit": 0}, {"offset": -1}):
+        assert client.get("/v1/jobs", params=wrong).status_code == 422
+
+
+def test_a_job_is_paused_resumed_cancelled_and_deleted(client: TestClient, engine: Engine) -> None:
+    with write(engine) as session:
+        job = add_job(session, "tuning")
+    path = f"/v1/jobs/{job.id}"
+    assert client.post(f"{path}/pause").json()["wish"] == "pause"
+    assert client.post(f"{path}/resume").json()["wish"] == ""
+    assert client.post(f"{path}/cancel").json()["wish"] == "cancel"
+    refused = client.delete(path)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
+    with write(engine) as session:
+        job.state = "cancelled"
+        session.add(job)
+    assert client.delete(path).status_code == 204
+    assert client.get(path).status_code == 404
+
+
+def test_a_job_shows_its_workloads_curve_and_benchmarks(client: TestClient, engine: Engine) -> None:
+    with write(engine) as session:
+        job = add_job(session, "succeeded", latency_ms=50.0)
+        records.put_workload(session, make_workload(flops=1e9))
+        session.add(JobWorkload(job_id=job.id, workload_id=make_workload().id, weight=12, best_us=500.0))
+        events.emit(session, "round", {"t_sec": 2.0, "trials": 16, "predicted_ms": 61.5}, job.id)
+        for variant, median_ms in (("torch-sdpa", 134.0), ("tuned", 50.0)):
+            session.add(
+                Benchmark(
+                    job_id=job.id, variant=variant, median_ms=median_ms, p10_ms=1, p90_ms=2, n=9, threads=2, machine="m"
+                )
+            )
+    (workload,) = client.get(f"/v1/jobs/{job.id}/workloads").json()
+    assert (workload["gflops"], workload["share"], workload["weight"]) == (2000.0, 1.0, 12)
+    assert client.get(f"/v1/jobs/{job.id}/curve").json() == [{"t_sec": 2.0, "trials": 16, "predicted_ms": 61.5}]
+    listed = client.get("/v1/benchmarks", params={"job_id": job.id}).json()["items"]
+    assert [row["variant"] for row in listed] == ["tuned", "torch-sdpa"]
+    assert client.get(f"/v1/jobs/{job.id}").json()["speedup"] == 2.68
+
+
+def test_models_are_added_and_listed(client: TestClient) -> None:
+    added = client.post("/v1/models", json={"name": "distilbert-base-uncased"})
+    assert added.status_code == 201
+    again = client.post("/v1/models", json={"name": "distilbert-base-uncased"}).json()
+    assert again["id"] == added.json()["id"]
+    assert client.get("/v1/models").json()["items"] == [again]
+    assert client.get(f"/v1/models/{again['id']}").json()["max_seq_len"] == 512
+    assert client.get("/v1/models/mdl-none").status_code == 404
+    assert client.post("/v1/models", json={"name": "distilbirt"}).json()["error"]["code"] == "model_unknown"
+
+
+def test_the_local_target_and_devices_are_listed(client: TestClient, engine: Engine) -> None:
+    facts = {"mtriple": "x86_64-unknown-linux-gnu", "mcpu": "znver5", "threads": 2}
+    with write(engine) as session:
+        session.add(Device(key="local", facts=facts))
+    target = client.get("/v1/targets").json()[0]
+    assert (target["name"], target["tvm"]["mcpu"]) == ("local", "znver5")
+    (device,) = client.get("/v1/devices").json()
+    assert (device["key"], device["facts"]) == ("local", facts)
+
+
+def test_ready_means_coordinator_device_and_disk(client: TestClient, engine: Engine) -> None:
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert set(answer.json()["checks"]) == {"database", "coordinator", "device", "disk"}
+    assert client.get("/healthz").json()["status"] == "ok"
+    with write(engine) as session:
+        session.add(Device(key="local"))
+        session.add(Lease(name="coordinator", owner="me", expires_at=utcnow().replace(year=9000)))
+    answer = client.get("/readyz")
+    assert (answer.status_code, set(answer.json()["checks"].values())) == (200, {"ok"})
+
+
+def test_a_full_disk_is_not_ready(client: TestClient) -> None:
+    client.app.state.settings.min_free_bytes = 2**62  # type: ignore[attr-defined]
+    assert "free" in client.get("/readyz").json()["checks"]["disk"]
+
+
+def test_every_error_has_one_shape(client: TestClient) -> None:
+    for method, path, status in (("GET", "/nothing", 404), ("PUT", "/v1/jobs", 405), ("GET", "/v1/nothing", 404)):
+        answer = client.request(method, path, headers={"accept": "application/json"})
+        assert answer.status_code == status
+        assert set(answer.json()["error"]) == {"code", "message", "hint"}
+
+
+def test_a_bug_is_an_error_of_the_same_shape(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(jobs, "find", broken)
+    answer = client.get("/v1/jobs")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+
+
+def test_the_openapi_document_knows_all_routes_and_the_error_shape(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    assert {path for path in document["paths"] if not path.startswith("/v1/")} == {"/healthz", "/readyz"}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            schema = operation["responses"]["4XX"]["content"]["application/json"]["schema"]
+            assert schema == {"$ref": "#/components/schemas/ErrorOut"}, (method, path)
+
+
+def test_records_stay_when_their_job_goes(client: TestClient, engine: Engine) -> None:
+    with write(engine) as session:
+        job = add_job(session, "failed")
+        records.put_workload(session, make_workload())
+        records.add(session, make_record("a", 1e-3, job_id=job.id))
+    client.delete(f"/v1/jobs/{job.id}")
+    (record,) = client.get("/v1/records").json()["items"]
+    assert (record["mean_us"], record["job_id"]) == (1000.0, None)

@@ -1,0 +1,82 @@
+"""A benchmark in its own process: contestants, progress, cancelling, errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.tiny_models import write_model
+from tuner.bench.launch import run_benchmark
+from tuner.bench.spec import Spec, Variant
+from tuner.errors import SequenceTooLong, StageFailed
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_model(tmp_path_factory.mktemp("model")))
+
+
+def spec(model: str, *variants: Variant, seq_len: int = 16, rounds: int = 2) -> Spec:
+    return Spec(
+        model=model, batch=1, seq_len=seq_len, threads=1, rounds=rounds, per_round=3, warmup=1, variants=list(variants)
+    )
+
+
+EAGER = Variant(name="torch-eager", kind="torch-eager")
+SDPA = Variant(name="torch-sdpa", kind="torch-sdpa")
+
+
+def test_contestants_are_timed_and_rounds_reported(model: str, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    result = run_benchmark(spec(model, EAGER, SDPA), tmp_path, lambda done, total: seen.append((done, total)))
+    assert [timing.variant for timing in result.timings] == ["torch-eager", "torch-sdpa"]
+    for timing in result.timings:
+        assert timing.n == 6
+        assert 0 < timing.p10_ms <= timing.median_ms <= timing.p90_ms
+    assert (result.threads, result.weights) == (1, "pretrained")
+    assert result.machine
+    assert seen[-1] == (2, 2)
+    assert json.loads((tmp_path / "result.json").read_text())["error"] is None
+
+
+def test_raising_from_progress_ends_the_process(model: str, tmp_path: Path) -> None:
+    class Cancelled(Exception):
+        pass
+
+    def cancel(done: int, total: int) -> None:
+        raise Cancelled
+
+    others = set(psutil.Process().children(recursive=True))
+    with pytest.raises(Cancelled):
+        run_benchmark(spec(model, EAGER, rounds=100_000), tmp_path, cancel)
+    assert set(psutil.Process().children(recursive=True)) <= others
+
+
+def test_overlong_benchmark_is_ended(model: str, tmp_path: Path) -> None:
+    others = set(psutil.Process().children(recursive=True))
+    with pytest.raises(StageFailed, match="longer than"):
+        run_benchmark(spec(model, EAGER, rounds=100_000_000), tmp_path, timeout_sec=1.0)
+    assert set(psutil.Process().children(recursive=True)) <= others
+
+
+def test_missing_artifact_is_named(model: str, tmp_path: Path) -> None:
+    tuned = Variant(name="tuned", kind="tvm", path=str(tmp_path / "gone.tar"))
+    with pytest.raises(StageFailed, match=r"tuned.*gone\.tar"):
+        run_benchmark(spec(model, tuned), tmp_path)
+
+
+def test_error_of_the_process_keeps_its_class(model: str, tmp_path: Path) -> None:
+    with pytest.raises(SequenceTooLong, match="at most 64"):
+        run_benchmark(spec(model, EAGER, seq_len=65), tmp_path)
+
+
+def test_killed_process_is_a_failed_stage(model: str, tmp_path: Path) -> None:
+    def kill(done: int, total: int) -> None:
+        for child in psutil.Process().children(recursive=True):
+            child.kill()
+
+    with pytest.raises(StageFailed, match="ended with code -9"):
+        run_benchmark(spec(model, EAGER), tmp_path, kill)

@@ -1,0 +1,241 @@
+"""The command line against the real web application, with a finished, a running and a failed job in its database."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlmodel import Session
+
+from tests.support import seed_db, tiny_artifact
+from tests.support.web import Web, serve
+from tuner.cli import main
+from tuner.db.engine import write
+from tuner.db.models import Artifact, Job
+
+DONE, RUNNING, FAILED = "job-a1b2c3d4e5", "job-f00dcafe42", "job-0bad0bad00"
+
+LEGACY_LOG = Path(__file__).parents[1] / "support" / "data" / "swish_gemm_m1_gpu.ansor.json"
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    with serve(tmp_path / "data") as web:
+        with write(web.engine) as session:
+            seed_db.everything(session)
+        yield web
+
+
+@pytest.fixture
+def tunesmith(web: Web, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command against the service: exit code, stdout, stderr."""
+    monkeypatch.setenv("TUNER_URL", web.url)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tunesmith", *map(str, arguments)])
+        code = 0
+        try:
+            main.main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def put_file(web: Web, content: bytes) -> str:
+    """Gives the finished job's artifact a file; its id."""
+    with write(web.engine) as session:
+        artifact = artifact_of_done(session)
+        artifact.size_bytes, artifact.sha256 = len(content), hashlib.sha256(content).hexdigest()
+        path = web.settings.artifacts_dir / artifact.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return artifact.id
+
+
+def artifact_of_done(session: Session) -> Artifact:
+    job = session.get(Job, DONE)
+    assert job is not None
+    artifact = session.get(Artifact, job.artifact_id)
+    assert artifact is not None
+    return artifact
+
+
+def test_submitted_job_is_listed_shown_and_cancelled(tunesmith: Command) -> None:
+    code, out, _ = tunesmith("tune", "minilm-l6", "--trials", 64, "--json")
+    job = json.loads(out)
+    assert (code, job["state"], job["budget"]["trials"]) == (0, "submitted", 64)
+    assert job["id"] in tunesmith("jobs")[1]
+    assert job["id"] not in tunesmith("jobs", "--state", "succeeded")[1]
+    assert "minilm-l6" in tunesmith("show", job["id"])[1]
+    assert tunesmith("cancel", job["id"])[0] == 0
+    assert json.loads(tunesmith("show", job["id"], "--json")[1])["wish"] == "cancel"
+
+
+def test_show_has_the_comparison_and_the_workloads(tunesmith: Command) -> None:
+    code, out, _ = tunesmith("show", DONE)
+    assert code == 0
+    for text in ("succeeded", "PyTorch eager", "TVM tuned", "GFLOPS", "float32[128,768]"):
+        assert text in out
+
+
+def test_follow_of_a_finished_job_ends_with_its_verdict(tunesmith: Command) -> None:
+    code, out, err = tunesmith("follow", DONE)
+    assert code == 0
+    assert "bert-base-uncased runs in" in out
+    assert f"tunesmith download {DONE}" in err
+
+
+def test_follow_of_a_failed_job_is_exit_code_1(tunesmith: Command) -> None:
+    code, out, err = tunesmith("follow", FAILED)
+    assert code == 1
+    assert "failed" in out
+    assert "hint:" in err
+
+
+def test_interrupted_follow_leaves_the_job_and_says_how_to_go_on(
+    tunesmith: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tuner.cli.jobs.watch", interrupted)
+    code, _, err = tunesmith("follow", RUNNING)
+    assert code == 130
+    assert f"tunesmith cancel {RUNNING}" in err
+    assert json.loads(tunesmith("show", RUNNING, "--json")[1])["wish"] == ""
+
+
+def test_pause_and_resume_take_back_each_other(tunesmith: Command) -> None:
+    assert "pause" in tunesmith("pause", RUNNING)[2]
+    assert tunesmith("resume", RUNNING)[0] == 0
+
+
+def test_running_job_is_not_deleted_and_the_way_is_named(tunesmith: Command) -> None:
+    code, _, err = tunesmith("delete", RUNNING)
+    assert code == 1
+    assert "hint:" in err
+    assert "cancel" in err
+    assert tunesmith("delete", FAILED)[0] == 0
+    assert tunesmith("show", FAILED)[0] == 1
+
+
+def test_unknown_job_is_one_error_line(tunesmith: Command) -> None:
+    code, out, err = tunesmith("show", "job-nope")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert "job-nope" in err
+
+
+def test_download_then_run(tunesmith: Command, web: Web, tmp_path: Path) -> None:
+    tar = tiny_artifact.pack(tiny_artifact.build(tmp_path / "built"), tmp_path / "built.tar")
+    artifact_id = put_file(web, tar.read_bytes())
+    target = tmp_path / "mine.tar"
+    assert tunesmith("download", DONE, "-o", target)[0] == 0
+    assert target.read_bytes() == tar.read_bytes()
+    assert tunesmith("download", artifact_id, "-o", tmp_path)[0] == 0
+    assert (tmp_path / f"{artifact_id}.tar").exists()
+
+    x = np.ones((2, 4), dtype="float32")
+    np.savez(tmp_path / "in.npz", x=x)
+    code, out, err = tunesmith("run", target, "--runs", 5, "--inputs", tmp_path / "in.npz", "-o", tmp_path / "out.npz")
+    assert code == 0, err
+    assert "y  float32[2, 3]" in out
+    assert "over 5 runs" in out
+    with np.load(tmp_path / "out.npz") as outputs:
+        np.testing.assert_allclose(outputs["y"], x @ tiny_artifact.WEIGHT + tiny_artifact.BIAS, rtol=1e-5)
+
+
+def test_download_goes_on_from_its_part(tunesmith: Command, web: Web, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 100
+    put_file(web, content)
+    (tmp_path / "a.tar.part").write_bytes(content[:7000])
+    assert tunesmith("download", DONE, "-o", tmp_path / "a.tar")[0] == 0
+    assert (tmp_path / "a.tar").read_bytes() == content
+
+
+def test_download_of_a_file_that_is_gone_says_what_to_do(tunesmith: Command) -> None:
+    code, _, err = tunesmith("download", DONE)
+    assert code == 1
+    assert "gone" in err
+    assert "hint:" in err
+
+
+def test_job_without_an_artifact_says_why(tunesmith: Command) -> None:
+    code, _, err = tunesmith("download", RUNNING)
+    assert code == 1
+    assert "has no artifact: it is tuning" in err
+
+
+def test_records_go_out_and_come_back(tunesmith: Command, tmp_path: Path) -> None:
+    log = tmp_path / "records.jsonl"
+    assert tunesmith("records", "export", "-o", log, "--job", DONE)[0] == 0
+    lines = log.read_text().splitlines()
+    assert lines
+    log.write_text("\n".join([*lines, "{damaged"]) + "\n")
+    counts = json.loads(tunesmith("records", "import", log, "--json")[1])
+    assert (counts["imported"], counts["duplicates"], counts["skipped"]) == (0, len(lines), 1)
+
+
+def test_a_log_of_ansor_is_summed_up(tunesmith: Command) -> None:
+    code, out, err = tunesmith("records", "import", LEGACY_LOG)
+    assert (code, "873" in out, "22 imported" in err) == (0, True, True)
+    assert "jobs of op:swish_gemm:128,3072,768 start from the best of its 18 schedules" in err
+
+
+@pytest.mark.parametrize("given", [("gemm", 8, 16, 32), ("op:gemm:8,16,32",), ('{"op": "gemm", "args": [8, 16, 32]}',)])
+def test_an_operator_is_submitted_by_any_of_its_spellings(tunesmith: Command, given: tuple[object, ...]) -> None:
+    code, _, err = tunesmith("tune-op", *given, "--trials", 8)
+    assert (code, "op:gemm:8,16,32" in err) == (0, True)
+    assert "op:gemm:8,16,32" in tunesmith("jobs")[1]
+
+
+def test_a_function_of_ones_own_is_built_here_and_sent(tunesmith: Command, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from tvm import te\n"
+        "def twice(n):\n"
+        "    a = te.placeholder((n,), name='a')\n"
+        "    return [a, te.compute((n,), lambda i: a[i] * 2.0, name='out')]\n"
+    )
+    code, _, err = tunesmith("tune-op", f"{file}:twice", 64, "--trials", 8)
+    assert (code, "twice-" in err) == (0, True)
+    assert "twice-" in tunesmith("jobs")[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (("gem", 1, 2, 3), "Did you mean"),
+        (("gemm", 1, 2), "positive whole numbers"),
+        (("op:gemm:1,2,3", 4), "in it already"),
+        (("gemm", 1, 2, 3, "--constant", 1), "--constant"),
+        (("absent.py:f", 1), "no file"),
+    ],
+)
+def test_a_wrong_operator_is_one_error_with_a_hint(tunesmith: Command, given: tuple[object, ...], says: str) -> None:
+    code, _, err = tunesmith("tune-op", *given)
+    assert (code, says in err) == (1, True), err
+
+
+def test_import_of_an_absent_log_is_named(tunesmith: Command, tmp_path: Path) -> None:
+    code, _, err = tunesmith("records", "import", tmp_path / "absent.jsonl")
+    assert code == 1
+    assert "absent.jsonl can't be read" in err
+
+
+def test_models_targets_and_devices_are_listed(tunesmith: Command) -> None:
+    assert tunesmith("models", "add", "distilbert-base-uncased")[0] == 0
+    assert "distilbert-base-uncased" in tunesmith("models", "list")[1]
+    assert "local" in tunesmith("targets")[1]
+    assert "local" in tunesmith("devices")[1]

@@ -1,0 +1,163 @@
+"""Tiny models compiled for machines that are not here: what comes out, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.tiny_models import write_model
+from tuner import targets
+from tuner.client.runtime import ArtifactError, load
+from tuner.compiler.defaults import default_schedule, schedule_by_default
+from tuner.compiler.limits import threads_of
+from tuner.compiler.standalone import Order, compile_model, summary
+from tuner.compiler.symbols import check_library, read_library
+from tuner.config import Settings
+from tuner.errors import InvalidInput, LimitExceeded, LoadCheckFailed, SequenceTooLong
+from tuner.importers.source import resolve_source
+from tuner.search.context import make_target
+
+SEQ_LEN = 16
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model and, below ``data``, what its compilations share."""
+    folder = tmp_path_factory.mktemp("cross")
+    write_model(folder / "model", "bert")
+    return folder
+
+
+def compile_for(shared: Path, name: str, out: Path, seq_len: int = SEQ_LEN) -> tuple[dict[str, Any], list[str]]:
+    said: list[str] = []
+    facts = None
+    if name == "local":
+        from rpc.facts import device_facts
+
+        facts = device_facts()
+    target = targets.resolve(name, "local", facts)
+    order = Order(resolve_source(str(shared / "model")), target, 1, seq_len)
+    return compile_model(Settings(data_dir=shared / "data"), order, out, said.append), said
+
+
+def unpack(tar: Path, folder: Path) -> Path:
+    with tarfile.open(tar) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def for_m1(shared: Path) -> Path:
+    """The unpacked artifact for the M1's CPU."""
+    compile_for(shared, "m1-cpu", shared / "m1.tar")
+    return unpack(shared / "m1.tar", shared / "m1")
+
+
+@pytest.fixture(scope="module")
+def for_metal(shared: Path) -> Path:
+    """The unpacked artifact for the M1's GPU."""
+    compile_for(shared, "m1-metal", shared / "metal.tar")
+    return unpack(shared / "metal.tar", shared / "metal")
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+@pytest.mark.parametrize("made", ["for_m1", "for_metal"])
+def test_a_library_for_a_mac_is_checked_and_says_that_no_mac_ran_it(made: str, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(made)
+    manifest = manifest_of(folder)
+    assert manifest["library"] == "lib.dylib"
+    assert (manifest["load_check"], manifest["tested"]) == ("symbols", "not load-tested on a Mac")
+    assert manifest["binary"]["format"] == "Mach-O aarch64 shared library"
+    assert manifest["binary"]["minimum_os"] == "macOS 11.0"
+    assert manifest["coverage"] == 0.0
+    assert "verification" not in manifest
+    assert "not load-tested on a Mac" in summary(manifest)
+    assert set(manifest["files"]) == {path.name for path in folder.iterdir()} - {"manifest.json"}
+
+
+def test_metal_kernels_travel_as_source(for_metal: Path) -> None:
+    source = (for_metal / "source.metal").read_text()
+    assert manifest_of(for_metal)["source"] == "source.metal"
+    assert source.count("kernel void") >= manifest_of(for_metal)["kernels"]
+    assert b"kernel void" in (for_metal / "lib.dylib").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def product() -> Any:
+    """A vector times a matrix, which DLight gives 512 threads."""
+    import tvm
+    from tvm import te
+
+    a, b = te.placeholder((1, 768), name="a"), te.placeholder((768, 768), name="b")
+    k = te.reduce_axis((0, 768), "k")
+    out = te.compute((1, 768), lambda i, j: te.sum(a[i, k] * b[k, j], axis=k), name="out")
+    return tvm.IRModule({"main": te.create_prim_func([a, b, out]).with_attr("global_symbol", "main")})["main"]
+
+
+def test_no_default_schedule_has_more_threads_than_its_target(product: Any) -> None:
+    wide, narrow = (targets.resolve(name, "local").tvm for name in ("m1-metal", "m1-metal-restricted"))
+    assert threads_of(default_schedule(product, make_target(wide))) == 512
+    assert threads_of(default_schedule(product, make_target(narrow))) <= 256
+
+
+def test_a_schedule_beyond_the_targets_threads_is_refused_by_name(product: Any) -> None:
+    import tvm
+
+    wide, narrow = (targets.resolve(name, "local").tvm for name in ("m1-metal", "m1-metal-restricted"))
+    scheduled = tvm.IRModule({"vec_mat": default_schedule(product, make_target(wide))})
+    with pytest.raises(LimitExceeded, match=r"vec_mat \(512\): more threads in a threadgroup than the 256"):
+        schedule_by_default(scheduled, make_target(narrow))
+
+
+def test_cpu_kernels_come_with_their_llvm_text(for_m1: Path) -> None:
+    assert 'target triple = "arm64-apple-macos"' in (for_m1 / "source.ll").read_text()
+
+
+def test_the_loader_refuses_a_library_of_another_machine(for_m1: Path, for_metal: Path) -> None:
+    for folder in (for_m1, for_metal):
+        with pytest.raises(ArtifactError, match=r"compiled for (aarch64|darwin), this machine"):
+            load(folder)
+
+
+def test_a_library_that_lacks_a_kernel_does_not_pass(for_m1: Path) -> None:
+    library, target = for_m1 / "lib.dylib", targets.resolve("m1-cpu", "local").tvm
+    with pytest.raises(LoadCheckFailed, match="does not export __tvm_ffi_missing"):
+        check_library(library, target, ["missing"])
+    with pytest.raises(LoadCheckFailed, match="needs ELF"):
+        check_library(library, targets.resolve("linux-arm64", "local").tvm, [])
+
+
+def test_the_library_alone_is_written_under_either_name(shared: Path, for_m1: Path, tmp_path: Path) -> None:
+    for name in ("bert.so", "bert.dylib"):
+        compile_for(shared, "m1-cpu", tmp_path / name)
+        assert read_library(tmp_path / name).form == "Mach-O"
+
+
+def test_linux_on_arm_gets_an_elf_library(shared: Path, tmp_path: Path) -> None:
+    manifest, _ = compile_for(shared, "linux-arm64", tmp_path / "lib.so")
+    library = read_library(tmp_path / "lib.so")
+    assert (library.form, library.architecture) == ("ELF", "aarch64")
+    assert (manifest["load_check"], manifest["tested"]) == ("none", "not load-tested on its device")
+    with pytest.raises(InvalidInput, match="not for macOS"):
+        compile_for(shared, "linux-arm64", tmp_path / "lib.dylib")
+
+
+def test_what_is_compiled_for_this_machine_is_run_and_compared(shared: Path, tmp_path: Path) -> None:
+    manifest, said = compile_for(shared, "local", tmp_path / "here.tar")
+    assert said[-1] == "comparing its outputs with PyTorch's"
+    assert (manifest["load_check"], manifest["tested"]) == ("device", "loaded and run")
+    assert manifest["verification"]["max_abs_error"] < 1e-3
+    runner = load(tmp_path / "here.tar")
+    assert runner.run(**runner.example())
+
+
+def test_a_sequence_that_is_too_long_is_refused_at_once(shared: Path, tmp_path: Path) -> None:
+    with pytest.raises(SequenceTooLong):
+        compile_for(shared, "m1-cpu", tmp_path / "long.tar", seq_len=4096)

@@ -1,0 +1,191 @@
+"""Loading, the plain form of a network, and its export: right on padded batches, and importable by TVM."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForMaskedLM
+
+from tests.support.tiny_models import CONFIGS, write_config_only, write_model
+from tuner.compiler.reference import compare, reference_outputs
+from tuner.errors import ModelInvalid, SequenceTooLong
+from tuner.importers.huggingface import LoadedModel, load_torch, variant
+from tuner.importers.presets import PRESETS, Preset
+from tuner.importers.pytorch import export
+from tuner.importers.source import resolve_source
+
+BATCH, SEQ_LEN = 3, 20
+
+
+def load(folder: Path, **options: object) -> LoadedModel:
+    return load_torch(resolve_source(str(folder), **options))  # type: ignore[arg-type]
+
+
+def padded_inputs(loaded: LoadedModel) -> dict[str, np.ndarray]:
+    """Rows of 20, 7 and 1 tokens, padded on the right, with two segments where the family has them."""
+    generator = np.random.default_rng(0)
+    lengths = np.array([20, 7, 1])
+    mask = (np.arange(SEQ_LEN)[None, :] < lengths[:, None]).astype(np.int32)
+    ids = generator.integers(5, 90, (BATCH, SEQ_LEN), dtype=np.int32)
+    ids = np.where(mask == 1, ids, loaded.config["pad_token_id"]).astype(np.int32)
+    segments = (np.arange(SEQ_LEN)[None, :] >= lengths[:, None] // 2).astype(np.int32) * mask
+    named = {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
+    return {name: named[name] for name in loaded.input_names}
+
+
+@pytest.mark.parametrize("head", ["encoder", "sequence-classification"])
+@pytest.mark.parametrize("kind", list(CONFIGS))
+def test_plain_form_equals_the_library_on_padded_batches(tmp_path: Path, kind: str, head: str) -> None:
+    loaded = load(write_model(tmp_path, kind, head))
+    assert (loaded.source.head, loaded.weights) == (head, "pretrained")
+    inputs = padded_inputs(loaded)
+    got = reference_outputs(loaded, inputs)
+    eager = variant(loaded, "eager")
+    with torch.inference_mode():
+        wanted = eager(*(torch.from_numpy(inputs[name]) for name in loaded.input_names))
+    seen = inputs["attention_mask"] == 1
+    for (name, value), tensor in zip(got.items(), wanted, strict=True):
+        want = tensor.numpy()
+        per_token = name == "last_hidden_state"
+        np.testing.assert_allclose(value[seen] if per_token else value, want[seen] if per_token else want, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", list(CONFIGS))
+def test_padding_does_not_change_what_is_seen(tmp_path: Path, kind: str) -> None:
+    loaded = load(write_model(tmp_path, kind))
+    inputs = padded_inputs(loaded)
+    whole = reference_outputs(loaded, inputs)["last_hidden_state"][1, :7]
+    alone = reference_outputs(loaded, {name: value[1:2, :7] for name, value in inputs.items()})["last_hidden_state"][0]
+    np.testing.assert_allclose(whole, alone, atol=2e-5)
+
+
+def test_baselines_share_parameters_but_not_the_attention(tmp_path: Path) -> None:
+    loaded = load(write_model(tmp_path))
+    eager, sdpa = variant(loaded, "eager"), variant(loaded, "sdpa")
+    assert {p.data_ptr() for p in eager.parameters()} == {p.data_ptr() for p in sdpa.parameters()}
+    attentions = [module.network.config._attn_implementation for module in (eager, sdpa, loaded.module)]
+    assert attentions == ["eager", "sdpa", "sdpa"]
+
+
+@pytest.mark.parametrize("kind", list(CONFIGS))
+def test_export_keeps_operators_whole_and_nothing_else(tmp_path: Path, kind: str) -> None:
+    program = export(load(write_model(tmp_path, kind)), BATCH, SEQ_LEN)
+    operators = Counter(str(node.target) for node in program.graph.nodes if node.op == "call_function")
+    layers = CONFIGS[kind].get("num_hidden_layers") or CONFIGS[kind]["n_layers"]
+    assert operators["aten.scaled_dot_product_attention.default"] == layers
+    assert operators["aten.gelu.default"] == layers
+    assert operators["aten.layer_norm.default"] == 2 * layers + 1
+    assert operators["aten.linear.default"] in range(6 * layers, 6 * layers + 2)
+    arithmetic = {"aten.add.Tensor", "aten.sub.Tensor", "aten.mul.Tensor", "aten.tanh.default"}
+    movement = {"view", "permute", "clone", "unsqueeze", "embedding", "select", "_to_copy", "arange", "full_like"}
+    checks = {"aten._assert_tensor_metadata.default"}
+    whole = {f"aten.{name}.default" for name in ("scaled_dot_product_attention", "gelu", "layer_norm", "linear")}
+    others = {name for name in operators if name.split(".")[1] not in movement}
+    assert others <= arithmetic | whole | checks
+    assert operators["aten.mul.Tensor"] == 1, "the mask is made once, not in each layer"
+
+
+def test_export_refuses_a_sequence_over_the_maximum(tmp_path: Path) -> None:
+    with pytest.raises(SequenceTooLong, match="at most 64"):
+        export(load(write_model(tmp_path)), 1, 65)
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "minilm", "roberta", "electra"])
+def test_tvm_computes_the_same_from_the_export(tmp_path: Path, kind: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tvm's own, at import
+        import tvm
+        from tvm import relax
+        from tvm.relax.frontend.torch import from_exported_program
+
+    loaded = load(write_model(tmp_path, kind))
+    module = from_exported_program(export(loaded, BATCH, SEQ_LEN), run_ep_decomposition=False)
+    machine = relax.VirtualMachine(tvm.compile(module, target=tvm.target.Target("llvm")), tvm.cpu())
+    inputs = padded_inputs(loaded)
+    result = machine["main"](*(tvm.runtime.tensor(inputs[name]) for name in loaded.input_names))
+    got = {name: value.numpy() for name, value in zip(loaded.output_names, result, strict=True)}
+    outcome = compare(got, reference_outputs(loaded, inputs))
+    assert outcome.ok, outcome
+
+
+def test_untrained_preset_repeats_with_its_seed_and_depends_on_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nonexistent")
+    monkeypatch.setattr("tuner.importers.huggingface.PRESETS", {"tiny": Preset("tiny", "org/tiny", CONFIGS["bert"])})
+    monkeypatch.setattr("tuner.importers.source.PRESETS", {"tiny": Preset("tiny", "org/tiny", CONFIGS["bert"])})
+    first, again, other = (load_torch(resolve_source("tiny"), seed) for seed in (1, 1, 2))
+    assert {first.weights, again.weights} == {"random"}
+    inputs = padded_inputs(first)
+    outputs = [reference_outputs(loaded, inputs)["last_hidden_state"] for loaded in (first, again, other)]
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    assert np.abs(outputs[0] - outputs[2]).max() > 0.1
+    assert 0.3 < outputs[0].std() < 3.0
+    changed = inputs | {"input_ids": inputs["input_ids"].copy()}
+    changed["input_ids"][0, 19] = 4
+    shift = np.abs(reference_outputs(first, changed)["last_hidden_state"] - outputs[0])
+    assert shift[0, 0].max() > 1e-3, "attention carries a change of the last token to the first"
+    assert shift[1].max() == 0.0
+
+
+def test_presets_build_the_networks_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    millions = {}
+    with torch.device("meta"):
+        from transformers import AutoModel
+
+        for name, preset in PRESETS.items():
+            values = dict(preset.config)
+            network = AutoModel.from_config(AutoConfig.for_model(values.pop("model_type"), **values))
+            millions[name] = round(sum(parameter.numel() for parameter in network.parameters()) / 1e6, 1)
+    assert millions == {"bert-base-uncased": 109.5, "distilbert-base-uncased": 66.4, "minilm-l6": 22.7}
+
+
+def test_sharded_and_pickled_weights_load_the_same(tmp_path: Path) -> None:
+    whole = load(write_model(tmp_path / "whole"))
+    sharded_folder = write_model(tmp_path / "sharded", shard_size="20KB")
+    assert (sharded_folder / "model.safetensors.index.json").exists()
+    sharded = load(sharded_folder)
+    pickled = load(write_model(tmp_path / "pickled", pickle=True), allow_pickle=True)
+    inputs = padded_inputs(whole)
+    outputs = [reference_outputs(loaded, inputs)["last_hidden_state"] for loaded in (whole, sharded, pickled)]
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    np.testing.assert_array_equal(outputs[0], outputs[2])
+
+
+def test_checkpoint_without_pooler_has_no_pooled_output(tmp_path: Path) -> None:
+    values = dict(CONFIGS["bert"])
+    AutoModelForMaskedLM.from_config(AutoConfig.for_model(values.pop("model_type"), **values)).save_pretrained(tmp_path)
+    loaded = load(tmp_path)
+    assert (loaded.output_names, loaded.weights) == (("last_hidden_state",), "pretrained")
+
+
+def test_untrained_head_is_marked_random_and_repeats_with_its_seed(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    source = resolve_source(str(folder), head="sequence-classification")
+    first, again = load_torch(source, 3), load_torch(source, 3)
+    assert (first.weights, first.output_names) == ("random", ("logits",))
+    assert "classifier" in first.note
+    inputs = padded_inputs(first)
+    np.testing.assert_array_equal(
+        reference_outputs(first, inputs)["logits"], reference_outputs(again, inputs)["logits"]
+    )
+
+
+def test_weights_that_lack_a_layer_are_refused(tmp_path: Path) -> None:
+    file = write_model(tmp_path) / "model.safetensors"
+    tensors = {name: tensor for name, tensor in load_file(file).items() if "layer.1." not in name}
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(ModelInvalid, match=r"encoder\.layer\.1"):
+        load(tmp_path)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    write_config_only(folder, CONFIGS["bert"] | {"intermediate_size": 128})
+    with pytest.raises(ModelInvalid, match="can't be loaded"):
+        load(folder)

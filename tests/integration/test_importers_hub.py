@@ -1,0 +1,100 @@
+"""Models from a hub: there, in the cache, not there, and not answering."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from tests.support.fake_hub import fake_hub
+from tests.support.tiny_models import write_model
+from tuner.errors import ModelInvalid, ModelUnknown, ModelUnreachable
+from tuner.importers import hub
+from tuner.importers.huggingface import load_torch
+from tuner.importers.source import resolve_source
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+
+def use_endpoint(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """What ``HF_ENDPOINT`` does, but it is read at import."""
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
+
+
+@pytest.fixture
+def silent_endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A hub that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        use_endpoint(monkeypatch, f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setattr(hub, "PROBE_TIMEOUT_SEC", 0.3)
+        yield
+
+
+def test_hub_model_is_downloaded_once_and_then_found_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_model(tmp_path / "model", "bert", "sequence-classification")
+    (folder / "flax_model.msgpack").write_bytes(b"not wanted")
+    with fake_hub({"some-org/tiny": folder}) as (endpoint, asked):
+        use_endpoint(monkeypatch, endpoint)
+        loaded = load_torch(resolve_source("some-org/tiny"))
+    assert (loaded.source.family, loaded.source.head, loaded.source.max_seq_len) == (
+        "bert",
+        "sequence-classification",
+        64,
+    )
+    assert loaded.weights == "pretrained"
+    assert loaded.tokenizer is not None
+    assert not any("flax" in path for path in asked)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert load_torch(resolve_source("some-org/tiny")).weights == "pretrained"
+
+
+def test_cached_model_is_used_when_the_hub_went_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_hub({"some-org/tiny": write_model(tmp_path / "model", tokenizer=False)}) as (endpoint, _):
+        use_endpoint(monkeypatch, endpoint)
+        folder = hub.download("some-org/tiny")
+    assert hub.download("some-org/tiny") == folder
+
+
+def test_unknown_hub_id_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_hub({}) as (endpoint, _):
+        use_endpoint(monkeypatch, endpoint)
+        with pytest.raises(ModelUnknown, match="some-org/nothing"):
+            load_torch(resolve_source("some-org/nothing"))
+
+
+def test_pickle_only_hub_model_needs_the_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_hub({"some-org/old": write_model(tmp_path / "model", pickle=True)}) as (endpoint, _):
+        use_endpoint(monkeypatch, endpoint)
+        with pytest.raises(ModelInvalid) as caught:
+            load_torch(resolve_source("some-org/old"))
+        assert "--allow-pickle" in caught.value.hint
+        assert load_torch(resolve_source("some-org/old", allow_pickle=True)).weights == "pretrained"
+
+
+@pytest.mark.usefixtures("silent_endpoint")
+def test_silent_hub_is_given_up_quickly() -> None:
+    start = time.monotonic()
+    with pytest.raises(ModelUnreachable, match="some-org/tiny") as caught:
+        load_torch(resolve_source("some-org/tiny"))
+    assert time.monotonic() - start < 8
+    assert "local folder" in caught.value.hint
+
+
+@pytest.mark.usefixtures("silent_endpoint")
+def test_preset_without_a_hub_gets_seeded_random_weights_and_says_so() -> None:
+    source = resolve_source("minilm-l6")
+    if source.folder:
+        pytest.skip("a package with this preset's weights is installed")
+    loaded = load_torch(source)
+    assert (loaded.weights, loaded.source.weights) == ("random", "random")
+    assert "random weights" in loaded.note
+    assert loaded.output_names == ("last_hidden_state", "pooler_output")

@@ -1,0 +1,86 @@
+"""The kernels that find a device's peak do the work they are credited with, and are timed once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+from sqlalchemy import Engine
+
+from rpc.facts import device_facts
+from tuner.db import devices
+from tuner.db.engine import read, write
+from tuner.db.models import Device
+from tuner.roofline import Peak
+from tuner.search import peaks
+from tuner.search.builder import BuildPool
+from tuner.search.measure import DeviceAddress
+from tuner.search.tiles import Cpu
+
+NARROW = Cpu(lanes=4, registers=16, cores=1)
+WIDE = Cpu(lanes=8, registers=32, cores=2)
+DEVICE = DeviceAddress("127.0.0.1", 1, "local", 1.0, 1.0)
+
+
+def run(mod: Any, arguments: peaks.Arguments) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    arrays = [rng.random(shape, dtype=np.float32) for shape, _ in arguments]
+    tensors = [tvm.runtime.tensor(array) for array in arrays]
+    tvm.compile(mod, target=tvm.target.Target("llvm"))["main"](*tensors)
+    return [*arrays[:-1], tensors[-1].numpy()]
+
+
+@pytest.mark.parametrize("cpu", [NARROW, WIDE])
+def test_multiply_add_kernel_computes_all_it_counts(cpu: Cpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peaks, "_PASSES", 3)
+    mod, arguments, flops = peaks.multiply_add(cpu)
+    a, b, c = run(mod, arguments)
+    assert np.allclose(c, 3 * a.T @ b, rtol=1e-4)
+    assert flops == 2 * 3 * a.shape[0] * c.size
+
+
+@pytest.mark.parametrize("cpu", [NARROW, WIDE])
+def test_stream_kernel_reads_all_it_counts(cpu: Cpu) -> None:
+    mod, arguments, nbytes = peaks.stream(cpu, 2**18)
+    x, y = run(mod, arguments)
+    assert np.allclose(y, x.sum(axis=1), rtol=1e-4)
+    assert nbytes == x.nbytes == 2**18
+
+
+def test_peak_is_measured_once_for_a_device(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+
+    def measure_peak(*args: Any) -> Peak:
+        measured.append(args)
+        return Peak(530.04, 42.0)
+
+    monkeypatch.setattr(peaks, "measure_peak", measure_peak)
+    builders = BuildPool(1, 10.0)
+    with write(engine) as db:
+        devices.seen(db, "local", facts=device_facts())
+    for _ in range(2):
+        peaks.know_peak(engine, DEVICE, builders, tmp_path)
+    builders.close()
+    assert len(measured) == 1
+    with read(engine) as db:
+        row = db.get(Device, "local")
+        assert row is not None
+        assert row.facts == {**device_facts(), "peak": {"gflops": 530.0, "gb_per_sec": 42.0}}
+
+
+def test_device_that_fails_at_it_is_used_without(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def measure_peak(*args: Any) -> Peak:
+        raise RuntimeError("illegal instruction")
+
+    monkeypatch.setattr(peaks, "measure_peak", measure_peak)
+    builders = BuildPool(1, 10.0)
+    with write(engine) as db:
+        devices.seen(db, "local", facts=device_facts())
+    peaks.know_peak(engine, DEVICE, builders, tmp_path)
+    builders.close()
+    assert "illegal instruction" in caplog.text

@@ -1,0 +1,259 @@
+"""The device survives what candidates, clients and trackers do to it, and a lease never waits past its deadline."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import tvm
+
+from rpc import tracker
+from rpc.errors import DeviceUnavailable, SessionLost
+from rpc.lease import lease
+from rpc.server import RPC_MAGIC
+from tests.support.processes import free_port, is_running, kill_hard, python_code, running, wait_until
+from tests.support.rpc_device import HOST, agent_process, build_library, free, summary, tracker_process
+
+SIGSEGV = 11
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """Of a tracker with one device that all tests of this file share."""
+    number = free_port()
+    with tracker_process(number):
+        yield number
+
+
+@pytest.fixture(scope="module")
+def device(port: int) -> Iterator[subprocess.Popen[str]]:
+    with agent_process(port) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("libraries")
+    return {
+        "crash": build_library(folder / "crash.so", "raise", SIGSEGV),
+        "hang": build_library(folder / "hang.so", "sleep", 1000),
+        "good": build_library(folder / "good.so", "abs", 1),
+    }
+
+
+def run_kernel(session: Any, library: Path) -> None:
+    session.upload(bytearray(library.read_bytes()), library.name)  # given a path, TVM leaves the file open
+    kernel = session.load_module(library.name)["main"]
+    kernel(tvm.runtime.tensor(np.ones(16, "float32"), session.cpu(0)))
+
+
+def session_works(port: int, library: Path) -> bool:
+    with lease(HOST, port, "local", 10, 10) as session:
+        run_kernel(session, library)
+    return True
+
+
+def test_segfaulting_candidate_costs_its_session_only(
+    port: int, device: subprocess.Popen[str], libraries: dict[str, Path]
+) -> None:
+    with pytest.raises(SessionLost, match="crashed") as caught, lease(HOST, port, "local", 10, 10) as session:
+        run_kernel(session, libraries["crash"])
+    assert not caught.value.timed_out
+    assert wait_until(lambda: free(port), 5) < 5
+    assert session_works(port, libraries["good"])
+    assert device.poll() is None
+
+
+def test_hung_candidate_is_killed_at_the_sessions_deadline(
+    port: int, device: subprocess.Popen[str], libraries: dict[str, Path]
+) -> None:
+    start = time.monotonic()
+    with pytest.raises(SessionLost, match="deadline of 1 s") as caught, lease(HOST, port, "local", 10, 1) as session:
+        run_kernel(session, libraries["hang"])
+    assert caught.value.timed_out
+    assert 1 <= time.monotonic() - start < 6
+    assert wait_until(lambda: free(port), 5) < 5
+    assert session_works(port, libraries["good"])
+
+
+def test_error_of_a_remote_function_is_not_taken_for_a_lost_session(port: int, device: subprocess.Popen[str]) -> None:
+    with pytest.raises(tvm.error.RPCError, match="nowhere"), lease(HOST, port, "local", 10, 10) as session:
+        session.load_module("nowhere.so")
+
+
+def test_device_is_free_again_although_its_arrays_are_still_held(port: int, device: subprocess.Popen[str]) -> None:
+    with lease(HOST, port, "local", 10, 10) as session:
+        array = tvm.runtime.tensor(np.ones(16, "float32"), session.cpu(0))
+        assert array.numpy().sum() == 16
+    wait_until(lambda: free(port), 5)
+    del array, session
+
+
+def test_client_that_is_killed_gives_the_device_back(port: int, device: subprocess.Popen[str]) -> None:
+    code = f"""
+import time
+from rpc.lease import lease
+with lease("{HOST}", {port}, "local", 10, 100):
+    print("leased", flush=True)
+    time.sleep(100)
+"""
+    with running(python_code(code)) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == "leased\n"
+        assert free(port) == 0
+        kill_hard(client.pid)
+        wait_until(lambda: free(port), 5)
+
+
+def test_unknown_key_fails_within_its_deadline_and_names_the_known_ones(
+    port: int, device: subprocess.Popen[str]
+) -> None:
+    start = time.monotonic()
+    with pytest.raises(DeviceUnavailable, match=r"'typo'.*known keys: local"), lease(HOST, port, "typo", 1, 10):
+        pytest.fail("leased")
+    assert time.monotonic() - start < 2
+    assert "typo" not in (summary(port) or {})["queue_info"]
+
+
+def test_unknown_key_does_not_use_up_a_long_deadline(port: int, device: subprocess.Popen[str]) -> None:
+    start = time.monotonic()
+    with pytest.raises(DeviceUnavailable), lease(HOST, port, "typo", 60, 10):
+        pytest.fail("leased")
+    assert time.monotonic() - start < 10
+
+
+def test_busy_device_fails_the_second_lease_in_its_deadline_and_leaves_no_request(
+    port: int, device: subprocess.Popen[str], libraries: dict[str, Path]
+) -> None:
+    with lease(HOST, port, "local", 10, 10) as session:
+        assert tracker.count_registered(summary(port) or {}, "local") == 1  # busy is still known
+        start = time.monotonic()
+        with pytest.raises(DeviceUnavailable, match="busy"), lease(HOST, port, "local", 0.5, 10):
+            pytest.fail("leased")
+        assert time.monotonic() - start < 2
+        assert tracker.count_pending(summary(port) or {}, "local") == 0
+        run_kernel(session, libraries["good"])
+    assert session_works(port, libraries["good"])
+
+
+def test_nobody_at_the_trackers_address_fails_in_the_deadline() -> None:
+    nobody = free_port()
+    with pytest.raises(DeviceUnavailable, match=str(nobody)), lease(HOST, nobody, "local", 0.5, 10):
+        pytest.fail("leased")
+
+
+def test_device_facts_are_served_over_rpc_and_by_the_tracker(port: int, device: subprocess.Popen[str]) -> None:
+    with lease(HOST, port, "local", 10, 10) as session:
+        facts = json.loads(session.get_function("tunesmith.device_facts")())
+    assert facts == tracker.registered(summary(port) or {})["local"][0]["facts"]
+    assert facts["cores"] == facts["threads"] == psutil.cpu_count(logical=False)
+    assert facts["mcpu"] == tvm.target.codegen.llvm_get_system_cpu()
+    assert facts["memory_bytes"] == psutil.virtual_memory().total
+
+
+def test_device_loads_no_torch_and_starts_no_thread(port: int, device: subprocess.Popen[str]) -> None:
+    process = psutil.Process(device.pid)
+    assert process.num_threads() == 1  # it forks
+    assert not [m.path for m in process.memory_maps() if "libtorch" in m.path]
+
+
+def test_strangers_at_the_devices_port_do_not_disturb_it(
+    port: int, device: subprocess.Popen[str], libraries: dict[str, Path]
+) -> None:
+    wait_until(lambda: free(port), 5)
+    address = tuple(tracker.registered(summary(port) or {})["local"][0]["addr"])
+    with socket.create_connection(address) as http:
+        http.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):  # either way of being turned away will do
+            assert http.recv(100) == b""
+    with socket.create_connection(address) as guesser:
+        key = b"client:local:guess"
+        guesser.sendall(struct.pack("<ii", RPC_MAGIC, len(key)) + key)
+        assert tracker.receive_exactly(guesser, 4) == struct.pack("<i", RPC_MAGIC + 2)
+    assert session_works(port, libraries["good"])
+
+
+def test_client_that_asks_and_never_comes_does_not_keep_the_device(port: int, device: subprocess.Popen[str]) -> None:
+    wait_until(lambda: free(port), 5)
+    with tracker.TrackerConnection(HOST, port, 5) as client:
+        code, _ = client.call([tracker.REQUEST, "local", "", 1])
+        assert code == tracker.SUCCESS
+    assert free(port) == 0
+    wait_until(lambda: free(port), 10)
+
+
+def test_key_with_a_colon_is_turned_away_and_the_tracker_lives(port: int, device: subprocess.Popen[str]) -> None:
+    for message in ([tracker.PUT, "a:b", [1, "a:b:0.5"], None], [tracker.REQUEST, "a:b", "", 1]):
+        with tracker.TrackerConnection(HOST, port, 5) as client, pytest.raises(ConnectionError):
+            client.call(message)
+    assert tracker.count_registered(summary(port) or {}, "local") == 1
+    assert "a:b" not in (summary(port) or {})["queue_info"]
+
+
+def test_device_registers_again_after_the_tracker_was_killed(libraries: dict[str, Path]) -> None:
+    port = free_port()
+    with tracker_process(port) as first, agent_process(port):
+        kill_hard(first.pid)
+        first.wait()
+        with tracker_process(port):
+            wait_until(lambda: free(port), 5)
+            assert session_works(port, libraries["good"])
+
+
+def test_tracker_killed_during_a_session_does_not_end_it(libraries: dict[str, Path]) -> None:
+    port = free_port()
+    with tracker_process(port) as first, agent_process(port), lease(HOST, port, "local", 10, 60) as session:
+        kill_hard(first.pid)
+        first.wait()
+        with tracker_process(port):
+            wait_until(lambda: tracker.count_registered(summary(port) or {}, "local"), 5)
+            assert free(port) == 0  # known, but not on offer while it serves
+            run_kernel(session, libraries["good"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_session_ends_with_its_device(tmp_path: Path, number: signal.Signals) -> None:
+    port = free_port()
+    with tracker_process(port), agent_process(port, "--work-dir", str(tmp_path / "work")) as agent:
+        with pytest.raises(SessionLost), lease(HOST, port, "local", 10, 60) as session:  # noqa: PT012
+            (child,) = psutil.Process(agent.pid).children()
+            os.kill(agent.pid, number)
+            wait_until(lambda: not is_running(child.pid), 5)
+            session.get_function("tunesmith.device_facts")()
+        assert tracker.count_registered(summary(port) or {}, "local") == 0
+        with agent_process(port, "--work-dir", str(tmp_path / "work")):
+            assert len(list((tmp_path / "work").iterdir())) == 1  # what a killed one left is gone
+
+
+def test_stopped_device_fails_a_lease_in_its_deadline(port: int, device: subprocess.Popen[str]) -> None:
+    wait_until(lambda: free(port), 5)
+    os.kill(device.pid, signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        with pytest.raises(DeviceUnavailable), lease(HOST, port, "local", 0.5, 10):
+            pytest.fail("leased")
+        assert time.monotonic() - start < 3
+    finally:
+        os.kill(device.pid, signal.SIGCONT)
+    wait_until(lambda: free(port), 15)
+
+
+def test_device_that_must_not_fork_serves_and_survives_crashes_too(libraries: dict[str, Path]) -> None:
+    port = free_port()
+    with tracker_process(port), agent_process(port, "--start-method", "spawn"):
+        with pytest.raises(SessionLost), lease(HOST, port, "local", 10, 20) as session:
+            run_kernel(session, libraries["crash"])
+        with lease(HOST, port, "local", 10, 20) as session:
+            run_kernel(session, libraries["good"])

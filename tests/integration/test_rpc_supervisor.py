@@ -1,0 +1,161 @@
+"""Processes are started in order, brought back, and ended, whatever becomes of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rpc.errors import StartFailed
+from rpc.supervisor import ProcessSpec, Supervisor
+from tests.support.processes import is_running, kill_hard, python_code, running, wait_until
+
+TIED = "import os, signal, sys, time; from rpc.lifeline import die_with_parent; die_with_parent(); "
+SLEEP = TIED + "time.sleep(300)"
+STUBBORN = TIED + "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(300)"
+
+
+def at_once() -> bool:
+    return True
+
+
+def sleeper(name: str, **options: object) -> ProcessSpec:
+    return ProcessSpec(name, python_code(SLEEP), **{"ready": at_once, **options})  # type: ignore[arg-type]
+
+
+@contextmanager
+def supervising(
+    tmp_path: Path, *specs: ProcessSpec, on_change: Callable[[dict[str, int]], None] = print
+) -> Iterator[Supervisor]:
+    supervisor = Supervisor(specs, tmp_path / "logs", on_change)
+    try:
+        supervisor.start()
+        yield supervisor
+    finally:
+        supervisor.stop()
+
+
+def ticks_until(supervisor: Supervisor, happened: Callable[[], object], timeout_sec: float = 10) -> None:
+    def look() -> object:
+        supervisor.tick()
+        return happened()
+
+    wait_until(look, timeout_sec)
+
+
+def test_each_process_starts_when_the_one_before_is_ready(tmp_path: Path) -> None:
+    first_is_ready = tmp_path / "ready"
+    code = TIED + "time.sleep(0.3); open(sys.argv[1], 'w').close(); time.sleep(300)"
+    seen: list[tuple[list[str], bool]] = []
+    with supervising(
+        tmp_path,
+        ProcessSpec("first", python_code(code, str(first_is_ready)), ready=first_is_ready.exists),
+        sleeper("second"),
+        on_change=lambda pids: seen.append((sorted(pids), first_is_ready.exists())),
+    ):
+        assert seen == [(["first"], False), (["first", "second"], True)]
+
+
+def test_killed_process_is_back_with_another_pid(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with supervising(tmp_path, sleeper("device"), sleeper("web")) as supervisor:
+        before = supervisor.pids()
+        kill_hard(before["device"])
+        ticks_until(supervisor, lambda: supervisor.pids().get("device") not in (None, before["device"]))
+        assert supervisor.pids()["web"] == before["web"]
+        assert "device was ended by SIGKILL" in caplog.text
+
+
+def test_what_a_dead_process_started_goes_with_it(tmp_path: Path) -> None:
+    code = (
+        TIED
+        + "import subprocess; child = subprocess.Popen(['sleep', '300']); print(child.pid, flush=True); time.sleep(300)"
+    )
+    with supervising(tmp_path, ProcessSpec("engine", python_code(code), ready=at_once)) as supervisor:
+        log = tmp_path / "logs" / "engine.log"
+        wait_until(lambda: log.read_text().strip(), 10)
+        orphan = int(log.read_text())
+        kill_hard(supervisor.pids()["engine"])
+        ticks_until(supervisor, lambda: not is_running(orphan))
+
+
+def test_process_that_never_comes_up_fails_the_start_with_its_log(tmp_path: Path) -> None:
+    broken = ProcessSpec("web", python_code("print('no such module: api'); raise SystemExit(3)"), ready=lambda: False)
+    with (
+        pytest.raises(StartFailed, match="web ended with code 3") as caught,
+        supervising(tmp_path, sleeper("ok"), broken),
+    ):
+        pytest.fail("it started")
+    assert "no such module: api" in caught.value.message
+
+
+def test_process_that_is_not_ready_in_time_fails_the_start(tmp_path: Path) -> None:
+    late = sleeper("engine", ready=lambda: False, ready_timeout_sec=0.3)
+    with pytest.raises(StartFailed, match=r"engine was not ready within 0\.3 s"), supervising(tmp_path, late):
+        pytest.fail("it started")
+
+
+def test_unwell_process_is_replaced_and_one_nobody_can_judge_is_not(tmp_path: Path) -> None:
+    verdicts: dict[int, bool] = {}
+    supervisors: list[Supervisor] = []
+
+    def healthy() -> bool:
+        return verdicts.setdefault(supervisors[0].pids()["device"], not verdicts)
+
+    unwell = sleeper("device", healthy=healthy, unhealthy_sec=0.0)
+    unknown = sleeper("tracker", healthy=lambda: None, unhealthy_sec=0.0)
+    with supervising(tmp_path, unknown, unwell) as supervisor:
+        supervisors.append(supervisor)
+        before = supervisor.pids()
+        verdicts[before["device"]] = False
+        ticks_until(supervisor, lambda: supervisor.pids().get("device") not in (None, before["device"]))
+        assert supervisor.pids()["tracker"] == before["tracker"]
+
+
+def test_stop_ends_even_a_process_that_ignores_it_within_five_seconds(tmp_path: Path) -> None:
+    stubborn = ProcessSpec("stubborn", python_code(STUBBORN), ready=at_once)
+    with supervising(tmp_path, stubborn, sleeper("other")) as supervisor:
+        wait_until((tmp_path / "logs" / "stubborn.log").read_text, 10)
+        pids = supervisor.pids()
+        assert wait_until(lambda: supervisor.stop() or True, 5) < 5
+        assert not any(is_running(pid) for pid in pids.values())
+
+
+MAIN = f"""
+import json, sys
+from pathlib import Path
+from rpc.supervisor import ProcessSpec, Supervisor
+specs = [ProcessSpec(name, [sys.executable, "-c", {SLEEP!r}], ready=lambda: True) for name in ("one", "two")]
+supervisor = Supervisor(specs, Path(sys.argv[1]))
+supervisor.run(lambda: print(json.dumps(supervisor.pids()), flush=True))
+print("stopped", flush=True)
+"""
+
+
+def started(process: subprocess.Popen[str]) -> dict[str, int]:
+    assert process.stdout is not None
+    return json.loads(process.stdout.readline())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_everything_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    with running([sys.executable, "-c", MAIN, str(tmp_path)]) as main:
+        pids = started(main)
+        os.kill(main.pid, number)
+        assert main.wait(timeout=5) == 0
+        assert not any(is_running(pid) for pid in pids.values())
+        assert main.stdout is not None
+        assert main.stdout.read() == "stopped\n"
+
+
+def test_killed_supervisor_leaves_no_process_behind(tmp_path: Path) -> None:
+    with running([sys.executable, "-c", MAIN, str(tmp_path)]) as main:
+        pids = started(main)
+        kill_hard(main.pid)
+        wait_until(lambda: not any(is_running(pid) for pid in pids.values()), 5)

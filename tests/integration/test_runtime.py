@@ -1,0 +1,142 @@
+"""The loader on a real, tiny artifact: as a library, as the file inside the tar, and on what it must refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support import tiny_artifact
+from tuner.client.runtime import ArtifactError, load
+
+X = np.arange(8, dtype="float32").reshape(2, 4)
+WANT = X @ tiny_artifact.WEIGHT + tiny_artifact.BIAS
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_artifact.build(tmp_path_factory.mktemp("built"))
+
+
+@pytest.fixture
+def folder(built: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    copy = tmp_path / "artifact"
+    copy.mkdir()
+    for member in built.iterdir():
+        (copy / member.name).write_bytes(member.read_bytes())
+    return copy
+
+
+def change_manifest(folder: Path, **changes: object) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, **changes}))
+
+
+def test_tar_and_folder_compute_the_same(built: Path, tmp_path: Path) -> None:
+    tar = tiny_artifact.pack(built, tmp_path / "a.tar")
+    for path in (tar, built):
+        np.testing.assert_allclose(load(path).run(x=X)["y"], WANT, rtol=1e-5)
+
+
+def test_benchmark_orders_its_percentiles(built: Path) -> None:
+    median, p10, p90 = load(built).benchmark(20)
+    assert 0 < p10 <= median <= p90
+
+
+def test_inputs_are_converted_to_the_manifests_dtype(built: Path) -> None:
+    np.testing.assert_allclose(load(built).run(x=X.astype("float64"))["y"], WANT, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "The inputs are x; got none."),
+        ({"y": X}, "The inputs are x; got y."),
+        ({"x": X[:1]}, "x has shape (1, 4), this artifact is compiled for (2, 4)."),
+    ],
+)
+def test_wrong_inputs_are_named(built: Path, inputs: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        load(built).run(**inputs)
+    assert str(caught.value) == message
+
+
+def test_damaged_member_is_refused_by_its_checksum(folder: Path) -> None:
+    weights = folder / "params.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ArtifactError, match=r"params\.safetensors does not match its checksum"):
+        load(folder)
+
+
+def test_truncated_tar_is_refused(built: Path, tmp_path: Path) -> None:
+    tar = tiny_artifact.pack(built, tmp_path / "a.tar")
+    tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 2])
+    with pytest.raises(ArtifactError, match=r"damaged|cut short|no artifact|can.t be read"):
+        load(tar)
+
+
+def test_file_that_is_no_artifact_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    for path in (tmp_path, tmp_path / "notes.txt", tmp_path / "absent.tar"):
+        with pytest.raises(ArtifactError, match="artifact"):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": {"kind": "llvm", "mtriple": "riscv64-unknown-linux-gnu"}}, "compiled for riscv64, this machine is"),
+        ({"versions": {"tvm": "0.99.0"}}, "needs TVM 0.99.0, .* is installed. Run: pip install apache-tvm==0.99.0"),
+    ],
+)
+def test_artifact_for_another_machine_is_refused(folder: Path, changes: dict[str, object], message: str) -> None:
+    change_manifest(folder, **changes)
+    with pytest.raises(ArtifactError, match=message):
+        load(folder)
+
+
+def test_newer_processor_is_refused_before_it_crashes(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    if not manifest["target"]["mtriple"].startswith("x86_64"):
+        pytest.skip("the processors compared are x86-64")
+    # In LLVM's tables, in hardly any machine.
+    change_manifest(folder, target={**manifest["target"], "mcpu": "diamondrapids"})
+    with pytest.raises(ArtifactError, match=r"compiled for diamondrapids, this processor lacks \w+"):
+        load(folder)
+
+
+def test_loader_in_the_tar_needs_only_tvm_and_numpy(built: Path, tmp_path: Path) -> None:
+    """Runs the tar's own loader with every other package of ours blocked."""
+    tar = tiny_artifact.pack(built, tmp_path / "a.tar")
+    blocked = [
+        "tuner",
+        "api",
+        "rpc",
+        "torch",
+        "safetensors",
+        "pydantic",
+        "httpx",
+        "typer",
+        "rich",
+        "psutil",
+        "cloudpickle",
+    ]
+    script = (
+        f"import sys, runpy\n"
+        f"for name in {blocked!r}: sys.modules[name] = None\n"
+        f"sys.argv = ['loader.py', {str(tar)!r}, '--runs', '5']\n"
+        f"runpy.run_path({str(built / 'loader.py')!r}, run_name='__main__')\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "TVM_NUM_THREADS"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "y: float32[2, 3]" in done.stdout
+    assert "median" in done.stdout
+    assert "1 threads" in done.stdout

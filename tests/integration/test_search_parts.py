@@ -1,0 +1,275 @@
+"""The parts of a round on their own: builds that fail, measuring, the check of outputs, the finals, learning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+from tvm import te
+
+from rpc.errors import DeviceUnavailable
+from tests.support.deadly_path import DeadlyPath
+from tests.support.processes import free_port, wait_until
+from tests.support.rpc_device import agent_process, free, tracker_process
+from tests.support.tiny_imports import local_target
+from tests.support.tuning import device, hang, product, segfault, wrong
+from tuner.db.models import Record
+from tuner.search.builder import BuildJob, BuildPool
+from tuner.search.context import built_arguments, make_target
+from tuner.search.costmodel import make_cost_model
+from tuner.search.finals import Finals
+from tuner.search.measure import Measured, Probe, measure
+from tuner.search.outputs import OutputCheck
+from tuner.search.session import Proposal, SearchSession
+from tuner.search.workload import buffers_of
+
+TARGET = json.dumps(local_target())
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    number = free_port()
+    with tracker_process(number), agent_process(number):
+        yield number
+
+
+@pytest.fixture(scope="module")
+def builders() -> Iterator[BuildPool]:
+    pool = BuildPool(workers=1, timeout_sec=20.0)
+    yield pool
+    pool.close()
+
+
+def build_job(mod: Any, path: Path, rewritten: bool = True) -> BuildJob:
+    return BuildJob(str(tvm.ir.save_json(mod)), TARGET, str(path), rewritten)
+
+
+def session(mod: Any, seed: int = 1) -> SearchSession:
+    tir = str(tvm.ir.save_json(mod))
+    return SearchSession(tir, make_target(local_target()), make_cost_model(1), batch=16, threads=1, seed=seed)
+
+
+def outcomes(port: int, probes: list[Probe], session_timeout_sec: float = 20.0, **options: Any) -> dict[int, Measured]:
+    found: dict[int, Measured] = {}
+
+    def keep(probe: Probe, result: Measured) -> None:
+        assert probe.number not in found, "told twice"
+        found[probe.number] = result
+
+    known = {"cold_weights": False, "canary_path": None, "best_sec": None, **options}
+    measure(device(port, session_timeout_sec), probes, on_result=keep, **known)
+    return found
+
+
+def test_build_that_dies_or_hangs_is_a_result_and_the_rest_is_built(tmp_path: Path) -> None:
+    mod = product(8, 8, 16)
+    pool = BuildPool(workers=1, timeout_sec=5.0)
+    try:
+        good, last = build_job(mod, tmp_path / "a" / "good.so"), build_job(mod, tmp_path / "b" / "last.so")
+        killed = BuildJob(good.tir, TARGET, DeadlyPath("kill"))  # type: ignore[arg-type]
+        hung = BuildJob(good.tir, TARGET, DeadlyPath("hang"))  # type: ignore[arg-type]
+        broken = BuildJob("{}", TARGET, str(tmp_path / "broken.so"))
+        results = pool.build([good, killed, hung, broken, last])
+    finally:
+        pool.close()
+    assert [result.error_class for result in results] == ["", "build", "timeout", "build", ""]
+    assert "crashed" in results[1].error
+    assert "5 s" in results[2].error
+    assert results[3].error
+    assert Path(results[0].path).is_file()
+    assert Path(results[4].path).is_file()
+
+
+def test_harmful_libraries_among_good_ones_cost_only_themselves(port: int, builders: BuildPool, tmp_path: Path) -> None:
+    mod = product(8, 16, 32)
+    jobs = [build_job(mod, tmp_path / f"{number}.so") for number in range(5)]
+    jobs[1], jobs[3] = segfault(jobs[1]), hang(jobs[3])
+    arguments = buffers_of(mod["main"])
+    probes = [Probe(n, built.path, arguments) for n, built in enumerate(builders.build(jobs))]
+    probes.insert(2, Probe(9, probes[0].path, arguments[:-1]))  # called with one argument too few
+    found = outcomes(port, probes, session_timeout_sec=2.0)
+    assert {n: result.error_class for n, result in found.items()} == {
+        0: "", 1: "crash", 9: "run", 2: "", 3: "timeout", 4: "",
+    }  # fmt: skip
+    assert all((result.seconds is None) == bool(result.error_class) for result in found.values())
+    assert wait_until(lambda: free(port), 5) < 5
+
+
+def test_hopeless_candidate_gets_a_short_look(port: int, builders: BuildPool, tmp_path: Path) -> None:
+    mod = product(8, 16, 32)
+    (built,) = builders.build([build_job(mod, tmp_path / "one.so")])
+    probe = Probe(0, built.path, buffers_of(mod["main"]))
+    full = outcomes(port, [probe])[0]
+    short = outcomes(port, [probe], best_sec=1e-12)[0]
+    assert len(short.run_secs) < len(full.run_secs)
+
+
+def test_integer_arguments_index_nothing_wild(port: int, builders: BuildPool, tmp_path: Path) -> None:
+    table, ids = te.placeholder((7, 16), name="table"), te.placeholder((5,), "int32", name="ids")
+    rows = te.compute((5, 16), lambda i, j: table[ids[i], j], name="rows")
+    mod = tvm.IRModule({"main": te.create_prim_func([table, ids, rows]).with_attr("global_symbol", "main")})
+    (built,) = builders.build([build_job(mod, tmp_path / "take.so")])
+    assert outcomes(port, [Probe(0, built.path, buffers_of(mod["main"]))])[0].seconds
+
+
+def test_nothing_is_told_when_the_device_does_not_come(port: int) -> None:
+    absent = device(free_port())
+    with pytest.raises(DeviceUnavailable):
+        measure(
+            type(absent)(absent.tracker_host, absent.tracker_port, "local", 0.5, 5.0),
+            [Probe(0, "nowhere.so", [])],
+            False,
+            None,
+            None,
+            lambda probe, result: pytest.fail("told"),
+        )
+
+
+@pytest.fixture(scope="module")
+def small() -> Any:
+    return product(8, 16, 32)
+
+
+@pytest.fixture(scope="module")
+def proposals(small: Any) -> list[Proposal]:
+    return session(small).propose(2)
+
+
+@pytest.fixture(scope="module")
+def check(small: Any, port: int, builders: BuildPool, tmp_path_factory: pytest.TempPathFactory) -> OutputCheck:
+    return OutputCheck(small, TARGET, device(port), builders, tmp_path_factory.mktemp("reference"))
+
+
+def spoilt(proposal: Proposal, tir: str) -> Proposal:
+    return Proposal("spoilt", tir, proposal.trace, proposal.arguments, proposal.candidate)
+
+
+def test_right_candidates_pass(check: OutputCheck, proposals: list[Proposal], tmp_path: Path) -> None:
+    assert [check.problem_of(proposal, tmp_path) for proposal in proposals] == [None, None]
+
+
+def test_one_wrong_value_is_told(check: OutputCheck, proposals: list[Proposal], tmp_path: Path) -> None:
+    tir = wrong(BuildJob(proposals[0].tir, TARGET, "")).tir
+    assert "off by" in str(check.problem_of(spoilt(proposals[0], tir), tmp_path))
+
+
+def test_another_function_is_told(check: OutputCheck, proposals: list[Proposal], tmp_path: Path) -> None:
+    a, b = te.placeholder((8, 16), name="a"), te.placeholder((16, 32), name="b")
+    k = te.reduce_axis((0, 16), "k")
+    no_relu = te.compute((8, 32), lambda i, j: te.sum(a[i, k] * b[k, j], axis=k), name="product")
+    other = tvm.IRModule({"main": te.create_prim_func([a, b, no_relu]).with_attr("global_symbol", "main")})
+    assert "off by" in str(check.problem_of(spoilt(proposals[0], str(tvm.ir.save_json(other))), tmp_path))
+
+
+def test_nan_is_told(check: OutputCheck, proposals: list[Proposal], tmp_path: Path) -> None:
+    a, b = te.placeholder((8, 16), name="a"), te.placeholder((16, 32), name="b")
+    nan = te.compute((8, 32), lambda i, j: te.sqrt(-a[i, 0] * a[i, 0] - b[0, j] * b[0, j]), name="nan")
+    other = tvm.IRModule({"main": te.create_prim_func([a, b, nan]).with_attr("global_symbol", "main")})
+    assert "NaN" in str(check.problem_of(spoilt(proposals[0], str(tvm.ir.save_json(other))), tmp_path))
+
+
+def test_candidate_that_crashes_in_the_check_is_told(
+    check: OutputCheck, proposals: list[Proposal], tmp_path: Path
+) -> None:
+    tir = segfault(BuildJob(proposals[0].tir, TARGET, "")).tir
+    assert "ends the device's session" in str(check.problem_of(spoilt(proposals[0], tir), tmp_path))
+
+
+@pytest.fixture(scope="module")
+def large() -> Any:
+    return product(64, 256, 512)
+
+
+@pytest.fixture(scope="module")
+def ranked(large: Any, port: int, builders: BuildPool, tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    """Records of some candidates, fastest first."""
+    folder = tmp_path_factory.mktemp("ranked")
+    proposals = session(large).propose(8)
+    jobs = [BuildJob(p.tir, TARGET, str(folder / f"{p.id}.so")) for p in proposals]
+    probes = [Probe(n, b.path, proposals[n].arguments) for n, b in enumerate(builders.build(jobs))]
+    found = outcomes(port, probes)
+    order = sorted(found, key=lambda number: found[number].seconds or 1.0)
+    return [
+        Record(workload_id="wl-1", target_family="f", candidate=proposals[n].id, trace=proposals[n].trace,
+               run_secs=found[n].run_secs, mean_sec=found[n].seconds)
+        for n in order
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def finals(port: int, builders: BuildPool, tmp_path: Path) -> Finals:
+    return Finals(device(port), builders, local_target(), tmp_path / "finals")
+
+
+@pytest.mark.parametrize("fast_first", [True, False])
+def test_the_faster_of_two_wins_whatever_the_order(
+    finals: Finals, large: Any, ranked: list[Record], fast_first: bool
+) -> None:
+    fast, slow = ranked[0], ranked[-1]
+    assert fast.mean_sec is not None
+    assert slow.mean_sec is not None
+    if slow.mean_sec < 1.3 * fast.mean_sec:
+        pytest.skip("these candidates are equally fast")
+    entrants = [fast, slow] if fast_first else [slow, fast]
+    final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, entrants)
+    assert final is not None
+    assert final.plain is not None
+    assert final.winner.record is not slow
+    if final.winner.record is None:
+        assert final.winner.seconds == final.plain.seconds
+    else:
+        assert final.winner.seconds <= final.plain.seconds
+
+
+def test_measured_seconds_of_the_past_do_not_count(finals: Finals, large: Any, ranked: list[Record]) -> None:
+    fast, slow = ranked[0], ranked[-1]
+    if (slow.mean_sec or 0) < 1.3 * (fast.mean_sec or 1):
+        pytest.skip("these candidates are equally fast")
+    lucky = Record(**{**slow.model_dump(), "mean_sec": 1e-9, "run_secs": [1e-9]})
+    final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [lucky, fast])
+    assert final is not None
+    assert final.winner.record is not lucky
+    assert final.winner.seconds > 1e-7
+
+
+def test_without_records_the_plain_schedule_wins(finals: Finals, large: Any) -> None:
+    final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [])
+    assert final is not None
+    assert final.winner.record is None
+    assert final.winner == final.plain
+
+
+def test_cost_model_ranks_what_it_learnt() -> None:
+    """From record JSON alone, as after a restart."""
+    mod = product(64, 128, 256)
+    proposals = session(mod).propose(64)
+    assert len({p.id for p in proposals}) == len(proposals) == 64
+    cost = [p.tile.rows * p.tile.vectors for p in proposals if p.tile]
+    model = make_cost_model(1)
+    fresh = SearchSession(str(tvm.ir.save_json(mod)), make_target(local_target()), model, batch=16, threads=1, seed=2)
+    fresh.learn([(p.id, p.trace, [units * 1e-5]) for p, units in zip(proposals, cost, strict=True)])
+    scores = model.predict(fresh._evolution.context, [p.candidate for p in proposals])
+    ranks = np.argsort(np.argsort(scores))
+    assert np.corrcoef(ranks, -np.array(cost))[0, 1] > 0.5
+
+
+def test_record_of_another_space_is_passed_over() -> None:
+    """A release with other rules must not stumble over old records."""
+    mod = product(8, 16, 32)
+    (proposal, *_) = session(product(8, 16, 64)).propose(1)
+    fresh = session(mod)
+    fresh.learn([(proposal.id, proposal.trace, [1e-5])])
+    assert fresh.propose(2)
+
+
+def test_arguments_of_a_library_are_those_of_its_layout() -> None:
+    (proposal, *_) = session(product(16, 32, 64)).propose(1)
+    candidate = tvm.ir.load_json(proposal.tir)
+    shapes = [shape for shape, _ in built_arguments(candidate)]
+    assert shapes[0] == (16, 32)
+    assert np.prod(shapes[1]) == 32 * 64

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine
+from sqlmodel import SQLModel
+
+from tuner.config import Settings
+from tuner.db import events, jobs, migrate, records
+from tuner.db.engine import make_engine, read
+from tuner.errors import SchemaOutdated, SchemaUnknown
+
+ASSETS = sorted((Path(__file__).parent / "assets").glob("*.db"))
+
+
+def _database(settings: Settings) -> Path:
+    settings.root.mkdir(parents=True, exist_ok=True)
+    return settings.root / "tunesmith.db"
+
+
+def _age(settings: Settings, revision: str) -> None:
+    """Make the database one of another release: its tables stay, its revision changes."""
+    migrate.upgrade(settings)
+    with closing(sqlite3.connect(_database(settings))) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        connection.commit()
+
+
+def test_models_and_migrations_say_the_same(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def test_there_is_an_old_file_of_every_revision_to_upgrade_from() -> None:
+    assert {path.stem for path in ASSETS} == migrate.known_revisions()
+
+
+@pytest.mark.parametrize("old", ASSETS, ids=lambda path: path.stem)
+def test_an_old_file_is_upgraded_with_its_rows(old: Path, settings: Settings) -> None:
+    shutil.copy(old, _database(settings))
+    migrate.upgrade(settings)
+    migrate.check_schema(settings)
+    engine = make_engine(settings)
+    with read(engine) as session:
+        (job,), _ = jobs.find(session)
+        (record,), _ = records.find(session)
+        assert (job.state, job.latency_ms, record.job_id) == ("succeeded", 10.0, job.id)
+        assert record.created_at.tzinfo is not None
+        assert len(events.since(session, 0, job.id)) == 1
+    engine.dispose()
+
+
+def test_a_fresh_database_is_created_without_a_backup(settings: Settings) -> None:
+    migrate.create_or_check(settings)
+    migrate.check_schema(settings)
+    migrate.create_or_check(settings)
+    assert migrate.upgrade(settings) is None
+    assert [path.name for path in settings.root.glob("*.db")] == ["tunesmith.db"]
+
+
+def test_a_missing_database_is_not_made_by_looking(settings: Settings) -> None:
+    with pytest.raises(SchemaOutdated, match="no database"):
+        migrate.check_schema(settings)
+    assert not settings.root.exists()
+
+
+def test_an_older_schema_is_refused_naming_the_command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate.upgrade(settings)
+    monkeypatch.setattr(migrate, "head", lambda: "9999")
+    for check in (migrate.check_schema, migrate.create_or_check):
+        with pytest.raises(SchemaOutdated, match="0001") as caught:
+            check(settings)
+        assert f"tunesmith db upgrade --data-dir {settings.root}" in caught.value.hint
+
+
+def test_an_upgrade_backs_the_file_up_first(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate.upgrade(settings)
+    monkeypatch.setattr(migrate, "head", lambda: "9999")
+    backup = migrate.upgrade(settings)
+    assert backup is not None
+    assert backup.parent == settings.root
+    with closing(sqlite3.connect(backup)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_newer_schema_is_refused_and_left_alone(settings: Settings) -> None:
+    _age(settings, "7777")
+    for act in (migrate.check_schema, migrate.create_or_check, migrate.upgrade):
+        with pytest.raises(SchemaUnknown, match=r"7777.*newer release"):
+            act(settings)
+    assert len(list(settings.root.glob("*.db"))) == 1
+
+
+def test_a_foreign_database_is_refused_and_left_alone(settings: Settings) -> None:
+    with closing(sqlite3.connect(_database(settings))) as connection:
+        connection.execute("CREATE TABLE cake (id INTEGER)")
+    for act in (migrate.check_schema, migrate.create_or_check, migrate.upgrade):
+        with pytest.raises(SchemaUnknown, match="not made by this service"):
+            act(settings)
+
+
+def test_migrations_lie_outside_any_package() -> None:
+    folder = Path(migrate.__file__).parents[2] / "alembic"
+    assert (folder / "env.py").is_file()
+    assert not (folder / "__init__.py").exists()  # it would hide the alembic package

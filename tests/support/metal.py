@@ -1,0 +1,117 @@
+"""Kernels of transformers for an Apple GPU: their modules, arguments, what they must give, and schedules to try."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import te, topi
+from tvm.error import InternalError
+from tvm.s_tir import meta_schedule as ms
+
+from tests.support.msl.source import Lowered, lower
+from tests.support.tiny_imports import import_tiny
+from tests.support.tiny_models import write_model
+from tuner.compiler import ready_made
+from tuner.graph import kernels
+from tuner.importers import cache
+from tuner.search.context import make_context
+from tuner.search.space import space_for
+from tuner.search.workload import buffers_of, extract
+
+_ATTEMPTS = 1000  # at a candidate that is not refused
+TARGET = tvm.target.Target("apple/m1-gpu")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An unscheduled kernel, whose last argument is its result."""
+
+    name: str
+    mod: Any
+    tunable: bool = True
+
+    def arguments(self) -> list[np.ndarray]:
+        """Random inputs; the result's array holds no numbers, so that what is never written shows."""
+        rng = np.random.default_rng(len(self.name))
+        arrays = []
+        for shape, dtype in buffers_of(self.mod["main"]):
+            values = rng.uniform(-1, 1, shape) if dtype.startswith("float") else rng.integers(0, 2, shape)
+            arrays.append(np.asarray(values).astype(dtype))
+        arrays[-1][...] = np.nan if arrays[-1].dtype.kind == "f" else -1
+        return arrays
+
+    def expected(self, arguments: list[np.ndarray]) -> np.ndarray:
+        """The result by the unscheduled kernel on this machine."""
+        tensors = [tvm.runtime.tensor(array) for array in arguments]
+        tvm.tirx.build(self.mod, "llvm")["main"](*tensors)
+        return tensors[-1].numpy()
+
+
+def kernels_of(kind: str | dict[str, Any], seq_len: int, folder: Path) -> list[Kernel]:
+    """The float32 kernels that a model becomes; ``kind`` as ``write_model`` knows it."""
+    imported = import_tiny(write_model(folder / "model", kind), "encoder", 1, seq_len, folder / "imports")
+    mod = cache.load_module(folder / "imports", imported)
+    return [Kernel(one.name, one.mod, one.tunable) for one in extract(mod, TARGET)]
+
+
+def half_kernels(rows: int, width: int, heads: int) -> list[Kernel]:
+    """The kernels of a layer in float16: projections with what follows them, attention, softmax, normalisation."""
+
+    def tensor(*shape: int) -> Any:
+        return te.placeholder(shape, "float16", name=f"in{len(shape)}")
+
+    x, weight, bias, residual = (
+        tensor(rows, width),
+        tensor(width, 3 * width),
+        tensor(3 * width),
+        tensor(rows, 3 * width),
+    )
+    product = topi.matmul(x, weight)
+    projected = topi.add(product, bias)
+    scores = tensor(1, heads, rows, rows)
+    values = tensor(1, heads, rows, width // heads)
+    gamma, beta = tensor(width), tensor(width)
+    made = {
+        "projection": [x, weight, bias, projected],
+        "projection_residual": [x, weight, bias, residual, topi.add(projected, residual)],
+        "projection_gelu": [x, weight, bias, kernels.gelu(projected)],
+        "attention": [scores, values, _batched(scores, values)],
+        "softmax": [scores, kernels.softmax_last_axis(scores)],
+        "layer_norm": [x, gamma, beta, kernels.layer_norm_rows(x, gamma, beta, 1e-5)],
+    }
+    return [Kernel(name, tvm.IRModule({"main": te.create_prim_func(tensors)})) for name, tensors in made.items()]
+
+
+def _batched(a: Any, b: Any) -> Any:
+    k = te.reduce_axis((0, int(a.shape[-1])), "k")
+    shape = (*a.shape[:-1], b.shape[-1])
+    return te.compute(shape, lambda n, h, i, j: te.sum(a[n, h, i, k] * b[n, h, k, j], axis=k), name="context")
+
+
+def ready(kernel: Kernel) -> Iterator[Lowered]:
+    """Code of the ready-made schedules."""
+    for name in ready_made.names(TARGET):
+        schedule = ready_made.schedule(name, kernel.mod, TARGET)
+        assert schedule is not None, (name, kernel.name)
+        yield lower(schedule.mod, TARGET)
+
+
+def sampled(kernel: Kernel, count: int, target: Any = TARGET) -> Iterator[Lowered]:
+    """Code of up to ``count`` candidates of the search, chosen blindly; those that TVM can't generate are left out."""
+    strategy = ms.search_strategy.ReplayTrace(max_fail_count=_ATTEMPTS)
+    context = make_context(kernel.mod, target, space_for(target), strategy, seed=1, threads=1, name="sampled")
+    batch = 2 * count
+    context.pre_tuning(batch, batch, context.generate_design_space())
+    found = 0
+    for candidate in context.generate_measure_candidates() or []:
+        with suppress(InternalError):  # of vectors at odd strides: a failed build, in the search
+            yield lower(candidate.sch.mod, target)
+            found += 1
+        if found == count:
+            return

@@ -1,0 +1,34 @@
+// How kernels are found and called with the arguments that TVM's host code packs.
+#pragma once
+#include <tvm/ffi/c_api.h>
+
+#include "executor.h"
+
+namespace msl {
+
+struct Kernel {
+  const char* name;
+  std::vector<std::string> tags;  // what the extents behind the arguments mean: blockIdx.x, threadIdx.y, ...
+  int arguments;
+  void (*call)(const TVMFFIAny* arguments, Index block, Index thread);
+};
+
+inline std::map<const void*, std::unique_ptr<Space>> buffers;  // device memory by its address
+
+template <class T> pointer<T> device(const TVMFFIAny& argument) {
+  auto found = buffers.find(argument.v_ptr);
+  if (found == buffers.end()) fail("a kernel's argument is no device buffer");
+  return {found->second.get(), 0};
+}
+
+// A scalar as Metal gets it: in the first half of an eight-byte field.
+template <class T> void pack(T (&field)[2], const TVMFFIAny& argument) {
+  field[0] = argument.type_index == kTVMFFIFloat ? static_cast<T>(argument.v_float64) : static_cast<T>(argument.v_int64);
+}
+template <class T> void pack(T& field, const TVMFFIAny& argument) { field = static_cast<T>(argument.v_int64); }
+
+}  // namespace msl
+
+extern const std::vector<msl::Kernel> kernels;  // written by the driver
+
+#include <metal_stdlib>  // last: it takes words like `thread` and `kernel` away

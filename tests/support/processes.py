@@ -1,0 +1,81 @@
+"""Real processes for tests: started tied to the test, looked at, killed, and waited for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from rpc.lifeline import child_env, python_module
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    """A port nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def wait_until(happened: Callable[[], object], timeout_sec: float, what: str = "it") -> float:
+    """Look until ``happened`` is true; returns the seconds it took, fails the test when it never is."""
+    start = time.monotonic()
+    while not happened():
+        assert time.monotonic() - start < timeout_sec, f"{what} did not happen within {timeout_sec:g} s"
+        time.sleep(0.02)
+    return time.monotonic() - start
+
+
+def is_running(pid: int) -> bool:
+    """Is there such a process, and is it more than a zombie?"""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def family(pid: int) -> list[int]:
+    """The process and all below it."""
+    process = psutil.Process(pid)
+    return [pid, *(child.pid for child in process.children(recursive=True))]
+
+
+def python_code(code: str, *args: str) -> list[str]:
+    """Command line of a few lines of Python."""
+    return [sys.executable, "-c", code, *args]
+
+
+@contextmanager
+def running(argv: Sequence[str], **env: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that is killed when the block ends, its output in ``stdout``."""
+    process = subprocess.Popen(
+        argv, cwd=ROOT, env=child_env(**env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
+    finally:
+        assert process.returncode is not None
+
+
+@contextmanager
+def running_module(module: str, *args: str) -> Iterator[subprocess.Popen[str]]:
+    """A module of ours as a process."""
+    with running(python_module(module, *args)) as process:
+        yield process
+
+
+def kill_hard(pid: int) -> None:
+    """``kill -9``."""
+    os.kill(pid, signal.SIGKILL)

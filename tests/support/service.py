@@ -1,0 +1,60 @@
+"""The whole service as a user starts it, in real processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.support.processes import running_module
+from tests.support.rpc_device import free
+
+
+@dataclass
+class Service:
+    """A service that is up."""
+
+    process: subprocess.Popen[str]
+    data_dir: Path
+    output: str
+
+    def state(self) -> dict[str, object]:
+        return json.loads((self.data_dir / "run" / "service.json").read_text())
+
+    def pid(self, name: str) -> int:
+        pids = self.state()["pids"]
+        assert isinstance(pids, dict)
+        return int(pids.get(name, 0))
+
+    @property
+    def url(self) -> str:
+        return str(self.state()["url"])
+
+    @property
+    def tracker_port(self) -> int:
+        return int(str(self.state()["tracker"]).rpartition(":")[2])
+
+    def is_well(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/healthz", timeout=5).is_success and free(self.tracker_port) == 1
+        except httpx.HTTPError:
+            return False
+
+
+@contextmanager
+def serving(data_dir: Path, *options: str) -> Iterator[Service]:
+    """Start the service and wait until it says that it is ready."""
+    with running_module("tuner.cli.main", "serve", "--data-dir", str(data_dir), *options) as process:
+        assert process.stdout is not None
+        output = ""
+        for line in process.stdout:
+            output += line
+            if "Press Ctrl-C" in line:
+                break
+        assert "TuneSmith is ready." in output, output
+        yield Service(process, data_dir, output)

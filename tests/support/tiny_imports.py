@@ -1,0 +1,32 @@
+"""Tiny models imported as a job imports them, and compiled without tuning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rpc.facts import device_facts
+from tuner import targets
+from tuner.client.runtime import Runner, load
+from tuner.compiler.module import base_manifest, compile_into, write_manifest
+from tuner.importers import cache
+from tuner.importers.cache import Imported
+from tuner.importers.source import resolve_source
+
+
+def local_target() -> dict[str, Any]:
+    """The TVM target of this machine, as jobs have it."""
+    return targets.resolve("local", "local", device_facts()).tvm
+
+
+def import_tiny(folder: Path, head: str, batch: int, seq_len: int, root: Path) -> Imported:
+    """Import the model in ``folder``; the cache is below ``root``."""
+    return cache.import_source(resolve_source(str(folder), False, head), batch, seq_len, root)
+
+
+def compile_plainly(root: Path, imported: Imported, batch: int, seq_len: int, folder: Path) -> Runner:
+    """Compile an import with plain schedules into ``folder`` and load it."""
+    target = local_target()
+    compiled = compile_into(folder, cache.load_prepared(root, imported), target, {})
+    write_manifest(folder, base_manifest(imported, batch, seq_len, target, compiled))
+    return load(folder)

@@ -1,0 +1,81 @@
+"""What benchmarks conclude from their numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.contest import Score
+from benchmarks.latency import OURS, PEERS, Case, Tuned, entry, table
+from benchmarks.quality import time_to_quality
+from benchmarks.repeat import compared
+from benchmarks.resident import Sample, growth_per_1000_trials, parts_of
+from tests.support.samples import job
+from tuner.bench.spec import Result, Timing
+from tuner.schemas import CurvePoint
+
+
+def timing(variant: str, median_ms: float) -> Timing:
+    return Timing(variant=variant, median_ms=median_ms, p10_ms=median_ms - 1, p90_ms=median_ms + 1, n=100)
+
+
+def test_latency_report_has_a_median_for_each_contestant() -> None:
+    medians = {OURS: 50.0, "torch_eager": 150.0, "torch_sdpa": 130.0, "onnxruntime": 65.0, "openvino_f32": 51.0}
+    assert list(medians) == [OURS, *PEERS]
+    result = Result(threads=2, timings=[timing(name, ms) for name, ms in medians.items()])
+    tuned = Tuned(Case("bert-base-uncased", 1, 128), "job-1", Path("a.tar"), 48.0, 1000)
+    found = entry(tuned, result)
+    assert {name: found[f"{name}_ms"] for name in medians} == medians
+    assert (found["model"], found["batch"], found["seq"]) == ("bert-base-uncased", 1, 128)
+    assert "1.02x" in list(table([found]).columns[-1].cells)
+
+
+def test_candidates_a_second_count_only_those_that_got_a_time() -> None:
+    assert Score(tried=60, failed=10, seconds=100.0, best_us={}).per_sec == 0.5
+
+
+def samples(run: str, base: int, per_trial: int) -> list[Sample]:
+    return [
+        Sample(run=run, t_sec=n, trials=1000 + n, parts={"web": base, "engine": per_trial * n})
+        for n in range(0, 900, 5)
+    ]
+
+
+def test_growth_is_the_slope_within_runs_whatever_they_start_from() -> None:
+    assert growth_per_1000_trials(samples("a", 10**9, 70)) == pytest.approx(70_000, rel=0.01)
+    both = samples("a", 10**9, 70) + samples("b", 3 * 10**9, 70)
+    assert growth_per_1000_trials(both) == pytest.approx(70_000, rel=0.01)
+
+
+def test_growth_is_unknown_before_enough_trials() -> None:
+    assert growth_per_1000_trials([]) is None
+    assert growth_per_1000_trials(samples("a", 10**9, 70)[:20]) is None
+
+
+def test_processes_that_are_gone_hold_nothing() -> None:
+    assert parts_of({"web": 2**22 + 1}) == {"supervisor": 0, "web": 0}
+
+
+def test_time_to_quality_is_the_best_until_then() -> None:
+    curve = [
+        CurvePoint(t_sec=sec, trials=trials, predicted_ms=ms)
+        for sec, trials, ms in ((20, 16, None), (50, 64, 90.0), (110, 128, 60.0), (290, 256, 63.0), (400, 512, 50.0))
+    ]
+    rows = time_to_quality(curve)
+    assert [(row["minutes"], row["trials"], row["predicted_ms"]) for row in rows] == [
+        (1, 64, 90.0),
+        (2, 128, 60.0),
+        (5, 256, 60.0),
+        (pytest.approx(400 / 60), 512, 50.0),
+    ]
+    assert rows[1]["behind"] == pytest.approx(0.2)
+    assert rows[-1]["behind"] == 0.0
+    assert time_to_quality(curve[:1]) == []
+
+
+def test_repeated_jobs_are_compared_by_what_was_measured_side_by_side() -> None:
+    jobs = [job(id="job-1", predicted_ms=49.0, latency_ms=55.0), job(id="job-2", predicted_ms=51.0)]
+    found = compared(jobs, Result(threads=2, timings=[timing("job-1", 50.0), timing("job-2", 51.0)]))
+    assert found["spread"] == pytest.approx(0.02)
+    assert found["prediction_error"] == pytest.approx(0.02)

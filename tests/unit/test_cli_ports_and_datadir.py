@@ -1,0 +1,96 @@
+"""What `serve` needs of the machine: ports and a data directory of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import kill_hard, python_code, running
+from tuner.cli import serve
+from tuner.cli.datadir import hold_data_dir, running_service, write_run_file
+from tuner.cli.ports import any_free_port, choose_port, is_free
+from tuner.config import Settings
+from tuner.errors import Conflict, PortTaken
+
+HOST = "127.0.0.1"
+
+
+def test_port_the_user_named_is_used_or_refused_by_name() -> None:
+    with socket.create_server((HOST, 0)) as holder:
+        taken = holder.getsockname()[1]
+        with pytest.raises(PortTaken, match=str(taken)) as caught:
+            choose_port(HOST, taken, 8000, "--port")
+        assert "--port" in caught.value.hint
+    assert choose_port(HOST, taken, 8000, "--port") == taken
+
+
+def test_default_port_makes_way_for_the_next_free_one() -> None:
+    with socket.create_server((HOST, 0)) as holder:
+        taken = holder.getsockname()[1]
+        chosen = choose_port(HOST, None, taken, "--port")
+        assert chosen > taken
+        assert is_free(HOST, chosen)
+
+
+def test_every_setting_reaches_the_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decided = serve.with_addresses(Settings(data_dir=tmp_path, port=any_free_port(HOST), device_threads=1))
+    for name, value in decided.as_env().items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == decided
+
+
+def test_service_with_an_engine_elsewhere_starts_none(tmp_path: Path) -> None:
+    decided = serve.with_addresses(Settings(data_dir=tmp_path, engine="tcp://10.0.0.1:8786"))
+    assert decided.engine == "tcp://10.0.0.1:8786"
+    names = [spec.name for spec in serve.service_processes(decided, own_engine=False)]
+    assert names == ["tracker", "device", "web", "coordinator"]
+
+
+def test_second_service_on_a_data_directory_is_told_the_first_ones_pid(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    with hold_data_dir(settings), pytest.raises(Conflict, match=rf"pid {os.getpid()}\)"), hold_data_dir(settings):
+        pytest.fail("two services hold one directory")
+    with hold_data_dir(settings):
+        pass
+
+
+def test_killed_service_frees_its_data_directory(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    code = """
+import sys, time
+from tuner.cli.datadir import hold_data_dir
+from tuner.config import Settings
+with hold_data_dir(Settings()):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    with running(python_code(code), TUNER_DATA_DIR=str(tmp_path)) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(Conflict), hold_data_dir(settings):
+            pytest.fail("two services hold one directory")
+        kill_hard(other.pid)
+        other.wait()
+        with hold_data_dir(settings):
+            pass
+
+
+def test_run_file_counts_only_while_the_service_lives(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    assert running_service(settings) is None
+    with hold_data_dir(settings):
+        write_run_file(settings, {"url": "http://127.0.0.1:1"})
+        assert running_service(settings) == {"url": "http://127.0.0.1:1"}
+    assert json.loads(settings.run_file.read_text())
+    assert running_service(settings) is None
+
+
+def test_data_directory_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Conflict, match="can't be used") as caught, hold_data_dir(Settings(data_dir=tmp_path / "file")):
+        pytest.fail("held a file")
+    assert "--data-dir" in caught.value.hint

@@ -1,0 +1,75 @@
+"""Numbers and sentences as people read them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from tests.support.samples import finished_job, job
+from tuner.cli import words
+from tuner.schemas import LegacyPoint
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "–"), (0.4, "0 s"), (59, "59 s"), (59.7, "1 min 00 s"), (380, "6 min 20 s"), (7500, "2 h 05 min")],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert words.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (0.512, "0.512 ms"), (43.21, "43.2 ms"), (99.96, "100 ms"), (147.4, "147 ms")]
+)
+def test_milliseconds(value: float | None, text: str) -> None:
+    assert words.milliseconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (2048, "2 KiB"), (438 * 2**20, "438 MiB"), (3 * 2**30, "3.0 GiB")]
+)
+def test_sizes(count: int, text: str) -> None:
+    assert words.size(count) == text
+
+
+def test_ago_takes_the_services_times_as_utc() -> None:
+    now = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
+    assert words.ago(now.replace(tzinfo=None) - timedelta(minutes=5), now) == "5 min 00 s ago"
+    assert words.ago(now + timedelta(seconds=3), now) == "0 s ago"
+
+
+def test_state_line_says_how_far_and_how_fast() -> None:
+    assert words.state_line(job()) == "tuning  320/1000 trials  2.5 trials/s  best 61.5 ms  4 min 10 s left"
+    assert words.state_line(job(state="importing", message="reading weights")) == "importing  reading weights"
+
+
+def test_verdict_marks_random_weights() -> None:
+    assert words.verdict(finished_job()) == "bert-base-uncased runs in 43.2 ms, 3.10x PyTorch's 134 ms"
+    assert words.verdict(finished_job(weights="random")).endswith("(seeded random weights)")
+
+
+def test_verdict_of_a_failed_job_is_its_error() -> None:
+    failed = job(state="failed", error={"code": "stage_failed", "message": "It broke."})
+    assert words.verdict(failed) == "It broke."
+    assert words.verdict(job(state="cancelled")) == "cancelled"
+
+
+def test_an_operator_has_no_batch_and_its_verdict_names_its_speed() -> None:
+    done = finished_job(model="op:gemm:128,3072,768", kind="operator", gflops=479.3, latency_ms=1.26, weights="unknown")
+    assert words.shape(done) == words.DASH
+    assert words.verdict(done) == "op:gemm:128,3072,768 runs in 1.26 ms, 3.10x PyTorch's 134 ms, 479 GFLOPS"
+
+
+def test_speeds_stand_beside_the_peak() -> None:
+    manifest = {"gflops": {"tuned": 450.0, "torch-eager": 225.0}, "peak_gflops": 500.0}
+    line = words.of_peak(manifest)
+    assert "tuned 450 (90% of the peak), torch-eager 225 (45% of the peak); peak of these cores 500" in line
+    assert words.of_peak({}) == words.DASH
+
+
+def test_the_way_to_the_best_is_told_in_at_most_five_steps() -> None:
+    points = [LegacyPoint(t_sec=float(n), best_us=100.0 - n, gflops=100.0 + n) for n in range(41)]
+    assert words.legacy_curve(points) == "100 at 0 s, 110 at 10 s, 120 at 20 s, 130 at 30 s, 140 at 40 s"
+    assert words.legacy_curve(points[:1]) == "100 at 0 s"
+    assert words.legacy_curve([]) == words.DASH

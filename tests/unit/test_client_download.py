@@ -1,0 +1,76 @@
+"""Downloads go on where they broke off, and only a whole, matching file gets its name."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests.support.fake_service import FakeService
+from tests.support.samples import artifact, job
+from tuner.client.download import download
+from tuner.errors import ArtifactMissing, ServiceUnreachable, StorageFull
+
+CONTENT = bytes(range(256)) * 40
+SHA = hashlib.sha256(CONTENT).hexdigest()
+PATH = "/v1/artifacts/art-1/download"
+
+
+@pytest.fixture
+def service() -> FakeService:
+    return FakeService([job()], content=CONTENT)
+
+
+def fetch(service: FakeService, path: Path, sha256: str = SHA) -> list[int]:
+    told: list[int] = []
+    assert download(service.client(), artifact(CONTENT, sha256), path, told.append) == path
+    return told
+
+
+def test_download_writes_the_file_and_tells_progress(service: FakeService, tmp_path: Path) -> None:
+    told = fetch(service, tmp_path / "new" / "a.tar")
+    assert (tmp_path / "new" / "a.tar").read_bytes() == CONTENT
+    assert told[-1] == len(CONTENT)
+
+
+def test_broken_download_goes_on_where_it_was(service: FakeService, tmp_path: Path) -> None:
+    service.breaks = [4000]
+    with pytest.raises(ServiceUnreachable, match=f"broke off at 4000 of {len(CONTENT)}") as caught:
+        fetch(service, tmp_path / "a.tar")
+    assert "goes on from there" in caught.value.hint
+    assert not (tmp_path / "a.tar").exists()
+    fetch(service, tmp_path / "a.tar")
+    assert (tmp_path / "a.tar").read_bytes() == CONTENT
+    assert service.asked(PATH)[-1].headers["Range"] == "bytes=4000-"
+
+
+def test_rest_of_another_file_is_not_glued_on(service: FakeService, tmp_path: Path) -> None:
+    (tmp_path / "a.tar.part").write_bytes(b"x" * 100)
+    with pytest.raises(ArtifactMissing, match="does not match its checksum"):
+        fetch(service, tmp_path / "a.tar")
+    fetch(service, tmp_path / "a.tar")
+    assert (tmp_path / "a.tar").read_bytes() == CONTENT
+
+
+def test_file_that_is_there_is_not_asked_for_again(service: FakeService, tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(CONTENT)
+    assert fetch(service, tmp_path / "a.tar") == [len(CONTENT)]
+    assert not service.asked(PATH)
+
+
+def test_part_that_is_whole_already_only_gets_its_name(service: FakeService, tmp_path: Path) -> None:
+    (tmp_path / "a.tar.part").write_bytes(CONTENT)
+    fetch(service, tmp_path / "a.tar")
+    assert (tmp_path / "a.tar").read_bytes() == CONTENT
+    assert not service.asked(PATH)
+
+
+def test_full_disk_is_named(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/full takes opens and refuses writes with ENOSPC."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full on this system")
+    monkeypatch.setattr(Path, "with_name", lambda self, name: full)
+    with pytest.raises(StorageFull, match="No space left on device"):
+        fetch(service, Path("/dev/a.tar"))

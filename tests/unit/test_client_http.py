@@ -1,0 +1,62 @@
+"""Refusals come back as the errors they were; a stranger's answer is told apart from ours."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tuner.client.http import Client, is_loopback
+from tuner.errors import ServiceUnreachable, TunerError, all_error_classes
+from tuner.schemas import BudgetIn, JobIn
+
+
+def client_of(response: httpx.Response) -> Client:
+    return Client("http://service.test/", transport=httpx.MockTransport(lambda request: response))
+
+
+@pytest.mark.parametrize("cls", all_error_classes(), ids=lambda cls: cls.code)
+def test_every_error_of_the_tree_comes_back_as_itself(cls: type[TunerError]) -> None:
+    body = {"error": cls("What happened.", "What to do.").as_dict()}
+    with pytest.raises(TunerError) as caught:
+        client_of(httpx.Response(cls.status, json=body)).job("job-1")
+    assert type(caught.value) is cls
+    assert (caught.value.message, caught.value.hint) == ("What happened.", "What to do.")
+
+
+def test_code_of_a_newer_service_is_a_plain_error() -> None:
+    body = {"error": {"code": "from_the_future", "message": "New."}}
+    with pytest.raises(TunerError, match="New"):
+        client_of(httpx.Response(400, json=body)).job("job-1")
+
+
+@pytest.mark.parametrize("response", [httpx.Response(502, text="<html>"), httpx.Response(404, json={"detail": "no"})])
+def test_answer_of_another_server_is_called_that(response: httpx.Response) -> None:
+    with pytest.raises(ServiceUnreachable, match="not TuneSmith's"):
+        client_of(response).job("job-1")
+
+
+def test_no_service_names_the_address_and_the_command() -> None:
+    with pytest.raises(ServiceUnreachable, match=r"http://127\.0\.0\.1:1 ") as caught:
+        Client("http://127.0.0.1:1").jobs()
+    assert "tunesmith serve" in caught.value.hint
+
+
+def test_what_was_not_given_is_not_sent() -> None:
+    bodies: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content)
+        return httpx.Response(409, json={"error": {"code": "conflict", "message": "No."}})
+
+    client = Client("http://service.test", transport=httpx.MockTransport(answer))
+    with pytest.raises(TunerError):
+        client.submit(JobIn(model="minilm-l6", budget=BudgetIn(trials=64)))
+    assert b'"budget":{"trials":64}' in bodies[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback"),
+    [("http://127.0.0.1:8000", True), ("http://[::1]:1", True), ("http://localhost", True), ("http://10.0.0.5", False)],
+)
+def test_loopback_is_told_from_the_rest(url: str, loopback: bool) -> None:
+    assert is_loopback(url) is loopback

@@ -1,0 +1,142 @@
+"""The headline never claims more than the numbers, and the evidence says only what is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from api.dashboard.verdict import CanaryDrift, Evidence, canary_drift, evidence, headline
+from tuner.db.models import utcnow
+from tuner.schemas import BenchmarkOut, BudgetOut, JobOut
+
+
+def job(latency_ms: float | None, baseline_ms: float | None) -> JobOut:
+    return JobOut(
+        id="job-1",
+        model="bert-base-uncased",
+        model_id="mdl-1",
+        weights="pretrained",
+        target="local",
+        batch=1,
+        seq_len=128,
+        budget=BudgetOut(trials=100, seconds=None),
+        cold=False,
+        priority=0,
+        state="succeeded",
+        wish="",
+        message="",
+        progress=1.0,
+        trials=100,
+        trials_per_sec=None,
+        tuning_sec=10.0,
+        eta_sec=None,
+        predicted_ms=None,
+        latency_ms=latency_ms,
+        baseline_ms=baseline_ms,
+        speedup=baseline_ms / latency_ms if baseline_ms and latency_ms else None,
+        artifact_id=None,
+        error=None,
+        created_at=utcnow(),
+        started_at=None,
+        finished_at=None,
+    )
+
+
+def bench(variant: str, median_ms: float, spread: float = 0.02, threads: int = 2) -> BenchmarkOut:
+    return BenchmarkOut(
+        job_id="job-1",
+        artifact_id=None,
+        variant=variant,
+        median_ms=median_ms,
+        p10_ms=median_ms * (1 - spread),
+        p90_ms=median_ms * (1 + spread),
+        n=60,
+        threads=threads,
+        machine="a machine",
+        created_at=utcnow(),
+    )
+
+
+def find(label: str, found: list[Evidence]) -> Evidence:
+    return next(item for item in found if item.label == label)
+
+
+def test_a_faster_module_is_said_to_be_faster_than_the_best_variant() -> None:
+    said = headline(job(43.0, 134.0), [bench("tuned", 43.0), bench("torch-eager", 147.0), bench("torch-sdpa", 134.0)])
+    assert said is not None
+    assert (said.text, said.tone) == ("3.1× faster than PyTorch", "good")
+    assert said.detail == "43.0 ms vs 134 ms with PyTorch SDPA"
+
+
+def test_a_slower_module_is_said_to_be_slower() -> None:
+    said = headline(job(200.0, 100.0), [bench("tuned", 200.0), bench("torch-sdpa", 100.0)])
+    assert said is not None
+    assert (said.text, said.tone) == ("2.0× slower than PyTorch", "bad")
+
+
+def test_overlapping_spreads_claim_nothing() -> None:
+    said = headline(job(98.0, 100.0), [bench("tuned", 98.0), bench("torch-sdpa", 100.0)])
+    assert said is not None
+    assert said.text == "About as fast as PyTorch"
+
+
+def test_without_a_baseline_there_is_no_headline() -> None:
+    assert headline(job(43.0, None), [bench("tuned", 43.0)]) is None
+
+
+@pytest.mark.parametrize(("absolute", "relative", "ok"), [(1e-6, 1e-2, True), (2e-3, 1e-4, True), (2e-3, 1e-2, False)])
+def test_outputs_hold_within_either_tolerance(absolute: float, relative: float, ok: bool) -> None:
+    check = {"max_abs_error": absolute, "max_rel_error": relative, "inputs": "3 samples of tokenised text"}
+    manifest = {"verification": {**check, "tolerance": {"absolute": 1e-5, "relative": 1e-3}}}
+    item = find("Same outputs", evidence(manifest, [], None))
+    assert item.ok is ok
+    assert item.note.endswith("allowed 1.0e-05 or 1.0e-03, on 3 samples of tokenised text")
+
+
+@pytest.mark.parametrize(("usual", "ok"), [(0.02, True), (0.4, False)])
+def test_a_drifting_machine_is_pointed_out(usual: float, ok: bool) -> None:
+    assert find("Quiet machine", evidence({}, [], CanaryDrift(40, usual))).ok is ok
+
+
+def test_drift_is_what_nine_in_ten_measurements_stayed_within() -> None:
+    assert canary_drift([1.0] * 8 + [0.96, 1.5]) == CanaryDrift(10, pytest.approx(0.04))
+    assert canary_drift([]) is None
+
+
+def test_a_wide_spread_is_pointed_out() -> None:
+    assert find("Repeatable", evidence({}, [bench("tuned", 43.0, spread=0.3)], None)).ok is False
+
+
+def test_variants_with_differing_threads_are_pointed_out() -> None:
+    rows = [bench("tuned", 43.0, threads=2), bench("torch-sdpa", 134.0, threads=1)]
+    assert find("Same terms", evidence({}, rows, None)).ok is False
+
+
+@pytest.mark.parametrize(("level", "ok"), [("device", True), ("symbols", False), ("none", False)])
+def test_only_a_load_on_the_device_counts_as_load_tested(level: str, ok: bool) -> None:
+    assert find("Loads", evidence({"load_check": level}, [], None)).ok is ok
+
+
+def test_an_operator_stands_beside_the_peak_and_pytorch() -> None:
+    speeds = {"tuned": 450.0, "torch-eager": 225.0, "product": 240.0}
+    found = find("Arithmetic", evidence({"gflops": speeds, "peak_gflops": 500.0}, [], None))
+    assert found.value == "450 GFLOPS"
+    assert "90 % of the 500" in found.note
+    assert "PyTorch 225" in found.note
+
+
+def test_a_module_for_a_mac_that_no_mac_ran_says_so() -> None:
+    manifest = {"load_check": "symbols", "tested": "not load-tested on a Mac"}
+    assert find("Loads", evidence(manifest, [], None)).value == "not load-tested on a Mac"
+
+
+def test_random_weights_are_named() -> None:
+    assert find("Weights", evidence({"weights": "random"}, [], None)).ok is False
+
+
+@pytest.mark.parametrize(
+    "manifest", [{}, {"verification": None, "versions": None}, {"verification": {}, "coverage": None}]
+)
+def test_what_is_not_known_is_left_out(manifest: dict[str, Any]) -> None:
+    assert evidence(manifest, [], None) == []

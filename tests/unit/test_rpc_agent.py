@@ -1,0 +1,97 @@
+"""What the agent refuses, and what a Mac says of itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rpc.apple import cpu_key, parse_gpu
+from rpc.errors import UnsafeAddress
+from rpc.loopback import check_loopback, is_loopback
+from tests.support.processes import ROOT, free_port
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("192.168.1.5", False),
+        ("tracker.example", False),
+        ("localhost.example", False),
+    ],
+)
+def test_loopback_is_told_from_everywhere_else(host: str, here: bool) -> None:
+    assert is_loopback(host) == here
+
+
+@pytest.mark.parametrize(
+    ("tracker", "listen", "named"),
+    [("lab.example", "127.0.0.1", "tracker at lab.example"), ("127.0.0.1", "0.0.0.0", "Listening on 0.0.0.0")],
+)
+def test_leaving_this_machine_is_refused_with_the_safe_way(tracker: str, listen: str, named: str) -> None:
+    with pytest.raises(UnsafeAddress, match=named) as caught:
+        check_loopback(tracker, listen)
+    assert "docs/mac.md" in caught.value.hint
+    assert "--allow-remote-tracker" in caught.value.hint
+
+
+def agent(*options: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "rpc.agent", "--key", "m1-cpu", *options]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_tracker_elsewhere_needs_the_flag() -> None:
+    done = agent("--tracker", "192.0.2.1:9190")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: The tracker at 192.0.2.1 is not on this machine")
+    assert "\nhint: " in done.stderr
+
+
+def test_a_key_that_would_break_the_tracker_is_refused() -> None:
+    done = agent("--tracker", f"127.0.0.1:{free_port()}", "--key", "m1:cpu")
+    assert done.returncode == 2
+    assert "must not be empty or hold a colon" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("chip", "key"),
+    [
+        ("Apple M1", "m1-cpu"),
+        ("Apple M2 Ultra", "m2-cpu"),
+        ("Apple M12", "m12-cpu"),
+        ("Apple", None),
+        ("Intel(R) Core(TM) i7", None),
+    ],
+)
+def test_an_apple_chip_offers_its_cpu_by_name(chip: str, key: str | None) -> None:
+    assert cpu_key(chip) == key
+
+
+@pytest.mark.parametrize(
+    ("gpu", "facts"),
+    [
+        (
+            {"_name": "Apple M1", "sppci_cores": "8", "spdisplays_mtlgpufamilysupport": "spdisplays_metal3"},
+            {"gpu": "Apple M1", "gpu_cores": 8, "metal": "metal3"},
+        ),
+        (
+            {"sppci_model": "Apple M1", "spdisplays_mtlgpufamilysupport": "spdisplays_mtlgpufamilyapple7"},
+            {"gpu": "Apple M1", "metal": "apple7"},
+        ),
+        ({"_name": "Some GPU", "sppci_cores": "many"}, {"gpu": "Some GPU"}),
+    ],
+)
+def test_the_gpu_and_its_metal_family_are_read(gpu: dict[str, str], facts: dict[str, object]) -> None:
+    assert parse_gpu(json.dumps({"SPDisplaysDataType": [gpu]})) == facts
+
+
+@pytest.mark.parametrize("report", ["", "no JSON", "{}", '{"SPDisplaysDataType": []}', "[]"])
+def test_a_gpu_nobody_knows_has_no_facts(report: str) -> None:
+    assert parse_gpu(report) == {}

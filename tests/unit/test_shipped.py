@@ -1,0 +1,73 @@
+"""Which of the shipped records a job starts from."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.support.rows import make_record, make_workload
+from tuner.config import Settings
+from tuner.db import log, records
+from tuner.db.engine import read, write
+from tuner.search import shipped
+
+FAMILY = "llvm-x86_64-znver5-2c"
+
+
+@pytest.fixture
+def logs(settings: Settings, tmp_path: Path) -> Settings:
+    """Settings whose shipped logs hold two records each of workloads 1 and 2, for two families."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for family in (FAMILY, "llvm-x86_64-znver5-20c", "llvm-x86_64-znver5"):
+        lines = [
+            log.line_of(make_record(f"{family}-{n}-{k}", 1e-3 * k, workload=n, family=family), make_workload(n), k == 1)
+            for n in (1, 2)
+            for k in (1, 2)
+        ]
+        with gzip.open(folder / f"{family}.tiny.jsonl.gz", "wt") as file:
+            file.writelines(lines)
+    (folder / "README.md").write_text("not a log")
+    return settings.model_copy(update={"logs_dir": folder})
+
+
+def test_only_records_of_the_jobs_workloads_and_family_come_in(logs: Settings, engine: Engine) -> None:
+    wanted = make_workload(1)
+    out = shipped.bring_in(engine, logs, {wanted.id}, FAMILY)
+    assert (out.imported, out.duplicates, out.skipped) == (2, 0, 0)
+    with read(engine) as session:
+        known = records.known_candidates(session, wanted.id, FAMILY)
+        assert known == {f"{FAMILY}-1-1", f"{FAMILY}-1-2"}
+        assert not records.known_candidates(session, make_workload(2).id, FAMILY)
+        (best,) = records.best(session, wanted.id, FAMILY)
+    assert best.source == "shipped"
+
+
+def test_own_records_are_not_replaced_by_shipped_ones(logs: Settings, engine: Engine) -> None:
+    with write(engine) as session:
+        records.put_workload(session, make_workload(1))
+        records.add(session, make_record(f"{FAMILY}-1-1", 5.0, family=FAMILY))
+    out = shipped.bring_in(engine, logs, {make_workload(1).id}, FAMILY)
+    assert (out.imported, out.duplicates) == (1, 1)
+    with read(engine) as session:
+        own = records.get(session, make_workload(1).id, FAMILY, f"{FAMILY}-1-1")
+    assert own is not None
+    assert (own.mean_sec, own.source) == (5.0, "measured")
+
+
+def test_unknown_workloads_and_families_bring_nothing(logs: Settings, engine: Engine) -> None:
+    assert shipped.bring_in(engine, logs, {make_workload(3).id}, FAMILY).imported == 0
+    assert shipped.bring_in(engine, logs, {make_workload(1).id}, "llvm-aarch64-apple-m1-4c").imported == 0
+    assert shipped.bring_in(engine, logs, set(), FAMILY).imported == 0
+
+
+def test_missing_folder_is_no_error(settings: Settings, engine: Engine, tmp_path: Path) -> None:
+    nowhere = settings.model_copy(update={"logs_dir": tmp_path / "nowhere"})
+    assert shipped.bring_in(engine, nowhere, {make_workload(1).id}, FAMILY).imported == 0
+
+
+def test_checkout_ships_its_logs(settings: Settings) -> None:
+    assert (shipped.logs_folder(settings) / "README.md").is_file()

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from sqlalchemy import Engine
+
+from tuner.config import Settings
+from tuner.db import events, jobs, models_
+from tuner.db.engine import read, write
+from tuner.db.models import Device
+from tuner.errors import BudgetInvalid, ModelUnknown, SequenceTooLong, TargetUnknown
+from tuner.jobs.submit import budget, submit
+from tuner.schemas import BudgetIn, JobIn
+
+
+@pytest.mark.parametrize(
+    ("wish", "expected"),
+    [
+        ({}, (1000, 600.0)),
+        ({"preset": "express"}, (1000, 600.0)),
+        ({"preset": "full"}, (5000, 3600.0)),
+        ({"trials": 64}, (64, None)),
+        ({"minutes": 2.5}, (100_000, 150.0)),
+        ({"trials": 64, "minutes": 1}, (64, 60.0)),
+        ({"preset": "express", "trials": 64}, (64, 600.0)),
+    ],
+)
+def test_a_budget_is_trials_and_seconds(
+    wish: dict[str, object], expected: tuple[int, float | None], settings: Settings
+) -> None:
+    assert budget(BudgetIn.model_validate(wish), settings) == expected
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        BudgetIn(trials=0),
+        BudgetIn(trials=-5),
+        BudgetIn(trials=10**30),
+        BudgetIn(minutes=0),
+        BudgetIn(minutes=-1),
+        BudgetIn(minutes=math.nan),
+        BudgetIn(minutes=math.inf),
+        BudgetIn(minutes=1e9),
+    ],
+    ids=repr,
+)
+def test_a_budget_out_of_range_is_refused_with_the_limit(wish: BudgetIn, settings: Settings) -> None:
+    with pytest.raises(BudgetInvalid) as caught:
+        budget(wish, settings)
+    assert "100000" in caught.value.hint or "10080" in caught.value.hint
+
+
+def test_a_submitted_job_waits_and_is_announced(engine: Engine, settings: Settings) -> None:
+    with write(engine) as session:
+        job = submit(session, settings, JobIn(model="bert-base-uncased", budget=BudgetIn(trials=64)))
+    with read(engine) as session:
+        assert jobs.get(session, job.id).state == "submitted"
+        assert [(event.kind, event.data["state"]) for event in events.since(session, 0, job.id)] == [
+            ("state", "submitted")
+        ]
+
+
+def test_the_same_model_is_kept_once_and_known_by_its_id(engine: Engine, settings: Settings) -> None:
+    with write(engine) as session:
+        first = submit(session, settings, JobIn(model="minilm-l6"))
+        second = submit(session, settings, JobIn(model=first.model_id, seq_len=64))
+        other_head = submit(session, settings, JobIn(model="minilm-l6", head="sequence-classification"))
+        assert first.model_id == second.model_id != other_head.model_id
+        assert models_.find(session)[1] == 2
+
+
+def test_a_refused_job_leaves_nothing_behind(engine: Engine, settings: Settings) -> None:
+    refused = [
+        (JobIn(model="bert-base-uncasde"), ModelUnknown, "bert-base-uncasde"),
+        (JobIn(model="minilm-l6", target="lokal"), TargetUnknown, "lokal"),
+        (JobIn(model="minilm-l6", seq_len=513), SequenceTooLong, "512.*513"),
+        (JobIn(model="minilm-l6", budget=BudgetIn(trials=0)), BudgetInvalid, "0 trials"),
+    ]
+    for wish, error, message in refused:
+        with pytest.raises(error, match=message), write(engine) as session:
+            submit(session, settings, wish)
+    with read(engine) as session:
+        assert jobs.find(session)[1] == models_.find(session)[1] == events.last_id(session) == 0
+
+
+def test_a_job_knows_its_target_once_the_device_was_seen(engine: Engine, settings: Settings) -> None:
+    facts = {"mtriple": "x86_64-unknown-linux-gnu", "mcpu": "znver5", "threads": 2}
+    with write(engine) as session:
+        assert submit(session, settings, JobIn(model="minilm-l6")).target_family == ""
+        session.add(Device(key=settings.device_key, facts=facts))
+        session.flush()
+        assert submit(session, settings, JobIn(model="minilm-l6")).target_family == "llvm-x86_64-znver5-2c"

@@ -1,0 +1,21 @@
+"""Compiled artifacts as contestants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tuner.bench.spec import Variant
+from tuner.client.runtime import ArtifactError, load
+from tuner.errors import StageFailed
+
+
+def compiled_call(entry: Variant, inputs: dict[str, Any]) -> Callable[[], Any]:
+    """A call that runs an artifact on ``inputs``; like PyTorch's, it neither converts inputs nor copies outputs.
+
+    Raises StageFailed when the artifact can't be loaded.
+    """
+    try:
+        return load(entry.path).bound(**inputs)
+    except ArtifactError as error:
+        raise StageFailed(f"The variant {entry.name} can't be loaded: {error}") from error

@@ -1,0 +1,46 @@
+"""The contestants of an operator's comparison: its compiled forms, PyTorch's, and the core's arithmetic peak."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from tuner.bench.compiled import compiled_call
+from tuner.bench.peak import peak_call
+from tuner.bench.spec import Spec, Variant
+from tuner.errors import InvalidInput
+from tuner.importers.source import ModelSource
+from tuner.operators import torch_side
+from tuner.operators.importer import LoadedOperator, load_operator
+
+Call = Callable[[], Any]
+
+
+def operator_calls(spec: Spec, source: ModelSource) -> tuple[dict[str, Call], dict[str, float]]:
+    """Calls by variant, on one seeded input, and floating-point operations of those whose number is known.
+
+    Raises InvalidInput for a kind of contestant that an operator has not.
+    """
+    loaded = load_operator(source)
+    inputs = loaded.samples()[0]
+    calls: dict[str, Call] = {}
+    flops: dict[str, float] = {}
+    for entry in spec.variants:
+        if entry.kind == "peak":
+            calls[entry.name], flops[entry.name] = peak_call(spec.threads)
+            continue
+        calls[entry.name] = compiled_call(entry, inputs) if entry.kind == "tvm" else _torch_call(entry, loaded, inputs)
+        if loaded.operator is not None:
+            flops[entry.name] = loaded.operator.flops
+    return calls, flops
+
+
+def _torch_call(entry: Variant, loaded: LoadedOperator, inputs: dict[str, Any]) -> Call:
+    found = {"torch-eager": torch_side.function, "torch-product": torch_side.product}.get(entry.kind)
+    function = found(loaded.operator) if found and loaded.operator else None
+    if function is None:
+        raise InvalidInput(f"{entry.name} ({entry.kind}) can't take part in the comparison of {loaded.name}.")
+    tensors = [torch.from_numpy(value) for value in loaded.arguments(inputs)]
+    return lambda: function(*tensors)

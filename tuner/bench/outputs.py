@@ -1,0 +1,38 @@
+"""What a contestant computed, whatever its runtime calls it: a fast wrong answer must not win."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tuner.compiler.reference import ATOL, RTOL, Comparison, compare
+from tuner.errors import StageFailed
+
+
+def named_outputs(raw: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Arrays by name from what a runtime returned: arrays by name, or one or several tensors in the order of ``names``.
+
+    OpenVINO maps ports, not names, to arrays, in the model's order; TVM's and PyTorch's tensors know ``numpy``.
+    """
+    if isinstance(raw, Mapping) and all(isinstance(key, str) for key in raw):
+        return {name: _array(raw[name]) for name in names if name in raw}
+    values = raw.values() if isinstance(raw, Mapping) else [raw] if hasattr(raw, "shape") else raw
+    return {name: _array(value) for name, value in zip(names, values, strict=False)}
+
+
+def _array(value: Any) -> np.ndarray:
+    return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+
+
+def checked(variant: str, raw: Any, reference: Mapping[str, np.ndarray]) -> Comparison:
+    """How far a contestant's outputs are from PyTorch's. Raises StageFailed when they are out of tolerance."""
+    found = compare(named_outputs(raw, list(reference)), reference)
+    if not found.ok:
+        raise StageFailed(
+            f"{variant} computes something else than PyTorch: absolute error {found.max_abs_error:.2e}, "
+            f"relative {found.max_rel_error:.2e}; tolerated are {ATOL:g} or {RTOL:g}.",
+            "Its time would mean nothing. Leave it out, or see that it computes in float32.",
+        )
+    return found

@@ -1,0 +1,100 @@
+"""``python -m tuner.bench.process SPEC.json RESULT.json``: one benchmark in a process of its own, threads fixed.
+
+Start it through ``tuner.bench.launch``, which sets the thread counts before any library reads them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rpc.facts import device_facts
+from tuner.bench.compare import interleave
+from tuner.bench.compiled import compiled_call
+from tuner.bench.operator import operator_calls
+from tuner.bench.outputs import checked
+from tuner.bench.peers import peer
+from tuner.bench.spec import Failure, Result, Spec, Timing, Variant
+from tuner.compiler.reference import reference_outputs, sample_inputs
+from tuner.errors import TunerError
+from tuner.importers.huggingface import LoadedModel, load_torch, variant
+from tuner.importers.source import ModelSource, check_seq_len, resolve_source
+
+
+def run(spec: Spec) -> Result:
+    """Load every variant, check its outputs, run them interleaved on one sample of full-length text, and summarise.
+
+    Prints a line ``progress DONE TOTAL`` after each round.
+    """
+    torch.set_num_threads(spec.threads)
+    source = resolve_source(spec.model, spec.allow_pickle, spec.head)
+    flops: dict[str, float] = {}
+    with torch.inference_mode():
+        errors: dict[str, float] = {}
+        if source.source == "operator":
+            weights = str(source.weights)
+            calls, flops = operator_calls(spec, source)
+        else:
+            weights, calls, errors = _model_calls(spec, source)
+        stats = interleave(calls, spec.rounds, spec.per_round, spec.warmup, spec.seed, _print_progress)
+    return Result(
+        threads=spec.threads,
+        machine=device_facts()["cpu"],
+        weights=weights,
+        timings=[Timing(variant=name, **stats[name].as_dict()) for name in calls],
+        flops=flops,
+        max_abs_errors=errors,
+    )
+
+
+def _model_calls(spec: Spec, source: ModelSource) -> tuple[str, dict[str, Callable[[], Any]], dict[str, float]]:
+    """The model's weights, its variants, and how far each one's outputs are from the reference."""
+    loaded = load_torch(source, spec.seed)
+    check_seq_len(spec.model, loaded.source.max_seq_len, spec.seq_len)
+    inputs = sample_inputs(loaded, spec.batch, spec.seq_len)[0]
+    calls = {entry.name: _callable(entry, loaded, inputs, spec.threads) for entry in spec.variants}
+    reference = reference_outputs(loaded, inputs)
+    errors = {name: checked(name, call(), reference).max_abs_error for name, call in calls.items()}
+    return loaded.weights, calls, errors
+
+
+def _callable(entry: Variant, loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Callable[[], Any]:
+    if entry.kind == "tvm":
+        return compiled_call(entry, inputs)
+    tensors = [torch.from_numpy(inputs[name]) for name in loaded.input_names]
+    if entry.kind == "torch-eager":
+        eager = variant(loaded, "eager")
+        return lambda: eager(*tensors)
+    if entry.kind == "torch-sdpa":
+        sdpa = variant(loaded, "sdpa")
+        return lambda: sdpa(*tensors)
+    return peer(entry.kind, loaded, inputs, threads)
+
+
+def _print_progress(done: int, total: int) -> None:
+    print(f"progress {done} {total}", flush=True)
+
+
+def main() -> None:
+    """Entry of the process; a ``TunerError`` becomes the result's ``error`` and exit code 1."""
+    if len(sys.argv) != 3:
+        raise SystemExit("usage: python -m tuner.bench.process SPEC.json RESULT.json")
+    spec = Spec.model_validate_json(Path(sys.argv[1]).read_bytes())
+    try:
+        result = run(spec)
+    except TunerError as error:
+        result = Result(threads=spec.threads, error=Failure(**error.as_dict()))
+    target = Path(sys.argv[2])
+    draft = target.with_suffix(".part")
+    draft.write_text(result.model_dump_json(indent=1))
+    os.replace(draft, target)
+    sys.exit(1 if result.error else 0)
+
+
+if __name__ == "__main__":
+    main()

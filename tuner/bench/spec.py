@@ -1,0 +1,82 @@
+"""What a benchmark process is told, and what it answers; both travel as JSON files."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Kind = Literal["torch-eager", "torch-sdpa", "torch-compile", "torch-product", "onnxruntime", "openvino", "tvm", "peak"]
+
+
+class Variant(BaseModel):
+    """One contestant. ``path`` is a TVM artifact's tar or folder, for kind ``tvm`` only."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    kind: Kind
+    path: str = ""
+
+    @model_validator(mode="after")
+    def _path_goes_with_tvm(self) -> Variant:
+        if (self.kind == "tvm") != bool(self.path):
+            raise ValueError(f"{self.name}: a path is for kind tvm, and tvm needs one")
+        return self
+
+
+class Spec(BaseModel):
+    """One benchmark: a model as ``resolve_source`` takes it, a shape, how long, and who takes part."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    head: str = ""
+    allow_pickle: bool = False
+    batch: int = Field(ge=1)
+    seq_len: int = Field(ge=1)
+    threads: int = Field(ge=1)
+    rounds: int = Field(10, ge=1)
+    per_round: int = Field(5, ge=1)
+    warmup: int = Field(5, ge=0)
+    seed: int = 0
+    variants: list[Variant] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Spec:
+        if len({variant.name for variant in self.variants}) < len(self.variants):
+            raise ValueError("two variants have the same name")
+        return self
+
+
+class Timing(BaseModel):
+    """One variant's latency over ``n`` counted runs."""
+
+    variant: str
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+    n: int
+
+
+class Failure(BaseModel):
+    """Why a benchmark process gave up, in the one shape of errors."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Result(BaseModel):
+    """What came out: timings in the order of the variants, or the error that ended it.
+
+    ``max_abs_errors``: each variant's largest distance from PyTorch's outputs, all of them within tolerance.
+    """
+
+    threads: int
+    machine: str = ""
+    weights: str = ""
+    flops: dict[str, float] = Field(default_factory=dict)  # by variant, where they are known
+    timings: list[Timing] = Field(default_factory=list)
+    max_abs_errors: dict[str, float] = Field(default_factory=dict)
+    error: Failure | None = None

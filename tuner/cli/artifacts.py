@@ -1,0 +1,119 @@
+"""Commands about artifacts: get one, run one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from tuner.cli.common import JsonOption, UrlOption, connected, console, notes
+from tuner.client.download import download as fetch
+from tuner.client.http import Client
+from tuner.errors import Conflict, InvalidInput, UploadInvalid
+from tuner.schemas import ArtifactOut
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tuner.client.runtime import Runner
+
+
+def download(
+    thing: Annotated[str, typer.Argument(metavar="JOB|ARTIFACT", help="Id of a finished job or of an artifact.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File or folder to write to.")] = None,
+    url: UrlOption = None,
+) -> None:
+    """Download an artifact; a broken download goes on where it was."""
+    with connected(url) as client:
+        artifact = artifact_of(client, thing)
+        path = fetch_artifact(client, artifact, output)
+    notes.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    if artifact.manifest.get("load_check", "device") != "device":
+        notes.print(str(artifact.manifest["tested"]), style="yellow", highlight=False)
+    notes.print(f"run it with: tunesmith run {path}", highlight=False, soft_wrap=True)
+
+
+def artifact_of(client: Client, thing: str) -> ArtifactOut:
+    """The artifact of that id, or the one the job of that id made."""
+    if not thing.startswith("job-"):
+        return client.artifact(thing)
+    job = client.job(thing)
+    if job.artifact_id is None:
+        raise Conflict(f"{job.id} has no artifact: it is {job.state}.", f"See why: tunesmith show {job.id}")
+    return client.artifact(job.artifact_id)
+
+
+def fetch_artifact(client: Client, artifact: ArtifactOut, output: Path | None) -> Path:
+    """Downloads with a progress bar; an ``output`` that is a folder gets the artifact's id as the name."""
+    path = output or Path()
+    if path.is_dir():
+        path = path / f"{artifact.id}.tar"
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=notes, transient=True) as progress:
+        task = progress.add_task(artifact.id, total=artifact.size_bytes)
+        return fetch(client, artifact, path, lambda done: progress.update(task, completed=done))
+
+
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An artifact: the tar or its unpacked folder.")],
+    runs: Annotated[int, typer.Option(min=1, help="How many inferences to time.")] = 50,
+    text: Annotated[str | None, typer.Option(help="Text to feed it, by the model's own tokenizer.")] = None,
+    inputs: Annotated[Path | None, typer.Option(help="An .npz file with an array for each input.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs to this .npz file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run an artifact here: time it and print its outputs; needs no service."""
+    import numpy as np  # it and TVM take a second: only this command pays
+
+    from tuner.client import runtime
+
+    try:
+        runner = runtime.load(file)
+        values = _inputs(runner, text, inputs)
+        outputs = runner.run(**values)
+        median, p10, p90 = runner.benchmark(runs, **values)
+    except runtime.ArtifactError as error:
+        raise UploadInvalid(str(error), "See what it is made for: tar -xOf FILE manifest.json") from error
+    if output:
+        np.savez(output, **outputs)  # type: ignore[arg-type]
+    latency = {"median_ms": median, "p10_ms": p10, "p90_ms": p90, "runs": runs}
+    if as_json:
+        shapes = {name: {"shape": list(v.shape), "dtype": str(v.dtype)} for name, v in outputs.items()}
+        json.dump({"latency": latency, "outputs": shapes}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+        return
+    with np.printoptions(precision=4, threshold=6, edgeitems=2, suppress=True):
+        for name, value in outputs.items():
+            console.print(f"{name}  {value.dtype}{list(value.shape)}", style="bold", markup=False)
+            console.print(str(value), highlight=False, markup=False)
+    console.print(f"median {median:.2f} ms  p10 {p10:.2f}  p90 {p90:.2f}  over {runs} runs")
+
+
+def _inputs(runner: Runner, text: str | None, file: Path | None) -> dict[str, np.ndarray]:
+    if text is not None and file is not None:
+        raise typer.BadParameter("--text and --inputs exclude each other")
+    if text is not None:
+        from tuner.client.text import encode
+
+        return encode(runner.manifest, text)
+    if file is None:
+        return runner.example()
+    import numpy as np
+
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"{file} can't be read as .npz: {error}.", "Write one with numpy.savez(file, name=array)."
+        ) from None

@@ -1,0 +1,69 @@
+"""Commands about what there is: models, targets, devices."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, cast
+
+import typer
+
+from tuner.cli import tables
+from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
+from tuner.cli.jobs import absolute_if_folder
+from tuner.schemas import ModelIn
+
+models_app = typer.Typer(help="List models, add one.", no_args_is_help=True)
+
+
+@models_app.command("list")
+def list_models(as_json: JsonOption = False, url: UrlOption = None) -> None:
+    """List the models the service knows."""
+    with connected(url) as client:
+        page = client.models()
+    if as_json:
+        print_json(page)
+    elif page.items:
+        console.print(tables.models_table(page.items))
+    else:
+        notes.print("no models yet; add one with: tunesmith models add bert-base-uncased", highlight=False)
+
+
+@models_app.command("add")
+def add_model(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id, or folder on the service's machine.")],
+    head: Annotated[str | None, typer.Option(help="encoder or sequence-classification; else the model's own.")] = None,
+    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Trust weights that can run code.")] = False,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+) -> None:
+    """Add a model without tuning it yet."""
+    if head not in (None, "encoder", "sequence-classification"):
+        raise typer.BadParameter(f"--head is encoder or sequence-classification, not {head}")
+    known_head = cast("Literal['encoder', 'sequence-classification'] | None", head)
+    with connected(url) as client:
+        model = client.add_model(ModelIn(name=absolute_if_folder(name), head=known_head, allow_pickle=allow_pickle))
+    if as_json:
+        print_json(model)
+    else:
+        notes.print(f"added {model.name} as {model.id}", highlight=False)
+
+
+def targets(as_json: JsonOption = False, url: UrlOption = None) -> None:
+    """List what can be tuned for."""
+    with connected(url) as client:
+        found = client.targets()
+    if as_json:
+        print_json(found)
+    else:
+        console.print(tables.targets_table(found))
+
+
+def devices(as_json: JsonOption = False, url: UrlOption = None) -> None:
+    """List the devices and their state."""
+    with connected(url) as client:
+        found = client.devices()
+    if as_json:
+        print_json(found)
+    elif found:
+        console.print(tables.devices_table(found))
+    else:
+        notes.print("no device yet; see what is missing with: tunesmith doctor", highlight=False)

@@ -1,0 +1,85 @@
+"""What every command shares: its options, how it finds the service, how it prints."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel, ValidationError
+from rich.console import Console
+
+from tuner.client.http import Client
+from tuner.config import DEFAULT_PORT, Settings
+from tuner.errors import InvalidInput, TunerError
+
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", envvar="TUNER_URL", help="Address of the service.", show_default="the running service's"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DataDirOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder that holds all state.", show_default="~/.tunesmith")
+]
+
+console = Console()
+notes = Console(stderr=True)  # progress and remarks, so that stdout stays clean for pipes
+
+
+def run_app(app: Callable[[], Any]) -> None:
+    """Run a command line; a ``TunerError`` is two lines on stderr and exit code 1, wrong usage is exit code 2."""
+    try:
+        app()
+    except TunerError as error:
+        notes.print(f"error: {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
+        if error.hint:
+            notes.print(f"hint: {error.hint}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def settings_with(**changes: Any) -> Settings:
+    """Settings from the environment, with what the command line gave; ``None`` means not given."""
+    try:
+        return Settings(**{key: value for key, value in changes.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "TUNER_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise InvalidInput(
+            f"{name}={first['input']!r} is no valid setting: {first['msg']}.", "See docs/settings.md."
+        ) from None
+
+
+def service_url(settings: Settings) -> str:
+    """Where the service of this data directory listens: what it wrote when it started, else the default."""
+    try:
+        return str(json.loads(settings.run_file.read_text())["url"])
+    except (OSError, ValueError, KeyError):
+        return f"http://127.0.0.1:{settings.port or DEFAULT_PORT}"
+
+
+@contextmanager
+def connected(url: str | None) -> Iterator[Client]:
+    """A client of the service the user means."""
+    with Client(url or service_url(settings_with())) as client:
+        yield client
+
+
+def program() -> str:
+    """How this program is called from where the user is."""
+    return "tunesmith" if shutil.which("tunesmith") else str(Path(sys.prefix, "bin", "tunesmith"))
+
+
+def print_json(value: BaseModel | Iterable[BaseModel] | Mapping[str, Any]) -> None:
+    """One JSON document on stdout, without colours or wrapping."""
+    plain: Any = value
+    if isinstance(value, BaseModel):
+        plain = value.model_dump(mode="json")
+    elif not isinstance(value, Mapping):
+        plain = [v.model_dump(mode="json") for v in value]
+    json.dump(plain, sys.stdout, indent=2)
+    sys.stdout.write("\n")

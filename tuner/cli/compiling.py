@@ -1,0 +1,40 @@
+"""The command that compiles a model without tuning it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.cli import words
+from tuner.cli.common import DataDirOption, JsonOption, console, notes, print_json, settings_with
+
+
+def compile(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id or folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Artifact to write; .so or .dylib: its library alone.")],
+    target: Annotated[str, typer.Option(help="What to compile for.")] = "local",
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="Batch to compile for.")] = 1,
+    seq_len: Annotated[int, typer.Option(min=1, help="Sequence length to compile for.")] = 128,
+    head: Annotated[str | None, typer.Option(help="encoder or sequence-classification; else the model's own.")] = None,
+    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Trust weights that can run code.")] = False,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compile a model for a target here, without tuning: from the records there are; needs no service."""
+    from rpc.facts import device_facts  # it and what follows load TVM and torch: only this command pays
+    from tuner import targets
+    from tuner.compiler.standalone import Order, compile_model, summary
+    from tuner.importers.source import resolve_source
+
+    settings = settings_with(data_dir=data_dir)
+    wanted = targets.resolve(target, settings.device_key, device_facts())
+    order = Order(resolve_source(model, allow_pickle, head), wanted, batch, seq_len)
+    manifest = compile_model(settings, order, out, lambda line: notes.print(line, highlight=False))
+    if as_json:
+        print_json(manifest)
+        return
+    console.print(summary(manifest), highlight=False, markup=False, soft_wrap=True)
+    size = words.size(out.stat().st_size)
+    console.print(f"wrote {out} ({size})", highlight=False, markup=False, soft_wrap=True)

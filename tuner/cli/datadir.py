@@ -1,0 +1,66 @@
+"""One service per data directory, and where others find it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from tuner.config import Settings
+from tuner.errors import Conflict, StorageFull
+
+
+@contextlib.contextmanager
+def hold_data_dir(settings: Settings) -> Iterator[None]:
+    """Make the data directory and hold its lock; the kernel frees it when this process ends, however it ends.
+
+    Raises:
+        Conflict: another service holds it (the message names its pid) or the folder can't be written.
+    """
+    run_dir = settings.run_file.parent
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock_file = (run_dir / "lock").open("a+")
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise StorageFull(f"No space is left for {settings.root}.", "Free some space there.") from error
+        reason = f"The data directory {settings.root} can't be used: {error.strerror}."
+        raise Conflict(reason, "Choose another one with --data-dir.") from error
+    with lock_file:
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock_file.seek(0)
+            pid = lock_file.read().strip() or "unknown"
+            raise Conflict(
+                f"Another service (pid {pid}) already uses {settings.root}.",
+                f"Stop it (kill {pid}) or start with another --data-dir.",
+            ) from None
+        lock_file.truncate(0)
+        lock_file.write(str(os.getpid()))
+        lock_file.flush()
+        yield
+
+
+def write_run_file(settings: Settings, state: dict[str, Any]) -> None:
+    """Tell others on this machine where the service is; written whole, so that nobody reads half of it."""
+    part = settings.run_file.with_suffix(".part")
+    part.write_text(json.dumps(state, indent=2))
+    part.replace(settings.run_file)
+
+
+def running_service(settings: Settings) -> dict[str, Any] | None:
+    """What the run file says while a service holds the data directory; None when none does."""
+    try:
+        with (settings.run_file.parent / "lock").open() as lock_file:
+            try:
+                fcntl.flock(lock_file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return None
+            except BlockingIOError:
+                return dict(json.loads(settings.run_file.read_text()))
+    except (OSError, ValueError):
+        return None

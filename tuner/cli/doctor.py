@@ -1,0 +1,169 @@
+"""``tunesmith doctor``: does everything work? With the running service, or with parts started for the look."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rpc.errors
+from rpc import tracker
+from rpc.lifeline import child_env, python_module
+from rpc.supervisor import Supervisor
+from rpc.versions import PINS
+from tuner.cli import probes
+from tuner.cli.datadir import running_service
+from tuner.cli.ports import any_free_port
+from tuner.cli.serve import device_processes
+from tuner.config import Settings
+from tuner.db import migrate
+from tuner.errors import TunerError
+from tuner.versions import check_versions
+
+_COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # as TVM looks for them
+_PROBE_SEC = 60.0
+_SERVE_HINT = "Start the service with: tunesmith serve"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: what was found, and what to do when it is not well."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+def doctor(settings: Settings) -> Iterator[Check]:
+    """Look at everything the service needs; each check is yielded as soon as it is done.
+
+    Without a running service a tracker and a device are started for the round trip and ended again.
+    """
+    versions = check_installed()
+    yield versions
+    yield check_data_dir(settings)
+    yield check_schema(settings)
+    yield check_compiler()
+    service = running_service(settings)
+    if service is None:
+        yield Check("service", True, f"none runs in {settings.root}; checking with a device of our own", _SERVE_HINT)
+    else:
+        yield check_web(service)
+    if versions.ok:
+        yield from _check_devices(settings, service)
+
+
+def check_installed() -> Check:
+    """The pinned packages."""
+    try:
+        check_versions()
+    except TunerError as error:
+        return Check("versions", False, error.message, error.hint)
+    return Check("versions", True, ", ".join(f"{name} {version}" for name, version in PINS.items()))
+
+
+def check_data_dir(settings: Settings) -> Check:
+    """The data directory, or where it will be made: space on its disk."""
+    folder = settings.root
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    detail = f"{settings.root}, {free / 1e9:.1f} GB free"
+    if free < settings.min_free_bytes:
+        return Check("disk", False, detail, f"Free some space: jobs stop below {settings.min_free_bytes / 1e9:.1f} GB.")
+    return Check("disk", True, detail)
+
+
+def check_schema(settings: Settings) -> Check:
+    """The database's schema; none is fine, the service makes it."""
+    if settings.database_url is None and not (settings.root / "tunesmith.db").exists():
+        return Check("database", True, "none yet; the service makes it when it first starts")
+    try:
+        migrate.check_schema(settings)
+    except TunerError as error:
+        return Check("database", False, error.message, error.hint)
+    return Check("database", True, f"schema is at {migrate.head()}")
+
+
+def check_compiler() -> Check:
+    """A C compiler, which links what TVM builds."""
+    for name in _COMPILERS:
+        if path := shutil.which(name):
+            return Check("C compiler", True, path)
+    hint = "Install one: apt-get install g++ (Linux), xcode-select --install (macOS)."
+    return Check("C compiler", False, f"none of {', '.join(_COMPILERS)} is on the PATH", hint)
+
+
+def check_web(service: dict[str, Any]) -> Check:
+    """The running service's web process."""
+    url = service["url"]
+    if probes.web_answers(url):
+        return Check("service", True, f"answers at {url}")
+    return Check("service", False, f"does not answer at {url}", "Look into run/logs/web.log of the data directory.")
+
+
+def _check_devices(settings: Settings, service: dict[str, Any] | None) -> Iterator[Check]:
+    """Tracker, device and a round trip, of the service or of parts started for this."""
+    if service:
+        host, _, port = service["tracker"].rpartition(":")
+        yield from check_device(host, int(port), settings.device_key)
+        return
+    with tempfile.TemporaryDirectory(prefix="tunesmith-doctor-") as folder:
+        port = any_free_port("127.0.0.1")
+        work_dir = Path(folder, "device")
+        specs = device_processes("127.0.0.1", port, settings.device_key, settings.device_threads, work_dir)
+        supervisor = Supervisor(specs, Path(folder, "logs"))
+        try:
+            supervisor.start()
+            yield from check_device("127.0.0.1", port, settings.device_key)
+        except rpc.errors.StartFailed as error:
+            yield Check("device", False, error.message, error.hint)
+        finally:
+            supervisor.stop()
+
+
+def check_device(host: str, port: int, key: str) -> Iterator[Check]:
+    """Tracker, registration, then an add kernel built and run over a lease."""
+    try:
+        summary = tracker.summary(host, port)
+    except OSError as error:
+        yield Check(
+            "tracker", False, f"{host}:{port}: {error}", "Look into run/logs/tracker.log of the data directory."
+        )
+        return
+    yield Check("tracker", True, f"answers at {host}:{port}")
+    devices = tracker.registered(summary)
+    if key not in devices:
+        known = ", ".join(sorted(devices)) or "none"
+        hint = f"Look into run/logs/device.log, or join this machine: tunesmith agent --tracker {host}:{port}"
+        yield Check("device", False, f"'{key}' is not registered; known: {known}", f"{hint} --key {key}")
+        return
+    facts = devices[key][0].get("facts", {})
+    detail = f"'{key}': {facts.get('cpu', 'unknown CPU')}, {facts.get('threads', '?')} threads, {facts.get('mcpu', '')}"
+    yield Check("device", True, detail)
+    yield check_round_trip(host, port, key)
+
+
+def check_round_trip(host: str, port: int, key: str) -> Check:
+    """Build an add kernel and run it on the device, in a process of its own: TVM may crash, we may not."""
+    argv = python_module("rpc.probe", "--host", host, "--port", str(port), "--key", key)
+    hint = "The device may be busy with a job: try again, or look into run/logs/device.log."
+    try:
+        result = subprocess.run(argv, env=child_env(), capture_output=True, text=True, timeout=_PROBE_SEC, check=False)
+    except subprocess.TimeoutExpired:
+        return Check("round trip", False, f"not done within {_PROBE_SEC:g} s", hint)
+    if result.returncode != 0:
+        return Check("round trip", False, result.stderr.strip() or f"ended with code {result.returncode}", hint)
+    times = json.loads(result.stdout.splitlines()[-1])
+    return Check(
+        "round trip",
+        True,
+        f"add kernel: built in {times['build_sec'] * 1e3:.0f} ms, device leased in {times['lease_sec'] * 1e3:.0f} ms, "
+        f"loaded, run and read back in {times['round_trip_sec'] * 1e3:.0f} ms",
+    )

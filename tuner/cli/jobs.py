@@ -1,0 +1,191 @@
+"""Commands about jobs: submit, look, follow, steer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tuner.cli import tables, words
+from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
+from tuner.cli.progress import watch
+from tuner.client.events import follow as follow_job
+from tuner.client.http import Client
+from tuner.errors import InvalidInput
+from tuner.schemas import BudgetIn, JobIn, JobOut
+
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job, as `tunesmith jobs` shows it.")]
+INTERRUPTED = 130  # exit code of a command that Ctrl-C ended, as shells have it
+
+
+def tune(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id, or folder on the service's machine.")],
+    target: Annotated[str, typer.Option(help="What to compile for; `tunesmith targets` lists them.")] = "local",
+    express: Annotated[bool, typer.Option("--express", help="Budget of ten minutes (the default).")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Budget for the best result.")] = False,
+    trials: Annotated[int | None, typer.Option(help="Budget in measured candidates.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget in minutes of tuning.")] = None,
+    batch: Annotated[int, typer.Option(help="Batch size to compile for.")] = 1,
+    seq_len: Annotated[int, typer.Option(help="Sequence length to compile for.")] = 128,
+    cold: Annotated[bool, typer.Option("--cold", help="Ignore records that are already known.")] = False,
+    priority: Annotated[int, typer.Option(help="Higher goes first; -100 to 100.")] = 0,
+    head: Annotated[str | None, typer.Option(help="encoder or sequence-classification; else the model's own.")] = None,
+    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Trust weights that can run code.")] = False,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show progress until it ends.")] = False,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+) -> None:
+    """Tune a model: submits a job."""
+    if express and full:
+        raise typer.BadParameter("--express and --full exclude each other")
+    preset: Literal["express", "full"] | None = "express" if express else "full" if full else None
+    wish = {
+        "model": absolute_if_folder(model),
+        "target": target,
+        "budget": BudgetIn(preset=preset, trials=trials, minutes=minutes),
+        "batch": batch,
+        "seq_len": seq_len,
+        "cold": cold,
+        "priority": priority,
+        "head": head,
+        "allow_pickle": allow_pickle,
+    }
+    with connected(url) as client:
+        job = client.submit(job_in(wish))
+        notes.print(f"submitted {job.id}: {job.model}, {words.shape(job)}, {words.budget(job)}", highlight=False)
+        if follow:
+            follow_and_show(client, job.id, as_json)
+        elif as_json:
+            print_json(job)
+        else:
+            notes.print(f"follow it with: tunesmith follow {job.id}", highlight=False)
+
+
+def jobs(
+    state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only jobs of this model.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+) -> None:
+    """List jobs, the newest first."""
+    with connected(url) as client:
+        page = client.jobs(state=state, model=model, limit=limit)
+    if as_json:
+        print_json(page)
+    elif page.items:
+        console.print(tables.jobs_table(page.items))
+        if page.total > len(page.items):
+            notes.print(f"{page.total - len(page.items)} more; see them with --limit", style="dim")
+    else:
+        notes.print("no jobs; start one with: tunesmith tune bert-base-uncased --express --follow", highlight=False)
+
+
+def show(job_id: JobArgument, as_json: JsonOption = False, url: UrlOption = None) -> None:
+    """Show a job, its workloads and its comparison."""
+    with connected(url) as client:
+        job = client.job(job_id)
+        if as_json:
+            return print_json(job)
+        show_job(client, job)
+        workloads = client.workloads(job_id)
+    if workloads:
+        console.print()
+        console.print(tables.workloads_table(workloads))
+
+
+def show_job(client: Client, job: JobOut) -> None:
+    """Prints a job and, once there is one, its comparison with PyTorch."""
+    console.print(tables.job_table(job))
+    benchmarks = client.benchmarks(job.id)
+    if benchmarks:
+        console.print()
+        console.print(tables.benchmarks_table(benchmarks))
+        first = benchmarks[0]
+        console.print(f"interleaved in one process, {first.threads} threads, {first.machine}", style="dim")
+    if job.kind == "operator" and job.artifact_id:
+        console.print(words.of_peak(client.artifact(job.artifact_id).manifest), style="dim", highlight=False)
+
+
+def follow(job_id: JobArgument, as_json: JsonOption = False, url: UrlOption = None) -> None:
+    """Show a job's progress until it ends; Ctrl-C leaves it running."""
+    with connected(url) as client:
+        follow_and_show(client, job_id, as_json)
+
+
+def cancel(job_id: JobArgument, as_json: JsonOption = False, url: UrlOption = None) -> None:
+    """End a job; what it measured is kept."""
+    with connected(url) as client:
+        _say(client.cancel(job_id), as_json)
+
+
+def pause(job_id: JobArgument, as_json: JsonOption = False, url: UrlOption = None) -> None:
+    """Let a tuning job wait after its present round."""
+    with connected(url) as client:
+        _say(client.pause(job_id), as_json)
+
+
+def resume(job_id: JobArgument, as_json: JsonOption = False, url: UrlOption = None) -> None:
+    """Let a paused job go on."""
+    with connected(url) as client:
+        _say(client.resume(job_id), as_json)
+
+
+def delete(job_id: JobArgument, url: UrlOption = None) -> None:
+    """Delete a job that has ended; its records are kept."""
+    with connected(url) as client:
+        client.delete(job_id)
+    notes.print(f"deleted {job_id}", highlight=False)
+
+
+def _follow_to_end(client: Client, job_id: str) -> JobOut:
+    try:
+        return watch(follow_job(client, job_id), notes)
+    except KeyboardInterrupt:
+        notes.print(f"detached; {job_id} goes on", highlight=False)
+        notes.print(f"  see it again: tunesmith follow {job_id}", highlight=False)
+        notes.print(f"  end it:       tunesmith cancel {job_id}", highlight=False)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def job_in(wish: dict[str, object]) -> JobIn:
+    """A job to submit from what was typed; raises ``InvalidInput`` naming the option that is out of bounds."""
+    try:
+        return JobIn.model_validate(wish)
+    except ValueError as error:
+        first = error.errors()[0]  # type: ignore[attr-defined]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise InvalidInput(f"{option}: {first['msg']}, got {first['input']!r}.", "See: tunesmith tune --help") from None
+
+
+def absolute_if_folder(model: str) -> str:
+    """A path the service understands, whatever folder it was started in; other names stay as they are."""
+    path = Path(model).expanduser()
+    is_path = model.startswith((".", "~")) or "/" in model
+    return str(path.absolute()) if is_path and path.is_dir() else model
+
+
+def follow_and_show(client: Client, job_id: str, as_json: bool) -> None:
+    """Shows a job's progress until it ends, then what came of it; exit code 1 unless it succeeded."""
+    job = _follow_to_end(client, job_id)
+    if as_json:
+        print_json(job)
+    else:
+        show_job(client, job)
+        console.print()
+        console.print(words.verdict(job), style="bold", highlight=False, markup=False)
+        if job.artifact_id:
+            notes.print(f"get it with: tunesmith download {job.id}", highlight=False)
+        elif job.error and job.error.hint:
+            notes.print(f"hint: {job.error.hint}", highlight=False, markup=False)
+    if job.state != "succeeded":
+        raise typer.Exit(1)
+
+
+def _say(job: JobOut, as_json: bool) -> None:
+    if as_json:
+        print_json(job)
+    else:
+        waiting = f", will {job.wish} after the present round" if job.wish else ""
+        notes.print(f"{job.id} is {job.state}{waiting}", highlight=False)

@@ -1,0 +1,92 @@
+"""The service of a data directory for as long as a command needs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rpc.lifeline import child_env, python_module
+from tuner.cli.common import notes, program
+from tuner.client.http import Client
+from tuner.config import Settings
+from tuner.errors import ServiceUnreachable, StartFailed
+
+START_SEC = 180.0  # first start on a slow disk: TVM and torch are read for the first time
+STOP_SEC = 15.0
+
+
+@contextmanager
+def local_service(settings: Settings) -> Iterator[Client]:
+    """A client of the service of this data directory: the one that runs already, else one that ends with us.
+
+    Raises StartFailed when it does not come up.
+    """
+    running = _running(settings)
+    if running is not None:
+        with running:
+            yield running
+        return
+    log = settings.root / "run" / "serve.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            python_module("tuner.cli.main", "serve", "--data-dir", str(settings.root)),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=child_env(),
+            start_new_session=True,  # Ctrl-C reaches us alone, and we end the service
+        )
+    try:
+        with notes.status("starting the service"):
+            client = _wait_until_up(settings, process, log)
+        with client:
+            yield client
+    finally:
+        process.terminate()
+        with notes.status("stopping the service"):
+            try:
+                process.wait(STOP_SEC)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _running(settings: Settings) -> Client | None:
+    """A client of the service that this data directory belongs to, if one answers."""
+    try:
+        url = json.loads(settings.run_file.read_text())["url"]
+    except (OSError, ValueError, KeyError):
+        return None
+    client = Client(url)
+    try:
+        client.health()
+    except ServiceUnreachable:
+        client.close()
+        return None
+    return client
+
+
+def _wait_until_up(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> Client:
+    deadline = time.monotonic() + START_SEC
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise _start_failure(log.read_text(errors="replace"))
+        client = _running(settings)
+        if client is not None:
+            if client.health().status == "ok":
+                return client
+            client.close()
+        time.sleep(0.25)
+    raise StartFailed(f"The service was not ready after {START_SEC:.0f} s.", f"See {log}, and run: {program()} doctor")
+
+
+def _start_failure(output: str) -> StartFailed:
+    """What the service said last, which is the two lines of its error."""
+    lines = output.strip().splitlines()
+    message = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "")
+    hint = next((line for line in reversed(lines) if line.startswith("hint: ")), f"hint: Run: {program()} doctor")
+    return StartFailed(f"The service did not start: {message.removeprefix('error: ')}", hint.removeprefix("hint: "))

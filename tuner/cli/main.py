@@ -1,0 +1,35 @@
+"""The command line: what commands there are, and how errors look."""
+
+from __future__ import annotations
+
+import typer
+
+from tuner.cli import agent, artifacts, catalog, compiling, demo, jobs, operators, records, service
+from tuner.cli.common import run_app
+
+app = typer.Typer(
+    name="tunesmith",
+    help="Makes transformer models fast on the hardware you have.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    *(demo.demo, service.serve, service.doctor, agent.agent),
+    *(jobs.tune, operators.tune_op, jobs.jobs, jobs.show, jobs.follow),
+    *(jobs.cancel, jobs.pause, jobs.resume, jobs.delete),
+    *(compiling.compile, artifacts.download, artifacts.run, catalog.targets, catalog.devices, service.version),
+):
+    app.command()(command)
+app.add_typer(records.app, name="records")
+app.add_typer(catalog.models_app, name="models")
+app.add_typer(service.db_app, name="db")
+
+
+def main() -> None:
+    """Runs the command line."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""``tunesmith serve``: the whole service on this machine as supervised processes."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from datetime import datetime, timezone
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+import rpc.errors
+from rpc.lifeline import python_module
+from rpc.supervisor import ProcessSpec, Supervisor
+from tuner.cli import probes
+from tuner.cli.datadir import hold_data_dir, write_run_file
+from tuner.cli.ports import any_free_port, choose_port
+from tuner.config import DEFAULT_PORT, Settings
+from tuner.db import migrate
+from tuner.errors import StartFailed
+from tuner.versions import check_versions
+
+DEFAULT_TRACKER_PORT = 9190
+
+
+def serve(settings: Settings, echo: Callable[[str], None] = print) -> None:
+    """Run the service in the foreground until Ctrl-C or SIGTERM; everything it started ends with it.
+
+    ``echo`` gets what the user shall read; restarts of processes go to the log.
+
+    Raises:
+        WrongVersion, PortTaken, SchemaOutdated, SchemaUnknown, StartFailed; Conflict when another service uses the
+        data directory.
+    """
+    check_versions()
+    with hold_data_dir(settings):
+        _log_to(logs_dir(settings) / "supervisor.log", settings.log_level)
+        migrate.create_or_check(settings)
+        decided = with_addresses(settings)
+        run_file = {
+            "url": probes.web_url(decided),
+            "tracker": f"{decided.tracker_host}:{decided.tracker_port}",
+            "engine": decided.engine,
+            "started_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        supervisor = Supervisor(
+            service_processes(decided, own_engine=settings.engine is None),
+            log_dir=logs_dir(decided),
+            on_change=lambda pids: write_run_file(decided, {**run_file, "pids": pids}),
+        )
+        echo(f"Starting TuneSmith in {decided.root} ...")
+        try:
+            supervisor.run(on_started=lambda: echo(_banner(decided)))
+        except rpc.errors.StartFailed as error:
+            raise StartFailed(error.message, "Check this machine with: tunesmith doctor") from error
+        finally:
+            decided.run_file.unlink(missing_ok=True)
+        echo("Stopped.")
+
+
+def with_addresses(settings: Settings) -> Settings:
+    """Settings with every address decided; a port that the user named is that one or PortTaken."""
+    tracker_port = choose_port(settings.tracker_host, settings.tracker_port, DEFAULT_TRACKER_PORT, "TUNER_TRACKER_PORT")
+    return settings.model_copy(
+        update={
+            "data_dir": settings.root,
+            "port": choose_port(settings.host, settings.port, DEFAULT_PORT, "--port or TUNER_PORT"),
+            "tracker_port": tracker_port,
+            "engine": settings.engine or f"tcp://127.0.0.1:{any_free_port('127.0.0.1')}",
+        }
+    )
+
+
+def service_processes(settings: Settings, own_engine: bool) -> list[ProcessSpec]:
+    """The processes of a service whose addresses are decided, in the order they start."""
+    assert settings.tracker_port is not None
+    assert settings.engine is not None
+    env = settings.as_env()
+    specs = device_processes(
+        settings.tracker_host,
+        settings.tracker_port,
+        settings.device_key,
+        settings.device_threads,
+        settings.root / "run" / "device",
+    )
+    if own_engine:
+        host, _, port = settings.engine.removeprefix("tcp://").rpartition(":")
+        workers = str(settings.engine_workers)
+        argv = python_module("tuner.jobs.engine_process", "--port", port, "--workers", workers)
+        specs.append(ProcessSpec("engine", argv, env, ready=lambda: probes.port_answers(host, int(port))))
+    argv = python_module(
+        "uvicorn",
+        *("api.app:create_app", "--factory", "--host", settings.host, "--port", str(settings.port)),
+        *("--no-access-log", "--timeout-graceful-shutdown", "2"),
+    )
+    specs.append(ProcessSpec("web", argv, env, ready=lambda: probes.web_answers(probes.web_url(settings))))
+    specs.append(ProcessSpec("coordinator", python_module("tuner.jobs.coordinator"), env))
+    return specs
+
+
+def device_processes(
+    tracker_host: str, tracker_port: int, key: str, threads: int | None, work_dir: Path
+) -> list[ProcessSpec]:
+    """A tracker and this machine as its device; the device counts as well while the tracker knows it."""
+    port = str(tracker_port)
+    tracker_answers = functools.partial(probes.tracker_answers, tracker_host, tracker_port)
+    is_registered = functools.partial(probes.device_is_registered, tracker_host, tracker_port, key)
+    tracker_argv = python_module("rpc.tracker_process", "--host", tracker_host, "--port", port)
+    device_argv = python_module(
+        "rpc.agent",
+        *("--tracker", f"{tracker_host}:{port}", "--key", key, "--work-dir", str(work_dir)),
+        *(("--threads", str(threads)) if threads else ()),
+    )
+    return [
+        ProcessSpec("tracker", tracker_argv, ready=tracker_answers, healthy=tracker_answers),
+        ProcessSpec("device", device_argv, ready=lambda: is_registered() is True, healthy=is_registered),
+    ]
+
+
+def logs_dir(settings: Settings) -> Path:
+    """Where each process of the service writes its log."""
+    return settings.root / "run" / "logs"
+
+
+def _log_to(path: Path, level: str) -> None:
+    """What became of the processes, on the terminal and in a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = RotatingFileHandler(path, maxBytes=8 * 1024 * 1024, backupCount=1)
+    logging.basicConfig(format="%(asctime)s %(message)s", handlers=[logging.StreamHandler(), file])
+    logging.getLogger("rpc").setLevel(level)
+
+
+def _banner(settings: Settings) -> str:
+    tracker = f"{settings.tracker_host}:{settings.tracker_port}"
+    return (
+        "TuneSmith is ready.\n"
+        f"  Dashboard  {probes.web_url(settings)}\n"
+        f"  Data       {settings.root}\n"
+        f"  Logs       {logs_dir(settings)}\n"
+        f"  Tracker    {tracker}, where this machine is the device '{settings.device_key}'\n"
+        "Press Ctrl-C to stop."
+    )

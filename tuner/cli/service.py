@@ -1,0 +1,66 @@
+"""Commands that run or mend the service on this machine."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from tuner.cli.common import DataDirOption, console, notes, settings_with
+
+db_app = typer.Typer(help="Look after the database.", no_args_is_help=True)
+_SHOWN = ("tunesmith", "apache-tvm", "apache-tvm-ffi", "torch", "transformers")
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on.", show_default="8000 or the next free one")
+    ] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Start the service on this machine; Ctrl-C ends it."""
+    from tuner.cli.serve import serve as run_service
+
+    run_service(settings_with(host=host, port=port, data_dir=data_dir))
+
+
+def doctor(data_dir: DataDirOption = None) -> None:
+    """Check that everything the service needs is there and works."""
+    from tuner.cli.doctor import doctor as examine
+
+    problems = 0
+    for check in examine(settings_with(data_dir=data_dir)):
+        problems += not check.ok
+        console.print(
+            f"[{'green]ok  ' if check.ok else 'red]FAIL'}[/] ",
+            check.name,
+            f"[dim]{escape(check.detail)}[/]",
+            highlight=False,
+        )
+        if not check.ok and check.hint:
+            console.print(f"      {check.hint}", markup=False, highlight=False)
+    if problems:
+        raise typer.Exit(1)
+
+
+@db_app.command("upgrade")
+def db_upgrade(data_dir: DataDirOption = None) -> None:
+    """Bring the database to this release's schema; a copy is kept."""
+    from tuner.db.migrate import upgrade
+
+    settings = settings_with(data_dir=data_dir)
+    backup = upgrade(settings)
+    notes.print(f"the database in {settings.root} is up to date", highlight=False, soft_wrap=True)
+    if backup:
+        notes.print(f"it was copied to {backup} before", highlight=False, soft_wrap=True)
+
+
+def version() -> None:
+    """Show the versions of TuneSmith and what it stands on."""
+    for name in _SHOWN:
+        console.print(f"{name:15} {metadata.version(name)}", highlight=False)
+    console.print(f"{'python':15} {platform.python_version()}", highlight=False)

@@ -1,0 +1,166 @@
+"""Tables of the command line. Pure: models in, rich tables out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timezone
+
+from rich.markup import escape
+from rich.table import Table
+
+from tuner.cli import words
+from tuner.operators.files import label
+from tuner.schemas import BenchmarkOut, DeviceOut, JobOut, JobWorkloadOut, LegacyOut, ModelOut, TargetOut
+
+_STATE_COLOUR = {"succeeded": "green", "failed": "red", "cancelled": "dim", "paused": "yellow"}
+_VARIANTS = {
+    "torch-eager": "PyTorch eager",
+    "torch-sdpa": "PyTorch SDPA",
+    "untuned": "TVM untuned",
+    "tuned": "TVM tuned",
+    "product": "PyTorch, product alone",
+}
+
+
+def jobs_table(jobs: Iterable[JobOut]) -> Table:
+    """One line per job."""
+    table = _table("job", "model", "batch x seq", "target", "state", ">trials", ">latency", ">speedup", "created")
+    now = datetime.now(timezone.utc)
+    for job in jobs:
+        table.add_row(
+            job.id,
+            escape(label(job.model)),
+            words.shape(job),
+            escape(job.target),
+            _state(job),
+            f"{job.trials:,}/{job.budget.trials:,}",
+            words.milliseconds(job.latency_ms if job.latency_ms is not None else job.predicted_ms),
+            f"{job.speedup:.2f}x" if job.speedup is not None else words.DASH,
+            words.ago(job.created_at, now),
+        )
+    return table
+
+
+def job_table(job: JobOut) -> Table:
+    """All there is to know about one job, as pairs."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    rows = {
+        "job": job.id,
+        "model": " ".join(filter(None, [escape(label(job.model)), words.weights_note(job.weights)])),
+        "target": escape(job.target),
+        "batch x seq": words.shape(job),
+        "state": _state(job) + (f"  {escape(job.message)}" if job.message else ""),
+        "budget": words.budget(job) + ("  (cold)" if job.cold else ""),
+        "trials": f"{job.trials:,} in {words.duration(job.tuning_sec)}",
+        "predicted": words.milliseconds(job.predicted_ms),
+        "measured": words.milliseconds(job.latency_ms),
+        **({"speed": words.gflops(job.gflops)} if job.kind == "operator" else {}),
+        "PyTorch": words.milliseconds(job.baseline_ms),
+        "speedup": f"[bold green]{job.speedup:.2f}x[/]" if job.speedup is not None else words.DASH,
+        "artifact": job.artifact_id or words.DASH,
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def workloads_table(workloads: Iterable[JobWorkloadOut]) -> Table:
+    """Workloads in the order of the model, with their share of the time."""
+    table = _table("workload", "shapes", ">launches", ">trials", ">untuned", ">best", ">GFLOPS", ">of peak", ">share")
+    for work in workloads:
+        table.add_row(
+            escape(work.name),
+            escape(work.summary),
+            str(work.weight),
+            f"{work.trials:,}" if work.tunable else words.DASH,
+            words.microseconds(work.untuned_us),
+            words.microseconds(work.best_us),
+            f"{work.gflops:,.0f}" if work.gflops else words.DASH,
+            f"{work.peak_share:.0%}" if work.peak_share is not None else words.DASH,
+            f"{work.share:.1%}" if work.share is not None else words.DASH,
+        )
+    return table
+
+
+def benchmarks_table(benchmarks: Iterable[BenchmarkOut]) -> Table:
+    """The comparison, slowest first, with each variant's speed against the slowest."""
+    ordered = sorted(benchmarks, key=lambda b: -b.median_ms)
+    table = _table("variant", ">median", ">p10", ">p90", ">n", ">speed")
+    for bench in ordered:
+        table.add_row(
+            _VARIANTS.get(bench.variant, bench.variant),
+            *(words.milliseconds(value) for value in (bench.median_ms, bench.p10_ms, bench.p90_ms)),
+            str(bench.n),
+            f"{ordered[0].median_ms / bench.median_ms:.2f}x",
+            style="bold green" if bench.variant == "tuned" else "",
+        )
+    return table
+
+
+def legacy_table(logs: Iterable[LegacyOut]) -> Table:
+    """What logs of another tuner hold, and how their best came to be, in quarters of the way."""
+    table = _table("workload", "target", ">records", ">failed", ">best", ">GFLOPS", "GFLOPS over time")
+    for log in logs:
+        table.add_row(
+            escape(log.workload),
+            escape(log.target),
+            f"{log.records:,}",
+            f"{log.failed:,}",
+            words.microseconds(log.best_us),
+            f"{log.gflops:,.0f}" if log.gflops else words.DASH,
+            words.legacy_curve(log.curve),
+        )
+    return table
+
+
+def models_table(models: Iterable[ModelOut]) -> Table:
+    """One line per model."""
+    table = _table("model", "id", "source", "family", "head", ">max seq", "weights")
+    for model in models:
+        longest = str(model.max_seq_len) if model.max_seq_len else words.DASH
+        table.add_row(escape(model.name), model.id, model.source, model.family, model.head, longest, model.weights)
+    return table
+
+
+def targets_table(targets: Iterable[TargetOut]) -> Table:
+    """One line per target."""
+    table = _table("target", "description", "device", "library", ">cores", ">GFLOPS", ">GB/s", ">threadgroup")
+    for target in targets:
+        group = target.threadgroup
+        table.add_row(
+            target.name,
+            escape(target.description),
+            target.device_key,
+            target.suffix,
+            str(target.cores or words.DASH),
+            f"{target.peak_gflops:,.0f}" if target.peak_gflops else words.DASH,
+            f"{target.bandwidth_gb_per_sec:g}" if target.bandwidth_gb_per_sec else words.DASH,
+            f"{group.max_threads} x {words.size(group.memory_bytes)}" if group else words.DASH,
+        )
+    return table
+
+
+def devices_table(devices: Iterable[DeviceOut]) -> Table:
+    """One line per device."""
+    table = _table("device", "state", "processor", ">cores", "last seen")
+    now = datetime.now(timezone.utc)
+    for device in devices:
+        facts = device.facts
+        cpu, cores = str(facts.get("cpu", words.DASH)), str(facts.get("cores", words.DASH))
+        table.add_row(escape(device.key), device.state, escape(cpu), cores, words.ago(device.last_seen, now))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    """A plain table; a column named ``>x`` is a number."""
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for name in columns:
+        table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left", overflow="fold")
+    return table
+
+
+def _state(job: JobOut) -> str:
+    colour = _STATE_COLOUR.get(job.state, "cyan")
+    return f"[{colour}]{job.state}[/]" + (f" [dim](to {job.wish})[/]" if job.wish else "")

@@ -1,0 +1,121 @@
+"""Numbers as people read them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from tuner.schemas import JobOut, LegacyOut, LegacyPoint
+
+DASH = "–"
+
+
+def milliseconds(value: float | None) -> str:
+    """A latency: ``43.2 ms``."""
+    return DASH if value is None else f"{value:.3g} ms" if value < 100 else f"{value:.0f} ms"
+
+
+def microseconds(value: float | None) -> str:
+    """A kernel's time: ``925 us``, ``17.2 us``."""
+    return DASH if value is None else f"{value:.1f} us" if value < 100 else f"{value:,.0f} us"
+
+
+def duration(seconds: float | None) -> str:
+    """``45 s``, ``6 min 20 s``, ``2 h 05 min``."""
+    if seconds is None:
+        return DASH
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def gflops(value: float | None) -> str:
+    """A speed: ``479 GFLOPS``."""
+    return DASH if value is None else f"{value:.3g} GFLOPS" if value < 100 else f"{value:,.0f} GFLOPS"
+
+
+def of_peak(manifest: Mapping[str, Any]) -> str:
+    """``GFLOPS: tuned 479 (90 % of the peak), torch-eager 230; peak 530``, from an operator's manifest."""
+    peak = manifest.get("peak_gflops")
+    if peak is None:
+        return DASH
+    each = [f"{name} {value:,.0f} ({value / peak:.0%} of the peak)" for name, value in manifest["gflops"].items()]
+    return f"GFLOPS: {', '.join(each) or DASH}; peak of these cores {peak:,.0f}"
+
+
+def legacy_curve(points: Sequence[LegacyPoint]) -> str:
+    """``106 at 2 s, 640 at 45 s, 873 at 20 min``: at most five steps of a log's way to its best."""
+    every = max(1, -(-(len(points) - 1) // 4)) if points else 1
+    shown = [*points[:-1:every], *points[-1:]]
+    return ", ".join(f"{p.gflops:,.0f} at {duration(p.t_sec)}" for p in shown if p.gflops) or DASH
+
+
+def legacy_use(log: LegacyOut) -> str:
+    """What becomes of a log: who starts from it, or why it is only kept."""
+    if not log.model:
+        return f"{log.workload}: kept as a reference, {'; '.join(log.obstacles) or 'nothing in it was measured'}"
+    return f"{log.workload}: jobs of {log.model} start from the best of its {log.replayable:,} schedules, measured anew"
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that fits: ``418 MiB``."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """How long since ``moment``; the service's times are UTC, with or without a zone."""
+    aware = [m if m.tzinfo else m.replace(tzinfo=timezone.utc) for m in (moment, now)]
+    return duration(max(0.0, (aware[1] - aware[0]).total_seconds())) + " ago"
+
+
+def budget(job: JobOut) -> str:
+    """``1,000 trials or 10 min 00 s``."""
+    trials = f"{job.budget.trials:,} trials"
+    return trials if job.budget.seconds is None else f"{trials} or {duration(job.budget.seconds)}"
+
+
+def shape(job: JobOut) -> str:
+    """``1 x 128``: batch times sequence length; an operator has its extents in its name."""
+    return DASH if job.kind == "operator" else f"{job.batch} x {job.seq_len}"
+
+
+def weights_note(weights: str) -> str:
+    """What must stand beside every number of a model whose weights were not to be had."""
+    return "seeded random weights" if weights == "random" else ""
+
+
+def state_line(job: JobOut) -> str:
+    """One plain line about where a job is, for logs and pipes."""
+    parts: list[str] = [job.state]
+    if job.state == "tuning":
+        parts.append(f"{job.trials}/{job.budget.trials} trials")
+        if job.trials_per_sec:
+            parts.append(f"{job.trials_per_sec:.1f} trials/s")
+        if job.predicted_ms is not None:
+            parts.append(f"best {milliseconds(job.predicted_ms)}")
+        if job.eta_sec is not None:
+            parts.append(f"{duration(job.eta_sec)} left")
+    if job.message:
+        parts.append(job.message)
+    return "  ".join(parts)
+
+
+def verdict(job: JobOut) -> str:
+    """The one sentence a finished job is about."""
+    if job.state != "succeeded":
+        return job.error.message if job.error else job.state
+    line = f"{job.model} runs in {milliseconds(job.latency_ms)}"
+    if job.speedup is not None:
+        line += f", {job.speedup:.2f}x PyTorch's {milliseconds(job.baseline_ms)}"
+    if job.gflops is not None:
+        line += f", {gflops(job.gflops)}"
+    note = weights_note(job.weights)
+    return f"{line} ({note})" if note else line

@@ -1,0 +1,202 @@
+"""The service over REST, typed: answers are models of ``tuner.schemas``, refusals the ``TunerError`` they were."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, TypeAdapter
+
+from tuner.errors import ServiceUnreachable, TunerError, all_error_classes
+from tuner.schemas import (
+    ArtifactCheck,
+    ArtifactOut,
+    BenchmarkOut,
+    DeviceOut,
+    Health,
+    ImportOut,
+    JobIn,
+    JobOut,
+    JobWorkloadOut,
+    ModelIn,
+    ModelOut,
+    OperatorIn,
+    Page,
+    RecordOut,
+    TargetOut,
+)
+
+M = TypeVar("M", bound=BaseModel)
+_ERRORS = {cls.code: cls for cls in reversed(all_error_classes())}
+
+
+class Client:
+    """One service at ``url``. Safe to share between threads; use as a context manager or call ``close``.
+
+    Every method raises the ``TunerError`` the service answered with, or ``ServiceUnreachable``.
+    """
+
+    def __init__(self, url: str, transport: httpx.BaseTransport | None = None, timeout_sec: float = 30.0) -> None:
+        self.url = url.rstrip("/")
+        # A proxy from the environment can't reach this machine's own loopback.
+        self._http = httpx.Client(
+            base_url=self.url, transport=transport, timeout=timeout_sec, trust_env=not is_loopback(self.url)
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drops the connections."""
+        self._http.close()
+
+    def health(self) -> Health:
+        """Readiness with its checks; a service that is up but not ready answers too."""
+        with self._errors():
+            return Health.model_validate(self._http.get("/readyz").json())
+
+    def submit(self, wish: JobIn) -> JobOut:
+        """Submits a job."""
+        return self._one(JobOut, "POST", "/v1/jobs", json=wish.model_dump(exclude_none=True))
+
+    def jobs(
+        self, state: str | None = None, model: str | None = None, limit: int = 50, offset: int = 0
+    ) -> Page[JobOut]:
+        """Jobs, the newest first."""
+        return self._page(JobOut, "/v1/jobs", state=state, model=model, limit=limit, offset=offset)
+
+    def job(self, job_id: str) -> JobOut:
+        """One job."""
+        return self._one(JobOut, "GET", f"/v1/jobs/{job_id}")
+
+    def workloads(self, job_id: str) -> list[JobWorkloadOut]:
+        """The workloads of a job in the order the model first uses them."""
+        return self._list(JobWorkloadOut, f"/v1/jobs/{job_id}/workloads")
+
+    def cancel(self, job_id: str) -> JobOut:
+        """Asks for a job's end; it ends between two rounds."""
+        return self._one(JobOut, "POST", f"/v1/jobs/{job_id}/cancel")
+
+    def pause(self, job_id: str) -> JobOut:
+        """Asks a tuning job to wait."""
+        return self._one(JobOut, "POST", f"/v1/jobs/{job_id}/pause")
+
+    def resume(self, job_id: str) -> JobOut:
+        """Lets a paused job go on."""
+        return self._one(JobOut, "POST", f"/v1/jobs/{job_id}/resume")
+
+    def delete(self, job_id: str) -> None:
+        """Deletes a job that has ended; its records stay."""
+        self.request("DELETE", f"/v1/jobs/{job_id}")
+
+    def benchmarks(self, job_id: str) -> list[BenchmarkOut]:
+        """The variants of a job's comparison with PyTorch."""
+        return self._page(BenchmarkOut, "/v1/benchmarks", job_id=job_id, limit=100).items
+
+    def artifacts(self, job_id: str | None = None, limit: int = 50) -> Page[ArtifactOut]:
+        """Artifacts, the newest first."""
+        return self._page(ArtifactOut, "/v1/artifacts", job_id=job_id, limit=limit)
+
+    def artifact(self, artifact_id: str) -> ArtifactOut:
+        """One artifact with its manifest."""
+        return self._one(ArtifactOut, "GET", f"/v1/artifacts/{artifact_id}")
+
+    def verify_artifact(self, artifact_id: str) -> ArtifactCheck:
+        """Does the stored file still match its manifest?"""
+        return self._one(ArtifactCheck, "POST", f"/v1/artifacts/{artifact_id}/verify")
+
+    def models(self, limit: int = 100) -> Page[ModelOut]:
+        """Models the service knows."""
+        return self._page(ModelOut, "/v1/models", limit=limit)
+
+    def add_model(self, model: ModelIn) -> ModelOut:
+        """Adds a preset, a hub id or a folder on the service's machine."""
+        return self._one(ModelOut, "POST", "/v1/models", json=model.model_dump(exclude_none=True))
+
+    def add_operator(self, operator: OperatorIn) -> ModelOut:
+        """Adds an operator of the user's own; its name is the model to submit."""
+        return self._one(ModelOut, "POST", "/v1/operators", json=operator.model_dump())
+
+    def targets(self) -> list[TargetOut]:
+        """What can be tuned for."""
+        return self._list(TargetOut, "/v1/targets")
+
+    def devices(self) -> list[DeviceOut]:
+        """Devices as last seen."""
+        return self._list(DeviceOut, "/v1/devices")
+
+    def records(self, limit: int = 50, **filters: str | bool | None) -> Page[RecordOut]:
+        """Records, by ``workload_id``, ``target_family``, ``job_id``, ``failed``."""
+        return self._page(RecordOut, "/v1/records", limit=limit, **filters)
+
+    def import_records(self, name: str, content: bytes) -> ImportOut:
+        """Adds the records of a log; damaged lines are counted, the rest is kept."""
+        return self._one(ImportOut, "POST", "/v1/records/import", files={"file": (name, content)}, timeout=600.0)
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One request; raises what the service refused with."""
+        with self._errors():
+            response = self._http.request(method, path, **options)
+        raise_refusal(response)
+        return response
+
+    @contextmanager
+    def stream(self, path: str, read_timeout_sec: float = 60.0, **options: Any) -> Iterator[httpx.Response]:
+        """A body that is read as it comes; a break of the connection raises ``ServiceUnreachable`` too."""
+        timeout = httpx.Timeout(30.0, read=read_timeout_sec)
+        with self._errors(), self._http.stream("GET", path, timeout=timeout, **options) as response:
+            if response.is_error:
+                response.read()
+            raise_refusal(response)
+            yield response
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TransportError as error:
+            raise ServiceUnreachable(
+                f"No service answers at {self.url} ({error or type(error).__name__}).",
+                "Start it with `tunesmith serve`, or name another with --url.",
+            ) from error
+
+    def _one(self, kind: type[M], method: str, path: str, **options: Any) -> M:
+        return kind.model_validate(self.request(method, path, **options).json())
+
+    def _list(self, kind: type[M], path: str) -> list[M]:
+        return TypeAdapter(list[kind]).validate_python(self.request("GET", path).json())  # type: ignore[valid-type]
+
+    def _page(self, kind: type[M], path: str, **params: Any) -> Page[M]:
+        params = {key: value for key, value in params.items() if value is not None}
+        return Page[kind].model_validate(self.request("GET", path, params=params).json())  # type: ignore[valid-type]
+
+
+def raise_refusal(response: httpx.Response) -> None:
+    """Raises the ``TunerError`` that an error answer carries; an answer in another shape is not our service's."""
+    if not response.is_error:
+        return
+    try:
+        error = response.json()["error"]
+        cls, message, hint = _ERRORS.get(error["code"], TunerError), error["message"], error.get("hint", "")
+    except (ValueError, KeyError, TypeError):
+        raise ServiceUnreachable(
+            f"{response.request.url} answered {response.status_code} in a shape that is not TuneSmith's.",
+            "Check the address given with --url.",
+        ) from None
+    raise cls(message, hint)
+
+
+def is_loopback(url: str) -> bool:
+    """Does the address name this very machine?"""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,236 @@
+"""Loads a TuneSmith artifact and runs it; needs TVM and numpy, nothing else.
+
+The same file lies in every artifact as ``loader.py``:
+
+    from loader import load
+    model = load("artifact.tar")
+    outputs = model.run(input_ids=ids, attention_mask=mask)
+
+or ``python loader.py artifact.tar --runs 50`` to time it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import mmap
+import os
+import platform
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Where a member lies: (file, offset, size in bytes). A tar is read in place, so weights are never unpacked to disk.
+_Place = tuple[Path, int, int]
+_HUGE_PAGE = 2 << 20  # bytes
+_ARCH = {"amd64": "x86_64", "arm64": "aarch64"}
+_SIMD = ("avx", "fma", "f16c", "amx")
+_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "<i1", "U8": "<u1", "BOOL": "?"}
+
+
+class ArtifactError(RuntimeError):
+    """The artifact is damaged or made for another machine."""
+
+
+class Runner:
+    """A loaded artifact. ``inputs`` and ``outputs`` are ``[{"name", "shape", "dtype"}, ...]`` in call order."""
+
+    def __init__(self, manifest: dict[str, Any], places: dict[str, _Place]) -> None:
+        import tvm
+        from tvm import relax
+
+        _refuse_wrong_machine(manifest)
+        self.manifest = manifest
+        self.inputs: list[dict[str, Any]] = manifest["inputs"]
+        self.outputs: list[dict[str, Any]] = manifest["outputs"]
+        self._tvm = tvm
+        self._device = _device(manifest)
+        weights = _safetensors(_view(places["params.safetensors"])) if manifest.get("params") else {}
+        self._params = [self._constant(weights[name]) for name in manifest.get("params", [])]
+        with tempfile.TemporaryDirectory(prefix="tunesmith-") as folder:
+            library = Path(folder) / manifest["library"]
+            _view(places[manifest["library"]]).tofile(library)
+            module = tvm.runtime.load_module(str(library))  # mapped: the file may go once it is loaded
+            self._main = relax.VirtualMachine(module, self._device)["main"]
+
+    def run(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs by name for one array per input, of exactly the manifest's shapes; dtypes are converted."""
+        result = self._main(*self._arguments(inputs), *self._params)
+        values = [result] if hasattr(result, "numpy") else list(result)
+        return {spec["name"]: value.numpy() for spec, value in zip(self.outputs, values, strict=True)}
+
+    def bound(self, **inputs: np.ndarray) -> Callable[[], Any]:
+        """A call that runs on these inputs as often as it is made, and copies nothing in or out."""
+        arguments = [*self._arguments(inputs), *self._params]
+        return lambda: self._main(*arguments)
+
+    def benchmark(self, runs: int = 50, **inputs: np.ndarray) -> tuple[float, float, float]:
+        """Milliseconds of one inference over ``runs`` runs after a warm-up: (median, 10th, 90th percentile)."""
+        call = self.bound(**(inputs or self.example()))
+        times_ms = []
+        for index in range(runs + 3):
+            start = time.perf_counter()
+            call()
+            if index >= 3:
+                times_ms.append((time.perf_counter() - start) * 1e3)
+        median, p10, p90 = np.percentile(times_ms, [50, 10, 90])
+        return float(median), float(p10), float(p90)
+
+    def example(self) -> dict[str, np.ndarray]:
+        """Inputs of the right shapes: ones for the attention mask, zeros for everything else."""
+        fill = {"attention_mask": 1}
+        return {i["name"]: np.full(i["shape"], fill.get(i["name"], 0), dtype=i["dtype"]) for i in self.inputs}
+
+    def _constant(self, value: np.ndarray) -> Any:
+        """A parameter as TVM takes it; a large one lies in huge pages: prefetchers run further, fewer page walks."""
+        on_cpu = self._device == self._tvm.cpu()
+        if not on_cpu or value.nbytes < _HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+            return self._tvm.runtime.tensor(np.ascontiguousarray(value), self._device)
+        pages = mmap.mmap(-1, value.nbytes + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        pages.madvise(mmap.MADV_HUGEPAGE)
+        memory = np.frombuffer(pages, np.uint8)
+        start = -memory.ctypes.data % _HUGE_PAGE
+        copy = memory[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
+        np.copyto(copy, value)
+        return self._tvm.runtime.from_dlpack(copy)
+
+    def _arguments(self, inputs: dict[str, np.ndarray]) -> list[Any]:
+        names = [spec["name"] for spec in self.inputs]
+        if set(inputs) != set(names):
+            raise ArtifactError(f"The inputs are {', '.join(names)}; got {', '.join(sorted(inputs)) or 'none'}.")
+        arguments = []
+        for spec in self.inputs:
+            value = np.ascontiguousarray(inputs[spec["name"]], dtype=spec["dtype"])
+            if value.shape != tuple(spec["shape"]):
+                wanted, got = tuple(spec["shape"]), value.shape
+                raise ArtifactError(f"{spec['name']} has shape {got}, this artifact is compiled for {wanted}.")
+            arguments.append(self._tvm.runtime.tensor(value, self._device))
+        return arguments
+
+
+def load(path: str | Path) -> Runner:
+    """Opens an artifact: the tar, or a folder with its members.
+
+    Raises:
+        ArtifactError: when it is no artifact, a member does not match its checksum, or it is for another machine.
+    """
+    places = _locate(Path(path))
+    if "manifest.json" not in places:
+        raise ArtifactError(f"{path} is no artifact: it has no manifest.json.")
+    manifest = json.loads(_view(places["manifest.json"]).tobytes())
+    for name, wanted in manifest.get("files", {}).items():
+        if name not in places or hashlib.sha256(_view(places[name]).data).hexdigest() != wanted:
+            raise ArtifactError(f"{path} is damaged: {name} does not match its checksum. Download it again.")
+    # TVM reads this when its thread pool starts, so before the first call; its own guess is half the cores.
+    os.environ.setdefault("TVM_NUM_THREADS", str(_threads(manifest)))
+    return Runner(manifest, places)
+
+
+def _locate(path: Path) -> dict[str, _Place]:
+    if path.is_dir():
+        return {p.name: (p, 0, p.stat().st_size) for p in path.iterdir() if p.is_file()}
+    try:
+        with tarfile.open(path, "r:") as tar:
+            return {m.name: (path, m.offset_data, m.size) for m in tar if m.isfile()}
+    except (tarfile.TarError, OSError) as error:
+        raise ArtifactError(f"{path} can't be read as an artifact: {error}.") from None
+
+
+def _view(place: _Place) -> np.ndarray:
+    file, offset, size = place
+    try:
+        return np.memmap(file, np.uint8, "r", offset, (size,)) if size else np.empty(0, np.uint8)
+    except (ValueError, OSError) as error:
+        raise ArtifactError(f"{file} is cut short: {error}. Download it again.") from None
+
+
+def _safetensors(blob: np.ndarray) -> dict[str, np.ndarray]:
+    """Arrays by name. The format: 8 bytes of header length, a JSON header with dtype, shape and offsets, the data."""
+    start = 8 + int.from_bytes(blob[:8].tobytes(), "little")
+    header = json.loads(blob[8:start].tobytes())
+    header.pop("__metadata__", None)
+    arrays = {}
+    for name, entry in header.items():
+        begin, end = (start + offset for offset in entry["data_offsets"])
+        arrays[name] = blob[begin:end].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return arrays
+
+
+def _threads(manifest: dict[str, Any]) -> int:
+    """Threads the kernels were tuned with, if this machine has as many cores; else all it has."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(int(manifest.get("threads") or cores), cores)
+
+
+def _device(manifest: dict[str, Any]) -> Any:
+    """Where the artifact's kernels run: the GPU that its target names, else the CPU."""
+    import tvm
+
+    kind = manifest["target"]["kind"]
+    if kind == "llvm":
+        return tvm.cpu()
+    device = tvm.runtime.device(kind, 0)
+    if not device.exist:
+        raise ArtifactError(f"This artifact is compiled for {kind}; TVM finds no such device on this machine.")
+    return device
+
+
+def _refuse_wrong_machine(manifest: dict[str, Any]) -> None:
+    """A library of another TVM or architecture fails with a riddle, one for a newer processor dies of SIGILL."""
+    import tvm
+    from tvm.target import Target, codegen
+
+    built_with = str(manifest.get("versions", {}).get("tvm", tvm.__version__))
+    if built_with.split(".")[:2] != tvm.__version__.split(".")[:2]:
+        pin = f"pip install apache-tvm=={built_with}"
+        raise ArtifactError(f"This artifact needs TVM {built_with}, {tvm.__version__} is installed. Run: {pin}")
+    host = manifest["target"].get("host") or manifest["target"]  # a GPU's target names its host's
+    target = {k: v for k, v in host.items() if k in ("kind", "mtriple", "mcpu", "mattr")}
+    triple = target.get("mtriple") or manifest.get("machine") or platform.machine()
+    wanted, here = (_ARCH.get(a.lower(), a.lower()) for a in (triple.split("-")[0], platform.machine()))
+    if wanted != here:
+        raise ArtifactError(f"This artifact is compiled for {wanted}, this machine is {here}.")
+    system = "darwin" if ("darwin" in triple or "macos" in triple) else "linux"
+    if "-" in triple and system != sys.platform:
+        raise ArtifactError(f"This artifact is compiled for {system}, this machine runs {sys.platform}.")
+
+    def simd(spec: dict[str, Any]) -> set[str]:
+        return {str(f) for f in codegen.llvm_get_cpu_features(Target(spec)) if str(f).startswith(_SIMD)}
+
+    if target["kind"] == "llvm" and target.get("mcpu"):
+        own = {"kind": "llvm", "mtriple": codegen.llvm_get_system_triple(), "mcpu": codegen.llvm_get_system_cpu()}
+        missing = simd(target) - simd(own)
+        if missing:
+            names = ", ".join(sorted(missing))
+            raise ArtifactError(f"This artifact is compiled for {target['mcpu']}, this processor lacks {names}.")
+
+
+def main() -> None:
+    """Times an artifact from the command line, and says what came out."""
+    parser = argparse.ArgumentParser(description="Run a TuneSmith artifact.")
+    parser.add_argument(
+        "artifact", nargs="?", default=str(Path(__file__).parent), help="the tar or its unpacked folder"
+    )
+    parser.add_argument("--runs", type=int, default=50)
+    options = parser.parse_args()
+    try:
+        runner = load(options.artifact)
+        outputs = runner.run(**runner.example())
+    except ArtifactError as error:
+        sys.exit(f"error: {error}")
+    median, p10, p90 = runner.benchmark(options.runs)
+    for name, value in outputs.items():
+        print(f"{name}: {value.dtype}{list(value.shape)} mean {value.mean():.6f}")
+    threads = os.environ["TVM_NUM_THREADS"]
+    print(f"median {median:.2f} ms, p10 {p10:.2f}, p90 {p90:.2f} over {options.runs} runs, {threads} threads")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""An artifact: a tar named by what it is made from, so that the same request gives the same artifact."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+_BLOCK = 1 << 20
+# What decides what an artifact computes and how fast; measured figures do not belong here, they differ each time.
+_IDENTITY = (
+    "model",
+    "weights",
+    "batch",
+    "seq_len",
+    "inputs",
+    "outputs",
+    "target",
+    "versions",
+    "winners",
+    "params_sha256",
+)
+
+
+def artifact_id(manifest: dict[str, Any]) -> str:
+    """Identity from the parameters' hash, the records used, the target and the versions."""
+    identity = {key: manifest.get(key) for key in _IDENTITY}
+    return "art-" + hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def pack(folder: Path, tar_path: Path) -> None:
+    """Write ``folder``'s files into a tar, all or nothing; members without owner and time, the manifest first."""
+    tar_path.parent.mkdir(parents=True, exist_ok=True)
+    draft = tar_path.with_suffix(".part")
+    names = sorted((p.name for p in folder.iterdir() if p.is_file()), key=lambda name: (name != "manifest.json", name))
+    try:
+        with tarfile.open(draft, "w") as tar:
+            for name in names:
+                tar.add(folder / name, arcname=name, filter=_plain)
+        os.replace(draft, tar_path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = member.mtime = 0
+    member.uname = member.gname = ""
+    member.mode = 0o644
+    return member

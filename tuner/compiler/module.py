@@ -1,0 +1,131 @@
+"""From an import and the winners of its workloads to a folder that loads: library, parameters, manifest, loader."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import save_file
+from tvm.s_tir import meta_schedule as ms
+
+from rpc.facts import physical_cores
+from rpc.versions import PINS
+from tuner import triples
+from tuner.compiler import ready_made
+from tuner.compiler.artifact import artifact_id, sha256_of
+from tuner.compiler.defaults import schedule_by_default
+from tuner.compiler.link import linker_for
+from tuner.compiler.symbols import check_library
+from tuner.db.models import utcnow
+from tuner.graph.pipeline import Prepared, build, finish, kernel_names
+from tuner.importers.cache import Imported, named_params
+from tuner.search.context import Replay, make_target
+from tuner.search.space import space_for
+from tuner.search.workload import module_from_json
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What compiling found out: parameter names in call order, members' names, and how the library was checked."""
+
+    params: list[str]
+    library: str
+    source: str
+    checked: dict[str, Any]
+
+
+def compile_into(
+    folder: Path, prepared: Prepared, target: dict[str, Any], winners: Mapping[str, tuple[str, list[float]]]
+) -> Compiled:
+    """Write library, its source text and parameters into ``folder``, emptied first.
+
+    ``winners`` maps a workload's TIR to its record's JSON, or the name of a ready-made schedule, and run seconds; other
+    kernels get the default schedule. Raises LinkFailed, or LoadCheckFailed when the library can't load on its target.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    tvm_target = make_target(target)
+    database = _database(tvm_target, winners)
+    mod, params = finish(prepared, database, tvm_target, lambda rest: schedule_by_default(rest, tvm_target))
+    library = "lib" + triples.library_suffix(target)
+    source = build(mod, tvm_target, str(folder / library), linker_for(target))
+    (folder / f"source.{source.kind}").write_text(source.text)
+    named = named_params(params)
+    save_file(named, folder / "params.safetensors")
+    checked = check_library(folder / library, target, kernel_names(mod))
+    return Compiled(list(named), library, f"source.{source.kind}", checked)
+
+
+def _database(target: Any, winners: Mapping[str, tuple[str, list[float]]]) -> Any:
+    database = ms.database.MemoryDatabase()
+    for tir, (trace, run_secs) in winners.items():
+        mod = module_from_json(tir)
+        replay = Replay(mod, target, space_for(target))
+        by_name = ready_made.is_name(trace)
+        schedule = ready_made.schedule(trace, mod, target) if by_name else replay.schedule(trace)
+        if schedule is not None:
+            database.commit_workload(mod)
+            database.commit_tuning_record(replay.record(schedule, run_secs))
+    return database
+
+
+def base_manifest(
+    imported: Imported, batch: int, seq_len: int, target: dict[str, Any], compiled: Compiled
+) -> dict[str, Any]:
+    """What is known of a compiled folder before it is verified; enough for the loader."""
+    return {
+        "format": 1,
+        "model": {
+            "name": imported.name,
+            "location": imported.location,
+            "family": imported.family,
+            "head": imported.head,
+            "note": imported.note,
+        },
+        "weights": imported.weights,
+        "batch": batch,
+        "seq_len": seq_len,
+        "inputs": [asdict(tensor) for tensor in imported.inputs],
+        "outputs": [asdict(tensor) for tensor in imported.outputs],
+        "library": compiled.library,
+        "source": compiled.source,
+        "params": compiled.params,
+        "target": target,
+        "machine": triples.architecture(target),
+        "threads": int(target.get("num-cores") or physical_cores()),
+        **compiled.checked,
+        "versions": {
+            "tvm": PINS["apache-tvm"],
+            "tvm-ffi": PINS["apache-tvm-ffi"],
+            **{name: metadata.version(name) for name in ("torch", "transformers")},
+        },
+    }
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Put the manifest and the loader beside the library."""
+    spec = find_spec("tuner.client.runtime")
+    assert spec is not None
+    assert spec.origin is not None
+    shutil.copyfile(spec.origin, folder / "loader.py")
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+
+
+def seal(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest with its time, its id and each member's hash, written; nothing in the folder may change any more."""
+    manifest = manifest | {
+        "created_at": utcnow().isoformat(timespec="seconds"),
+        "params_sha256": sha256_of(folder / "params.safetensors"),
+    }
+    manifest["id"] = artifact_id(manifest)
+    write_manifest(folder, manifest)
+    members = sorted(path for path in folder.iterdir() if path.is_file() and path.name != "manifest.json")
+    manifest["files"] = {path.name: sha256_of(path) for path in members}
+    write_manifest(folder, manifest)
+    return manifest

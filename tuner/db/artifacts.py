@@ -1,0 +1,46 @@
+"""Artifacts: compiled modules, named by their content."""
+
+from __future__ import annotations
+
+from sqlmodel import Session, col, select
+
+from tuner.db.models import Artifact, Job
+from tuner.db.paging import page
+from tuner.errors import NotFound
+
+
+def get(session: Session, artifact_id: str) -> Artifact:
+    """The artifact. Raises NotFound naming it."""
+    artifact = session.get(Artifact, artifact_id)
+    if artifact is None:
+        raise NotFound(
+            f"There is no artifact {artifact_id}.",
+            "`tunesmith jobs` shows which jobs succeeded; each names its artifact.",
+        )
+    return artifact
+
+
+def find(session: Session, job_id: str | None = None, limit: int = 50, offset: int = 0) -> tuple[list[Artifact], int]:
+    """Artifacts, newest first, and how many match; ``job_id`` finds those the job made or was given."""
+    query = select(Artifact)
+    if job_id is not None:
+        given = select(Job.artifact_id).where(Job.id == job_id)
+        query = query.where((col(Artifact.job_id) == job_id) | col(Artifact.id).in_(given))
+    return page(session, query, (col(Artifact.created_at).desc(), col(Artifact.id)), limit, offset)
+
+
+def put(session: Session, artifact: Artifact) -> Artifact:
+    """Add the artifact; when the same content is known already, that row is returned."""
+    known = session.get(Artifact, artifact.id)
+    if known is not None:
+        return known
+    session.add(artifact)
+    session.flush()
+    return artifact
+
+
+def orphans_of(session: Session, job_id: str) -> list[Artifact]:
+    """Artifacts only this job has: it made them and no other job refers to them."""
+    used_by_others = select(Job.artifact_id).where(Job.id != job_id, col(Job.artifact_id).is_not(None))
+    query = select(Artifact).where(Artifact.job_id == job_id, col(Artifact.id).not_in(used_by_others))
+    return list(session.exec(query))

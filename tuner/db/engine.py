@@ -1,0 +1,94 @@
+"""The database engine and the two ways to use it: ``read`` and ``write``."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlmodel import Session
+
+from tuner.config import Settings
+from tuner.errors import StorageFull
+
+BUSY_TIMEOUT_MS = 15_000
+_FULL = ("database or disk is full", "disk i/o error", "no space left on device")
+
+
+def make_engine(settings: Settings) -> Engine:
+    """The engine for ``settings.db_url``; makes the folder of a SQLite file if it is missing."""
+    url = make_url(settings.db_url)
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    if url.database:
+        with _storage(settings.root):
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url)
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "handle_error", _name_full_disk)
+    return engine
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Session]:
+    """A session that sees one consistent snapshot and writes nothing; its rows stay usable afterwards."""
+    with Session(engine, expire_on_commit=False) as session:
+        yield session
+
+
+@contextmanager
+def write(engine: Engine) -> Iterator[Session]:
+    """One short write transaction: commits at the end, rolls back on an exception. Raises StorageFull on a full disk.
+
+    On SQLite the write lock is taken at the start (BEGIN IMMEDIATE), so what was read is still true when it commits.
+    """
+    with _storage(engine.url.database), engine.connect() as connection:
+        connection.execution_options(immediate=True)
+        with Session(connection, expire_on_commit=False) as session, session.begin():
+            yield session
+
+
+@contextmanager
+def _storage(where: object) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise storage_full(where) from exc
+        raise
+
+
+def storage_full(where: object) -> StorageFull:
+    """The error for a disk that has no space left at ``where``."""
+    return StorageFull(
+        f"No space is left on the disk that holds {where}.",
+        "Free some space (`df -h` shows how full it is), then try again; or start with --data-dir on another disk.",
+    )
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN comes too late: ours is sent in _begin_sqlite
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("immediate", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _name_full_disk(context: ExceptionContext) -> None:
+    if any(text in str(context.original_exception).lower() for text in _FULL):
+        raise storage_full(context.engine.url.database if context.engine else "the database")

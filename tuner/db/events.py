@@ -1,0 +1,40 @@
+"""The event log: what happened, in order of id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from tuner.db.models import Event
+
+
+def emit(session: Session, kind: str, data: dict[str, Any], job_id: str | None = None) -> Event:
+    """Append an event; it is seen by others once the transaction commits."""
+    event = Event(kind=kind, data=data, job_id=job_id)
+    session.add(event)
+    return event
+
+
+def since(
+    session: Session, last_id: int, job_id: str | None = None, limit: int = 500, kind: str | None = None
+) -> list[Event]:
+    """Events after ``last_id``, oldest first; of one job or one kind if given."""
+    query = select(Event).where(col(Event.id) > last_id).order_by(col(Event.id)).limit(limit)
+    if job_id is not None:
+        query = query.where(Event.job_id == job_id)
+    if kind is not None:
+        query = query.where(Event.kind == kind)
+    return list(session.exec(query))
+
+
+def last_id(session: Session) -> int:
+    """Id of the newest event, 0 when there is none."""
+    return session.exec(select(func.max(Event.id))).one() or 0
+
+
+def curve(session: Session, job_id: str) -> list[dict[str, Any]]:
+    """Predicted latency over tuning time: ``{t_sec, trials, predicted_ms}`` per finished round, oldest first."""
+    query = select(Event).where(Event.job_id == job_id, Event.kind == "round").order_by(col(Event.id))
+    return [{key: event.data.get(key) for key in ("t_sec", "trials", "predicted_ms")} for event in session.exec(query)]

@@ -1,0 +1,73 @@
+"""Jobs, their workloads and rounds."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete as sql_delete
+from sqlalchemy import update
+from sqlmodel import Session, col, select
+
+from tuner.db.models import Benchmark, Event, Job, JobWorkload, Model, Record, Round, Workload
+from tuner.db.paging import page
+from tuner.errors import NotFound
+from tuner.jobs.state import TERMINAL
+
+
+def get(session: Session, job_id: str) -> Job:
+    """The job. Raises NotFound naming it."""
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.", "List the jobs with `tunesmith jobs`.")
+    return job
+
+
+def find(
+    session: Session,
+    states: list[str] | None = None,
+    model: str | None = None,
+    target: str | None = None,
+    limit: int = 50,
+    offset: int = 0,
+) -> tuple[list[Job], int]:
+    """Jobs, newest first, and how many match; ``model`` is a model's name or id."""
+    query = select(Job)
+    if states:
+        query = query.where(col(Job.state).in_(states))
+    if model:
+        query = query.join(Model, col(Model.id) == col(Job.model_id)).where((Model.name == model) | (Model.id == model))
+    if target:
+        query = query.where(Job.target == target)
+    return page(session, query, (col(Job.created_at).desc(), col(Job.id)), limit, offset)
+
+
+def active(session: Session) -> list[Job]:
+    """Jobs that are not finished: highest priority first, then oldest."""
+    query = select(Job).where(col(Job.state).not_in(TERMINAL))
+    return list(session.exec(query.order_by(col(Job.priority).desc(), col(Job.created_at), col(Job.id))))
+
+
+def workloads(session: Session, job_id: str) -> list[tuple[JobWorkload, Workload]]:
+    """The job's workloads in order of first use in the graph."""
+    query = (
+        select(JobWorkload, Workload)
+        .join(Workload, col(Workload.id) == col(JobWorkload.workload_id))
+        .where(JobWorkload.job_id == job_id)
+        .order_by(col(JobWorkload.position), col(JobWorkload.workload_id))
+    )
+    return [(job_workload, workload) for job_workload, workload in session.exec(query)]
+
+
+def rounds(session: Session, job_id: str, state: str | None = None) -> list[Round]:
+    """The job's rounds, oldest first; in one state if given."""
+    query = select(Round).where(Round.job_id == job_id)
+    if state is not None:
+        query = query.where(Round.state == state)
+    return list(session.exec(query.order_by(col(Round.started_at), col(Round.id))))
+
+
+def delete(session: Session, job: Job) -> None:
+    """Delete the job and what only it owns; its records stay, as others start from them."""
+    session.execute(update(Record).where(col(Record.job_id) == job.id).values(job_id=None))
+    for table in (Event, Round, JobWorkload, Benchmark):
+        session.execute(sql_delete(table).where(col(table.job_id) == job.id))
+    session.delete(job)
+    session.flush()

@@ -1,0 +1,145 @@
+"""The schema's version: check it, create it, upgrade it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, event, inspect, make_url
+
+from tuner.config import Settings
+from tuner.db.engine import make_engine
+from tuner.errors import SchemaOutdated, SchemaUnknown
+
+_INSTALLED = Path(__file__).parent / "_migrations"  # where the wheel puts them
+_CHECKOUT = Path(__file__).parents[2] / "alembic"
+
+
+def create_or_check(settings: Settings) -> None:
+    """Create the schema in an empty database, else check it. Raises as ``check_schema`` does."""
+    if _sqlite_file_missing(settings):
+        upgrade(settings)
+        return
+    engine = make_engine(settings)
+    try:
+        empty = not inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+    if empty:
+        upgrade(settings)
+    else:
+        check_schema(settings)
+
+
+def check_schema(settings: Settings) -> None:
+    """Raises SchemaOutdated when an upgrade is due, SchemaUnknown when the database is not one of this release's."""
+    if _sqlite_file_missing(settings):
+        raise SchemaOutdated(f"There is no database at {settings.db_url} yet.", _upgrade_hint(settings))
+    engine = make_engine(settings)
+    try:
+        check_engine(engine, settings)
+    finally:
+        engine.dispose()
+
+
+def check_engine(engine: Engine, settings: Settings) -> None:
+    """As ``check_schema``, over an engine that is open already."""
+    revision = _revision(engine)
+    if revision == head():
+        return
+    if revision is None and inspect(engine).get_table_names():
+        raise SchemaUnknown(
+            f"The database {settings.db_url} has tables but no schema version: it was not made by this service.",
+            "Start with --data-dir on another folder.",
+        )
+    if revision is not None and revision not in known_revisions():
+        raise SchemaUnknown(
+            f"The database {settings.db_url} has schema {revision}, which this release (at {head()}) does not know; "
+            "a newer release wrote it.",
+            "Install the newer release, or start with --data-dir on another folder.",
+        )
+    raise SchemaOutdated(
+        f"The database {settings.db_url} has schema {revision or 'none'}; this release needs {head()}.",
+        _upgrade_hint(settings),
+    )
+
+
+def upgrade(settings: Settings) -> Path | None:
+    """Bring the schema to this release's; returns the backup made of a SQLite file that held something, else None."""
+    backup = _backup_if_due(settings)
+    engine = make_engine(settings)
+    if engine.dialect.name == "sqlite":  # a migration may copy and drop a table that others refer to
+        event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA foreign_keys=OFF"))
+    try:
+        with engine.connect().execution_options(immediate=True) as connection, connection.begin():
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+    return backup
+
+
+@cache
+def head() -> str:
+    """The revision this release needs."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+def known_revisions() -> set[str]:
+    """All revisions this release can upgrade from, its own included."""
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _revision(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config() -> Config:
+    folder = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _sqlite_path(settings: Settings) -> Path | None:
+    url = make_url(settings.db_url)
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def _sqlite_file_missing(settings: Settings) -> bool:
+    path = _sqlite_path(settings)
+    return path is not None and not path.exists()
+
+
+def _backup_if_due(settings: Settings) -> Path | None:
+    path = _sqlite_path(settings)
+    if path is None or not path.exists() or path.stat().st_size == 0:
+        return None
+    engine = make_engine(settings)
+    try:
+        check_engine(engine, settings)
+        return None
+    except SchemaOutdated:
+        pass
+    finally:
+        engine.dispose()
+    backup = path.with_name(f"{path.stem}-backup-{datetime.now():%Y%m%d-%H%M%S}{path.suffix}")
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as target:
+        source.backup(target)
+    return backup
+
+
+def _upgrade_hint(settings: Settings) -> str:
+    return f"Run `tunesmith db upgrade --data-dir {settings.root}` (it makes a backup first)."

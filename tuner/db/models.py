@@ -1,0 +1,221 @@
+"""The tables. The database is the only truth; everything else can be lost and made again."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import JSON, Column, Index, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from tuner.db.types import UtcTime
+
+# Named constraints: a migration can only drop what it can name.
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def new_id(kind: str) -> str:
+    """A short id that says what it names: ``job-3f9c2a71b0``."""
+    return f"{kind}-{secrets.token_hex(5)}"
+
+
+def utcnow() -> datetime:
+    """Now, in UTC, with its zone; columns store UTC and give it back."""
+    return datetime.now(timezone.utc)
+
+
+def _json(**kwargs: Any) -> Any:
+    return Field(sa_column=Column(JSON, nullable=False), **kwargs)
+
+
+class Model(SQLModel, table=True):
+    """A source of a network: a preset, a local folder or a hub id."""
+
+    __tablename__ = "model"
+    __table_args__ = (UniqueConstraint("name", "head"),)
+    id: str = Field(default_factory=lambda: new_id("mdl"), primary_key=True)
+    name: str  # what the user typed: preset, hub id or folder
+    source: str  # preset | hub | folder
+    location: str  # folder or hub id
+    family: str = ""  # bert, distilbert, ... ; empty until known
+    head: str = "encoder"  # encoder | sequence-classification
+    max_seq_len: int | None = None
+    weights: str = "unknown"  # pretrained | random | unknown
+    allow_pickle: bool = False
+    created_at: datetime = Field(default_factory=utcnow, sa_type=UtcTime)
+
+
+class Job(SQLModel, table=True):
+    """One wish: this model, this shape, this target, this budget."""
+
+    __tablename__ = "job"
+    id: str = Field(default_factory=lambda: new_id("job"), primary_key=True)
+    model_id: str = Field(foreign_key="model.id", index=True)
+    target: str  # name as asked for: local, ...
+    target_json: dict[str, Any] = _json(default_factory=dict)  # the TVM target once resolved
+    target_family: str = ""  # key records are shared by, once resolved
+    batch: int = 1
+    seq_len: int = 128
+    budget_trials: int
+    budget_sec: float | None = None
+    cold: bool = False  # ignore records that are already known
+    priority: int = 0
+    state: str = Field(default="submitted", index=True)
+    wish: str = ""  # "" | cancel | pause | resume: what the user asked for and the coordinator has yet to do
+    message: str = ""  # what it is doing or waiting for, for people
+    progress: float = 0.0  # 0..1
+    attempts: int = 0  # of the present stage
+    trials: int = 0  # measured so far by this job
+    tuning_sec: float = 0.0  # spent in rounds
+    predicted_ms: float | None = None  # sum over workloads of weight x best
+    latency_ms: float | None = None  # measured, of the whole module
+    error: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
+    artifact_id: str | None = None
+    weights: str = "unknown"  # pretrained | random
+    created_at: datetime = Field(default_factory=utcnow, sa_type=UtcTime, index=True)
+    started_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcTime)
+
+
+class Workload(SQLModel, table=True):
+    """One TIR function as a tuning task; shared between models and jobs."""
+
+    __tablename__ = "workload"
+    id: str = Field(primary_key=True)  # "wl-" + structural hash in hex
+    name: str
+    summary: str  # "float32[128,768] x float32[768,768] -> float32[128,768]"
+    flops: float
+    weight_bytes: int = 0  # bytes of layout-free (constant) arguments
+    tir: str  # JSON of an IRModule whose one PrimFunc is "main"
+    created_at: datetime = Field(default_factory=utcnow, sa_type=UtcTime)
+
+
+class JobWorkload(SQLModel, table=True):
+    """A workload as it occurs in one job's model."""
+
+    __tablename__ = "job_workload"
+    job_id: str = Field(foreign_key="job.id", primary_key=True)
+    workload_id: str = Field(foreign_key="workload.id", primary_key=True)
+    position: int = 0  # order of first use in the graph
+    weight: int = 1  # launches per inference
+    tunable: bool = True
+    trials: int = 0  # measured by this job
+    untuned_us: float | None = None
+    best_us: float | None = None
+
+
+class Round(SQLModel, table=True):
+    """One batch of candidates of one workload: planned, run, done or lost."""
+
+    __tablename__ = "round"
+    id: str = Field(default_factory=lambda: new_id("rnd"), primary_key=True)
+    job_id: str = Field(foreign_key="job.id", index=True)
+    workload_id: str = Field(foreign_key="workload.id", index=True)
+    state: str = "running"  # running | done | lost | failed
+    batch: int = 16
+    measured: int = 0
+    failed: int = 0
+    best_us: float | None = None
+    search_sec: float = 0.0
+    build_sec: float = 0.0
+    measure_sec: float = 0.0
+    error: str = ""
+    started_at: datetime = Field(default_factory=utcnow, sa_type=UtcTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcTime)
+
+
+class Record(SQLModel, table=True):
+    """One candidate and what became of it. Never changed once written."""
+
+    __tablename__ = "record"
+    __table_args__ = (
+        UniqueConstraint("workload_id", "target_family", "candidate"),
+        Index("ix_record_lookup", "workload_id", "target_family", "mean_sec"),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    workload_id: str = Field(foreign_key="workload.id", index=True)
+    target_family: str
+    target_json: dict[str, Any] = _json(default_factory=dict)
+    device: str = ""
+    candidate: str  # structural hash of the scheduled module, hex
+    trace: str = ""  # JSON of TuningRecord.as_json() without post-processing
+    run_secs: list[float] = _json(default_factory=list)
+    mean_sec: float | None = None  # None when it failed
+    error_class: str = ""  # "" | build | timeout | crash | wrong | limit | device
+    error: str = ""
+    tvm_version: str = ""
+    evaluator: dict[str, Any] = _json(default_factory=dict)
+    canary_ratio: float | None = None  # canary now / canary at the device's start
+    source: str = "measured"  # measured | imported | shipped
+    job_id: str | None = Field(default=None, index=True)
+    round_id: str | None = None
+    created_at: datetime = Field(default_factory=utcnow, sa_type=UtcTime)
+
+
+class Artifact(SQLModel, table=True):
+    """A compiled, verified module as a tar; its id is derived from its content."""
+
+    __tablename__ = "artifact"
+    id: str = Field(primary_key=True)  # "art-" + first 20 hex digits of the manifest's content hash
+    job_id: str = Field(index=True)  # the job that made it first
+    path: str  # relative to the artifacts folder
+    size_bytes: int
+    sha256: str
+    manifest: dict[str, Any] = _json(default_factory=dict)
+    created_at: datetime = Field(default_factory=utcnow, sa_type=UtcTime)
+
+
+class Benchmark(SQLModel, table=True):
+    """One variant's latency in one interleaved comparison."""
+
+    __tablename__ = "benchmark"
+    id: int | None = Field(default=None, primary_key=True)
+    job_id: str = Field(foreign_key="job.id", index=True)
+    artifact_id: str | None = None
+    variant: str  # tuned | untuned | torch-eager | torch-sdpa | ...
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+    n: int
+    threads: int
+    machine: str
+    created_at: datetime = Field(default_factory=utcnow, sa_type=UtcTime)
+
+
+class Event(SQLModel, table=True):
+    """What happened, in order; the SSE stream and the latency curve are read from here."""
+
+    __tablename__ = "event"
+    # An id is never given twice, so Last-Event-ID stays true after deletes.
+    __table_args__ = {"sqlite_autoincrement": True}
+    id: int | None = Field(default=None, primary_key=True)
+    job_id: str | None = Field(default=None, index=True)
+    kind: str  # state | message | round | workloads | benchmark | artifact | device
+    data: dict[str, Any] = _json(default_factory=dict)
+    created_at: datetime = Field(default_factory=utcnow, sa_type=UtcTime)
+
+
+class Device(SQLModel, table=True):
+    """A device as last seen at the tracker."""
+
+    __tablename__ = "device"
+    key: str = Field(primary_key=True)
+    state: str = "online"  # online | busy | offline | quarantined | incompatible (another TVM)
+    facts: dict[str, Any] = _json(default_factory=dict)  # cpu, cores, mcpu, memory, tvm version
+    crashes: int = 0  # in a row
+    last_seen: datetime = Field(default_factory=utcnow, sa_type=UtcTime)
+
+
+class Lease(SQLModel, table=True):
+    """Who may act for a name until when; one coordinator at a time."""
+
+    __tablename__ = "lease"
+    name: str = Field(primary_key=True)
+    owner: str
+    expires_at: datetime = Field(sa_type=UtcTime)

@@ -1,0 +1,196 @@
+"""The one error tree. Each error has a stable code, a message that names what and which, and a hint what to do."""
+
+from __future__ import annotations
+
+
+class TunerError(Exception):
+    """Base of every error a user can meet.
+
+    ``code`` is stable and documented in docs/errors.md, ``status`` the HTTP status it maps to,
+    ``hint`` the next thing to do (a command where there is one).
+    """
+
+    code = "internal_error"
+    status = 500
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def as_dict(self) -> dict[str, str]:
+        """The body of ``{"error": ...}``: code, message, hint."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+class NotFound(TunerError):
+    """Something asked for by id does not exist."""
+
+    code = "not_found"
+    status = 404
+
+
+class InvalidInput(TunerError):
+    """The request itself is wrong: a field, a value, a combination."""
+
+    code = "invalid_input"
+    status = 422
+
+
+class ModelUnknown(InvalidInput):
+    """The name is no preset, no folder and no hub id."""
+
+    code = "model_unknown"
+
+
+class ModelInvalid(InvalidInput):
+    """The folder or file is there but is no model we can load (no config, corrupt or pickle-only weights)."""
+
+    code = "model_invalid"
+
+
+class ModelUnreachable(TunerError):
+    """The hub that holds the model can't be reached from here."""
+
+    code = "model_unreachable"
+    status = 502
+
+
+class SequenceTooLong(InvalidInput):
+    """The sequence length is over what the model's position embeddings allow."""
+
+    code = "sequence_too_long"
+
+
+class TargetUnknown(InvalidInput):
+    """No such target, or LLVM does not know its mcpu."""
+
+    code = "target_unknown"
+
+
+class BudgetInvalid(InvalidInput):
+    """The budget is zero, negative, or beyond the limits."""
+
+    code = "budget_invalid"
+
+
+class Conflict(TunerError):
+    """The thing is in a state that does not allow the request."""
+
+    code = "conflict"
+    status = 409
+
+
+class UploadInvalid(InvalidInput):
+    """An upload was empty, truncated, or not what it should be."""
+
+    code = "upload_invalid"
+
+
+class ArtifactMissing(TunerError):
+    """The database knows the artifact but its file is gone."""
+
+    code = "artifact_missing"
+    status = 410
+
+
+class VerificationFailed(TunerError):
+    """The compiled module's outputs are out of tolerance; no artifact is made."""
+
+    code = "verification_failed"
+
+
+class LimitExceeded(InvalidInput):
+    """A schedule wants more threads in a threadgroup than the target has."""
+
+    code = "limit_exceeded"
+
+
+class LinkFailed(TunerError):
+    """No library could be linked for the target."""
+
+    code = "link_failed"
+
+
+class LoadCheckFailed(TunerError):
+    """A library would not load on its target: wrong machine, missing entry, or a symbol nobody there has."""
+
+    code = "load_check_failed"
+
+
+class StorageFull(TunerError):
+    """No space is left where the data directory is."""
+
+    code = "storage_full"
+    status = 507
+
+
+class DeviceUnavailable(TunerError):
+    """No device answered within the deadline."""
+
+    code = "device_unavailable"
+    status = 503
+
+
+class EngineUnavailable(TunerError):
+    """The engine that runs rounds does not answer."""
+
+    code = "engine_unavailable"
+    status = 503
+
+
+class StageFailed(TunerError):
+    """A stage of a job failed for a reason that is not the user's."""
+
+    code = "stage_failed"
+
+
+class ServiceUnreachable(TunerError):
+    """A client could not reach the service."""
+
+    code = "service_unreachable"
+    status = 503
+
+
+class SchemaOutdated(TunerError):
+    """The database was written by an older release and needs an upgrade."""
+
+    code = "schema_outdated"
+    status = 503
+
+
+class SchemaUnknown(TunerError):
+    """The database was written by a newer release, or by something else."""
+
+    code = "schema_unknown"
+    status = 503
+
+
+class WrongVersion(TunerError):
+    """An installed package has a version known to break; the message names the pin."""
+
+    code = "wrong_version"
+
+
+class StartFailed(TunerError):
+    """A process of the service did not come up; the message shows the end of its log."""
+
+    code = "start_failed"
+
+
+class PortTaken(TunerError):
+    """A port the user asked for is in use."""
+
+    code = "port_taken"
+    status = 503
+
+
+def all_error_classes() -> list[type[TunerError]]:
+    """Every class of the tree, for the documentation test."""
+    seen: list[type[TunerError]] = []
+    todo: list[type[TunerError]] = [TunerError]
+    while todo:
+        cls = todo.pop(0)
+        seen.append(cls)
+        todo.extend(cls.__subclasses__())
+    return seen

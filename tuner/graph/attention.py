@@ -1,0 +1,139 @@
+"""Attention as four kernels that read queries, keys and values where the projection left them.
+
+    transpose   K            -> (batch, heads, dim, seq)   so that the scores vectorise over keys
+    scores      Q, K^T, mask -> (batch, heads, seq, seq)   scale and mask in the epilogue
+    softmax
+    context     P, V         -> (rows, heads * dim)        written as the next projection reads it
+
+No split, head transpose or reshape is ever copied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+from tvm import relax, te, tirx
+from tvm.relax.expr_functor import PyExprMutator, mutator
+
+from tuner.graph.kernels import softmax_last_axis
+from tuner.graph.rows import static_shape
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Where one of Q, K, V lies: columns from ``start`` on of a ``(rows, width)`` tensor."""
+
+    source: Any
+    start: int
+
+
+def _transposed_keys(batch: int, seq: int, heads: int, dim: int, start: int) -> Any:
+    def keys_t(qkv: Any) -> Any:
+        return te.compute(
+            (batch, heads, dim, seq), lambda b, h, d, j: qkv[b * seq + j, start + h * dim + d], name="keys_t"
+        )
+
+    return keys_t
+
+
+def _scores(batch: int, seq: int, heads: int, dim: int, start: int, scale: float) -> Any:
+    def scores(qkv: Any, keys_t: Any, *mask: Any) -> Any:
+        k = te.reduce_axis((0, dim), "k")
+        product = te.compute(
+            (batch, heads, seq, seq),
+            lambda b, h, i, j: te.sum(qkv[b * seq + i, start + h * dim + k] * keys_t[b, h, k, j], axis=k),
+            name="scores",
+        )
+        factor = tirx.const(scale, "float32")
+        if not mask:
+            return te.compute(product.shape, lambda *i: product(*i) * factor, name="scaled")
+        bias = mask[0]
+        at = [lambda i, extent=extent: 0 if int(extent) == 1 else i for extent in bias.shape]
+        return te.compute(
+            product.shape,
+            lambda *i: product(*i) * factor + bias(*(pick(x) for pick, x in zip(at, i, strict=True))),
+            name="masked",
+        )
+
+    return scores
+
+
+def _context(batch: int, seq: int, heads: int, dim: int, start: int) -> Any:
+    def context(probs: Any, qkv: Any) -> Any:
+        k = te.reduce_axis((0, seq), "k")
+        rows = te.compute(
+            (batch, seq, heads, dim),
+            lambda b, i, h, d: te.sum(probs[b, h, i, k] * qkv[b * seq + k, start + h * dim + d], axis=k),
+            name="context",
+        )
+        return rows
+
+    return context
+
+
+@mutator
+class _SplitAttention(PyExprMutator):
+    """Replaces ``relax.nn.attention[_bias]`` by the four kernels."""
+
+    def visit_call_(self, call: relax.Call) -> relax.Expr:
+        call = super().visit_call_(call)
+        name = str(getattr(call.op, "name", ""))
+        if name not in ("relax.nn.attention", "relax.nn.attention_bias") or call.attrs.causal_mask is not None:
+            return call
+        shapes = [static_shape(a) for a in call.args[:3]]
+        if any(s is None for s in shapes) or len(set(shapes)) != 1:
+            return call
+        assert shapes[0] is not None
+        return self._kernels(call, *shapes[0])
+
+    def _kernels(self, call: relax.Call, batch: int, seq: int, heads: int, dim: int) -> relax.Expr:
+        query, key, value = (self._columns(a, batch * seq, heads * dim) for a in call.args[:3])
+        scale = 1.0 / sqrt(dim) if call.attrs.scale is None else float(call.attrs.scale.value)
+        emit_te = self.builder_.emit_te
+        keys_t = emit_te(_transposed_keys(batch, seq, heads, dim, key.start), key.source, primfunc_name_hint="keys_t")
+        scores = emit_te(
+            _scores(batch, seq, heads, dim, query.start, scale),
+            query.source,
+            keys_t,
+            *call.args[3:],
+            primfunc_name_hint="attention_scores",
+        )
+        probs = emit_te(softmax_last_axis, scores, primfunc_name_hint="softmax")
+        return self.builder_.call_te(
+            _context(batch, seq, heads, dim, value.start), probs, value.source, primfunc_name_hint="attention_context"
+        )
+
+    def _columns(self, expr: relax.Expr, rows: int, width: int) -> _Columns:
+        """Trace an operand back to the projection it is a slice of; else view it as ``(rows, width)``."""
+        source = expr
+        value = self.lookup_binding(expr) if isinstance(expr, relax.Var) else expr
+        if isinstance(value, relax.Call) and str(getattr(value.op, "name", "")) == "relax.reshape":
+            source = value.args[0]
+            if static_shape(source) == (rows, width):
+                return self._slice_of(source)
+        return _Columns(self.builder_.emit(relax.op.reshape(source, (rows, width))), 0)
+
+    def _slice_of(self, var: relax.Expr) -> _Columns:
+        item = self.lookup_binding(var)
+        while isinstance(item, relax.Var):
+            item = self.lookup_binding(item)
+        if not isinstance(item, relax.TupleGetItem):
+            return _Columns(var, 0)
+        split = self.lookup_binding(item.tuple_value)
+        if not isinstance(split, relax.Call) or str(getattr(split.op, "name", "")) != "relax.split":
+            return _Columns(var, 0)
+        starts = [0]
+        for field in split.ty.fields:
+            starts.append(starts[-1] + int(field.shape[1]))
+        return _Columns(split.args[0], starts[int(item.index)])
+
+
+def split_attention(mod: Any) -> Any:
+    """Rewrite every attention operator of ``main`` into kernels over the fused projection."""
+    rewriter = _SplitAttention(mod)
+    func = rewriter.visit_expr(mod["main"])
+    mod = rewriter.builder_.get()
+    mod.update_func(mod.get_global_var("main"), func)
+    return relax.transform.DeadCodeElimination()(relax.transform.CanonicalizeBindings()(mod))

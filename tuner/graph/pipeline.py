@@ -1,0 +1,118 @@
+"""From an exported program to kernels to tune, and from tuned kernels to an executable: the one path for both.
+
+prepare   import, rewrite (rows, fused projections, attention), fold parameters on the host, fuse, mark constants
+finish    put schedules in, lift the weight layouts they chose, fold parameters again, build
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax, tirx
+from tvm.relax import transform
+from tvm.relax.frontend import detach_params
+from tvm.relax.frontend.torch import from_exported_program
+
+from tuner.graph.attention import split_attention
+from tuner.graph.kernels import legalizations
+from tuner.graph.rows import flatten_rows
+
+PIPELINE_VERSION = 1  # part of the key of cached imports: raise it when `prepare` makes other kernels
+
+
+@dataclass(frozen=True)
+class Source:
+    """Generated code as text: ``kind`` is ``ll`` (LLVM), ``metal`` or ``cuda``."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A module of fused kernels whose ``main`` takes the model's inputs, then ``params`` in order."""
+
+    mod: Any
+    params: list[np.ndarray]
+    inputs: int
+
+
+def prepare(program: Any) -> Prepared:
+    """Rewrite an exported program into the kernels that are tuned.
+
+    Parameters are folded as far as they can be before a layout is chosen: weights transposed, Q/K/V weights joined,
+    position embeddings looked up.
+    """
+    # The exporter has decomposed what it should; a second decomposition would take linear and attention apart.
+    mod = from_exported_program(program, keep_params_as_input=True, run_ep_decomposition=False)
+    mod, params = detach_params(mod)
+    inputs = int(mod["main"].attrs["num_input"])
+    mod = flatten_rows(mod)
+    mod = transform.CanonicalizeBindings()(transform.CombineParallelMatmul()(mod))
+    mod = flatten_rows(split_attention(mod))
+    mod, folded = fold_params(mod, [value.numpy() for value in params["main"]])
+    mod = tvm.transform.Sequential(
+        [
+            transform.LegalizeOps(legalizations()),
+            transform.AnnotateTIROpPattern(),
+            transform.FoldConstant(),
+            transform.FuseOps(),
+            transform.FuseTIR(),
+            transform.AttachAttrLayoutFreeBuffers(),
+            transform.DeadCodeElimination(),
+            transform.RewriteDataflowReshape(),
+            transform.DeadCodeElimination(),
+        ]
+    )(mod)
+    return Prepared(mod, folded, inputs)
+
+
+def finish(prepared: Prepared, database: Any, target: Any, schedule_rest: Any) -> tuple[Any, list[np.ndarray]]:
+    """Apply the schedules of ``database``; ``schedule_rest`` is a pass for kernels that have none.
+
+    Returns the module, ready to build, and its parameters in the layouts the schedules chose.
+    """
+    with target, database, tvm.transform.PassContext(opt_level=3):
+        mod = transform.MetaScheduleApplyDatabase(enable_warning=False)(prepared.mod)
+        mod = transform.SplitLayoutRewritePreproc()(mod)
+        mod, params = fold_params(mod, prepared.params)
+        mod = transform.FoldConstant()(mod)
+        mod = schedule_rest(mod)
+    return mod, params
+
+
+def fold_params(mod: Any, params: list[np.ndarray]) -> tuple[Any, list[np.ndarray]]:
+    """Compute on the host all that depends on parameters only; ``main`` then takes the results as its parameters."""
+    mod = transform.LiftTransformParams()(mod)
+    folding = tvm.IRModule({"main_transform_params": mod["main_transform_params"]})
+    for var, func in mod.functions.items():
+        if not isinstance(func, relax.Function):
+            folding[var] = func
+    del mod["main_transform_params"]
+    folding = transform.DeadCodeElimination(["main_transform_params"])(folding)
+    machine = relax.VirtualMachine(relax.build(folding, tvm.target.Target("llvm")), tvm.cpu())
+    folded = machine["main_transform_params"]([tvm.runtime.tensor(value) for value in params])
+    return transform.DeadCodeElimination()(mod), [value.numpy() for value in folded]
+
+
+def build(mod: Any, target: Any, path: str, link: Callable[..., None] | None) -> Source:
+    """Compile a finished module into a shared library at ``path``; ``link`` puts its objects together (None: gcc).
+
+    Returns the text of what runs on the target.
+    """
+    with target, tvm.transform.PassContext(opt_level=3):
+        executable = relax.build(mod, target)
+    executable.export_library(path, fcompile=link)
+    (host,) = executable.mod.imports
+    if host.imports:
+        return Source(target.kind.name, str(host.imports[0].inspect_source(target.kind.name)))
+    return Source("ll", str(host.inspect_source("ll")))
+
+
+def kernel_names(mod: Any) -> list[str]:
+    """Kernels of a finished module, by name."""
+    return sorted(str(var.name_hint) for var, func in mod.functions.items() if isinstance(func, tirx.PrimFunc))

@@ -1,0 +1,88 @@
+"""Checks on a local model folder that cost milliseconds: its configuration and the headers of its weight files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from tuner.errors import ModelInvalid
+
+SAFETENSORS = "model.safetensors"
+SAFETENSORS_INDEX = "model.safetensors.index.json"
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read ``config.json`` of a model folder; raises ``ModelInvalid`` when there is none or it is no JSON object."""
+    if not folder.is_dir():
+        raise ModelInvalid(f"{folder} is not a folder.", "Give the folder that holds config.json and the weights.")
+    return _read_json(folder / "config.json", f"{folder} is no model: it has no config.json.")
+
+
+def check_weights(folder: Path, allow_pickle: bool) -> None:
+    """Check that the folder holds readable weights, without reading the weights themselves.
+
+    Safetensors are preferred, whole or sharded; pickles only count when ``allow_pickle`` says so, because loading
+    one may run code. Raises ``ModelInvalid`` naming the file that is missing or damaged.
+    """
+    if (folder / SAFETENSORS).is_file():
+        _check_safetensors(folder / SAFETENSORS)
+    elif (folder / SAFETENSORS_INDEX).is_file():
+        for shard in _shards(folder / SAFETENSORS_INDEX):
+            _check_safetensors(folder / shard)
+    elif not has_pickle(folder):
+        raise ModelInvalid(f"{folder} has no weights.", f"Put {SAFETENSORS} beside config.json.")
+    elif not allow_pickle:
+        raise pickle_refused(str(folder))
+
+
+def pickle_refused(model: str) -> ModelInvalid:
+    """The error for a folder or hub model that has only pickled weights."""
+    return ModelInvalid(
+        f"{model} has only pickled weights ({PICKLES[0]}), and loading a pickle can run any code.",
+        "Convert it to safetensors or, if you trust it, add --allow-pickle.",
+    )
+
+
+def has_safetensors(folder: Path) -> bool:
+    """Whether the folder has safetensors, whole or sharded."""
+    return (folder / SAFETENSORS).is_file() or (folder / SAFETENSORS_INDEX).is_file()
+
+
+def has_pickle(folder: Path) -> bool:
+    """Whether the folder has a pickled checkpoint."""
+    return any((folder / name).is_file() for name in PICKLES)
+
+
+def _shards(index: Path) -> list[str]:
+    weight_map = _read_json(index, f"{index} is missing.").get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ModelInvalid(f"{index} has no weight_map.", "Download the model again.")
+    return sorted({str(shard) for shard in weight_map.values()})
+
+
+def _check_safetensors(file: Path) -> None:
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            empty = not list(tensors.keys())
+    except FileNotFoundError:
+        raise ModelInvalid(f"{file} is missing.", "Download the model again.") from None
+    except (SafetensorError, OSError) as error:
+        raise ModelInvalid(f"{file} is damaged: {error}.", "Download the model again.") from error
+    if empty:
+        raise ModelInvalid(f"{file} holds no tensors.", "Download the model again.")
+
+
+def _read_json(file: Path, missing: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelInvalid(missing, "Give the folder that holds config.json and the weights.") from None
+    except (OSError, ValueError) as error:
+        raise ModelInvalid(f"{file} can't be read: {error}.", "Download the model again.") from error
+    if not isinstance(content, dict):
+        raise ModelInvalid(f"{file} is no JSON object.", "Download the model again.")
+    return content

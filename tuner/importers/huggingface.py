@@ -1,0 +1,178 @@
+"""Load a resolved source as a PyTorch network with plain tensors in and out."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.utils import logging as transformers_logging
+
+from tuner.errors import ModelInvalid, ModelUnreachable
+from tuner.importers.folder import has_safetensors
+from tuner.importers.hub import download
+from tuner.importers.presets import PRESETS
+from tuner.importers.source import ModelSource, Weights, from_folder
+from tuner.importers.wrapper import PlainModule
+
+log = logging.getLogger(__name__)
+
+Attention = Literal["eager", "sdpa"]
+
+_INPUTS = ("input_ids", "attention_mask")
+_FAMILIES_WITH_SEGMENTS = ("bert", "electra")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network ready for export and for reference runs.
+
+    ``module`` takes the tensors of ``input_names`` in that order, each int32 ``(batch, seq)``, and returns a tuple of
+    float32 tensors in the order of ``output_names``; it is in eval mode. ``network`` is the library's own model with
+    the same parameters, for baselines. ``source`` is complete: family, head and maximum length are known, and its
+    ``weights`` are ``random`` when any of them were not trained; ``note`` then says why.
+    """
+
+    source: ModelSource
+    module: PlainModule
+    network: PreTrainedModel
+    tokenizer: Tokenizer | None
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    config: dict[str, Any]
+    note: str = ""
+
+    @property
+    def weights(self) -> Weights:
+        """``pretrained`` or ``random``."""
+        return self.source.weights
+
+
+def load_torch(source: ModelSource, seed: int = 0) -> LoadedModel:
+    """Load a source's network in float32: from its folder, from the hub, or, for a preset without either, untrained.
+
+    The same ``seed`` gives the same untrained weights. Raises ``ModelInvalid`` (files don't fit the architecture),
+    ``ModelUnknown`` or ``ModelUnreachable`` (a hub model that is no preset).
+    """
+    transformers_logging.disable_progress_bar()
+    try:
+        folder = source.folder or download(source.location, source.allow_pickle)
+    except ModelUnreachable as error:
+        if source.source != "preset":
+            raise
+        note = f"{error.message} Using {source.name}'s architecture with random weights (seed {seed})."
+        log.warning(note)
+        network = _untrained(PRESETS[source.name].config, source.head, seed)
+        return _loaded(replace(source, weights="random"), network, None, note)
+    source = _described(source, folder)
+    network, untrained = _pretrained(folder, source, seed)
+    note = ""
+    if untrained:
+        note = f"{source.name} has no trained weights for its head, they are random: {', '.join(untrained)}."
+        log.warning(note)
+    return _loaded(replace(source, weights="random" if untrained else "pretrained"), network, _tokenizer(folder), note)
+
+
+def variant(loaded: LoadedModel, attention: Attention) -> torch.nn.Module:
+    """The library's own forward with another attention, sharing the parameters; called like ``loaded.module``."""
+    shared = {id(tensor): tensor for tensor in (*loaded.network.parameters(), *loaded.network.buffers())}
+    network = copy.deepcopy(loaded.network, shared)
+    network.set_attn_implementation(attention)
+    return PlainModule(network, loaded.output_names, own_mask=False).eval()
+
+
+def _described(source: ModelSource, folder: Path) -> ModelSource:
+    """Fill in what only the files tell, checking them on the way."""
+    found = from_folder(folder, source.name, source.allow_pickle, None)
+    return replace(source, family=found.family, head=source.head or found.head, max_seq_len=found.max_seq_len)
+
+
+def _auto_class(head: str) -> Any:
+    return AutoModelForSequenceClassification if head == "sequence-classification" else AutoModel
+
+
+def _pretrained(folder: Path, source: ModelSource, seed: int) -> tuple[PreTrainedModel, list[str]]:
+    """The network with its trained weights, and the names of head parameters that had none (seeded random ones)."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network, report = _auto_class(source.head).from_pretrained(
+                folder,
+                use_safetensors=has_safetensors(folder),
+                dtype=torch.float32,
+                attn_implementation="sdpa",
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise ModelInvalid(f"The weights in {folder} can't be loaded: {error}", "Download the model again.") from error
+    missing = set(report["missing_keys"])
+    if any(name.startswith("pooler.") for name in missing):
+        # Checkpoints of masked language models carry no pooler; an untrained one would be noise.
+        network.pooler = None
+        missing = {name for name in missing if not name.startswith("pooler.")}
+    trunk = sorted(name for name in missing if not name.startswith("classifier"))
+    if trunk:
+        raise ModelInvalid(
+            f"The weights in {folder} lack {len(trunk)} tensors of the {source.family} encoder, first {trunk[0]}.",
+            "Check that config.json and the weights are of the same model.",
+        )
+    return network, sorted(missing)
+
+
+def _untrained(config: Mapping[str, Any], head: str, seed: int) -> PreTrainedModel:
+    """The architecture with seeded random weights, scaled so that the outputs depend on every part of the network.
+
+    The library's initialisation (standard deviation 0.02, zero biases, unit norms) makes attention almost uniform;
+    here each matrix has standard deviation ``1 / sqrt(inputs)``, and biases and norms vary.
+    """
+    values = dict(config)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        built = AutoConfig.for_model(values.pop("model_type"), **values)
+        network = cast(PreTrainedModel, _auto_class(head).from_config(built, attn_implementation="sdpa"))
+        for module in network.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.weight.normal_(0.0, module.in_features**-0.5)
+                module.bias.normal_(0.0, 0.1)
+            elif isinstance(module, torch.nn.LayerNorm):
+                module.weight.normal_(1.0, 0.1)
+                module.bias.normal_(0.0, 0.1)
+    return network
+
+
+def _loaded(source: ModelSource, network: PreTrainedModel, tokenizer: Tokenizer | None, note: str) -> LoadedModel:
+    inputs = (*_INPUTS, "token_type_ids") if source.family in _FAMILIES_WITH_SEGMENTS else _INPUTS
+    if source.head == "sequence-classification":
+        outputs: tuple[str, ...] = ("logits",)
+    elif getattr(network, "pooler", None) is not None:
+        outputs = ("last_hidden_state", "pooler_output")
+    else:
+        outputs = ("last_hidden_state",)
+    return LoadedModel(
+        source=source,
+        module=PlainModule(network.eval(), outputs).eval(),
+        network=network,
+        tokenizer=tokenizer,
+        input_names=inputs,
+        output_names=outputs,
+        config=network.config.to_dict(),
+        note=note,
+    )
+
+
+def _tokenizer(folder: Path) -> Tokenizer | None:
+    """The folder's tokenizer, or ``None`` when it has no usable one."""
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json")):
+        return None
+    try:
+        return cast(Tokenizer, AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("the tokenizer in %s can't be used: %s", folder, error)
+        return None

@@ -1,0 +1,167 @@
+"""Where a model comes from, decided from its name and the files at hand; torch-free, no network, quick."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from tuner.errors import InvalidInput, ModelInvalid, ModelUnknown, SequenceTooLong
+from tuner.importers.folder import check_weights, read_config
+from tuner.importers.packaged import packaged_folder
+from tuner.importers.presets import PRESETS, Preset
+from tuner.operators import catalog
+from tuner.operators.files import is_operator_file
+
+Head = Literal["encoder", "sequence-classification"]
+Weights = Literal["pretrained", "random", "unknown"]
+
+FAMILIES = ("bert", "distilbert", "electra", "roberta")
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_PATH_LIKE = ("/", "./", "../", "~", ".\\", "..\\")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model's origin, all that is known before it is loaded.
+
+    ``location`` is an absolute folder or a hub id, of an operator its spelling or its file. ``family`` and ``head`` are
+    empty and ``max_seq_len`` (tokens) is ``None`` while they are unknown, which they are for a hub id until it is
+    downloaded.
+    """
+
+    name: str
+    source: Literal["preset", "folder", "hub", "operator"]
+    location: str
+    family: str
+    head: Head | Literal[""]
+    max_seq_len: int | None
+    weights: Weights
+    allow_pickle: bool = False
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder that holds the model, or ``None`` when it is on the hub or an operator."""
+        path = Path(self.location)
+        return path if path.is_absolute() and self.source != "operator" else None
+
+    @property
+    def files(self) -> list[Path]:
+        """The local files it consists of, sorted; none when it is on the hub or an operator known by name."""
+        if self.source == "operator":
+            return [path for path in (Path(self.location),) if path.is_file()]
+        return sorted(file for file in self.folder.iterdir() if file.is_file()) if self.folder else []
+
+
+def resolve_source(name: str, allow_pickle: bool = False, head: str | None = None) -> ModelSource:
+    """Find out what a name means: an operator (``op:gemm:128,3072,768``), a preset, then a local folder or operator
+    file, then a hub id (``organisation/model``).
+
+    Raises ``ModelUnknown`` (none of them), ``ModelInvalid`` (a folder that is no model we can load) or
+    ``InvalidInput`` (no such head, an operator's arguments).
+    """
+    wanted = _checked_head(head)
+    name = name.strip()
+    if catalog.is_operator(name):
+        operator = catalog.parse(name)
+        return _operator(operator.text, operator.text, operator.kind.name)
+    if preset := PRESETS.get(name):
+        return _from_preset(preset, wanted)
+    path = Path(name).expanduser()
+    if is_operator_file(path):
+        return _operator(name, str(path.absolute()), "custom")
+    if name and path.exists():
+        return from_folder(path, name, allow_pickle, wanted)
+    if name.startswith(_PATH_LIKE):
+        raise ModelUnknown(f"There is no folder {path.absolute()}.", "Give the folder that holds config.json.")
+    if _HUB_ID.fullmatch(name):
+        return ModelSource(name, "hub", name, "", wanted or "", None, "unknown", allow_pickle)
+    raise ModelUnknown(f"{name!r} is no preset, no folder and no hub id (organisation/model).", _nearest(name))
+
+
+def from_folder(path: Path, name: str, allow_pickle: bool, head: Head | None) -> ModelSource:
+    """Describe the model in a folder after checking its configuration and the headers of its weights.
+
+    Raises ``ModelInvalid`` naming the file that is missing or damaged.
+    """
+    path = path.absolute()
+    config = read_config(path)
+    family = str(config.get("model_type", ""))
+    if family not in FAMILIES:
+        raise ModelInvalid(
+            f"{path / 'config.json'} says model_type {family!r}, which is not supported.",
+            f"Supported families: {', '.join(FAMILIES)}.",
+        )
+    check_weights(path, allow_pickle)
+    return ModelSource(
+        name=name,
+        source="folder",
+        location=str(path),
+        family=family,
+        head=head or head_of(config),
+        max_seq_len=max_seq_len(config),
+        weights="pretrained",
+        allow_pickle=allow_pickle,
+    )
+
+
+def head_of(config: Mapping[str, Any]) -> Head:
+    """The head a checkpoint was trained with: a classifier when its architecture says so, else the plain encoder."""
+    architectures = config.get("architectures") or []
+    classifies = any(str(name).endswith("ForSequenceClassification") for name in architectures)
+    return "sequence-classification" if classifies else "encoder"
+
+
+def max_seq_len(config: Mapping[str, Any]) -> int | None:
+    """Longest sequence in tokens that the position embeddings allow; ``None`` when the configuration doesn't say.
+
+    RoBERTa numbers positions from ``pad_token_id + 1`` (fairseq's convention), so it loses that many rows.
+    """
+    positions = config.get("max_position_embeddings")
+    if not isinstance(positions, int):
+        return None
+    if config.get("model_type") == "roberta":
+        return positions - int(config.get("pad_token_id", 1)) - 1
+    return positions
+
+
+def check_seq_len(name: str, longest: int | None, seq_len: int) -> None:
+    """Raise ``SequenceTooLong`` when ``seq_len`` tokens are more than the model's position embeddings allow."""
+    if longest is not None and seq_len > longest:
+        raise SequenceTooLong(
+            f"{name} takes at most {longest} tokens, {seq_len} were asked for.", f"Use --seq-len {longest} or less."
+        )
+
+
+def _operator(name: str, location: str, family: str) -> ModelSource:
+    return ModelSource(name, "operator", location, family, "", None, "random")
+
+
+def _from_preset(preset: Preset, head: Head | None) -> ModelSource:
+    folder = packaged_folder(preset.package) if preset.package else None
+    return ModelSource(
+        name=preset.name,
+        source="preset",
+        location=str(folder) if folder else preset.hub_id,
+        family=str(preset.config["model_type"]),
+        head=head or "encoder",
+        max_seq_len=max_seq_len(preset.config),
+        weights="pretrained" if folder else "unknown",
+    )
+
+
+def _checked_head(head: str | None) -> Head | None:
+    if head and head not in get_args(Head):
+        raise InvalidInput(f"There is no head {head!r}.", f"Use one of: {', '.join(get_args(Head))}.")
+    return cast("Head", head) if head else None
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, PRESETS, n=3, cutoff=0.4)
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    return f"Presets: {', '.join(PRESETS)}."

@@ -1,0 +1,47 @@
+"""A transformer as a function of plain tensors: the form that is exported, compiled and compared."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+
+# Added to the scores of padded positions. exp() of it is exactly 0 in float32, and unlike the smallest float32 it stays
+# finite when a compiled softmax multiplies it by log2(e).
+PADDING_BIAS = 1e9
+
+
+class PlainModule(torch.nn.Module):
+    """Takes int32 tensors ``(batch, seq)``, returns ``output_names`` as a tuple of float32 tensors.
+
+    With ``own_mask`` the additive mask ``(batch, 1, 1, seq)`` and the position numbers are made here, once, instead of
+    by the library: three small operators in the exported graph rather than dozens. Sequences must then be padded on
+    the right, as tokenizers of these families do. Without it the library's own forward runs unchanged.
+    """
+
+    def __init__(self, network: torch.nn.Module, output_names: tuple[str, ...], own_mask: bool = True) -> None:
+        super().__init__()
+        self.network = network
+        self.output_names = output_names
+        self.own_mask = own_mask
+        config: Any = network.config
+        self.has_segments = hasattr(config, "type_vocab_size")
+        # RoBERTa numbers positions from behind its padding id (fairseq's convention).
+        self.first_position = config.pad_token_id + 1 if config.model_type == "roberta" else 0
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        """Run the network; shapes as the class says, ``token_type_ids`` for the families that have segments."""
+        named: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if token_type_ids is not None:
+            named["token_type_ids"] = token_type_ids
+        if self.own_mask:
+            seen = attention_mask.to(torch.float32)
+            named["attention_mask"] = ((seen - 1.0) * PADDING_BIAS)[:, None, None, :]
+            first = self.first_position
+            named["position_ids"] = torch.arange(first, first + input_ids.shape[1], dtype=torch.int64)[None, :]
+            if token_type_ids is None and self.has_segments:
+                named["token_type_ids"] = torch.zeros_like(input_ids)
+        outputs = self.network(**named)
+        return tuple(cast(torch.Tensor, outputs[name]) for name in self.output_names)

@@ -1,0 +1,85 @@
+"""What a user may ask of a job: the wish is noted here, the coordinator grants it between two rounds."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from tuner.config import Settings
+from tuner.db import artifacts, events, jobs
+from tuner.db.engine import write
+from tuner.db.models import Job
+from tuner.errors import Conflict
+from tuner.jobs.state import TERMINAL
+
+_PAUSABLE = ("submitted", "importing", "extracting", "tuning")
+
+
+def cancel(session: Session, job_id: str) -> Job:
+    """Ask for the job to end. Raises NotFound, or Conflict when it has ended already."""
+    job = _unfinished(session, job_id, "cancelled")
+    return _wish(session, job, "cancel", "cancelling")
+
+
+def pause(session: Session, job_id: str) -> Job:
+    """Ask for no further rounds. Raises NotFound, or Conflict when tuning is over or the job is paused already."""
+    job = _unfinished(session, job_id, "paused")
+    if job.state not in _PAUSABLE or job.wish == "cancel":
+        raise Conflict(
+            f"Job {job.id} is {_doing(job)} and can't be paused.",
+            f"Go on with `tunesmith resume {job.id}`." if job.state == "paused" else "Only tuning can be paused.",
+        )
+    return _wish(session, job, "pause", "pausing")
+
+
+def resume(session: Session, job_id: str) -> Job:
+    """Ask for a paused job to go on. Raises NotFound, or Conflict when it is not paused."""
+    job = _unfinished(session, job_id, "resumed")
+    if job.wish == "pause":  # not paused yet: the wish is taken back
+        return _wish(session, job, "", "going on")
+    if job.state != "paused" or job.wish == "cancel":
+        raise Conflict(f"Job {job.id} is {_doing(job)}, not paused.", f"See `tunesmith show {job.id}`.")
+    return _wish(session, job, "resume", "resuming")
+
+
+def delete(engine: Engine, settings: Settings, job_id: str) -> None:
+    """Delete a finished job, its events, rounds and benchmarks, and artifacts nobody else refers to; records stay.
+
+    Raises NotFound, or Conflict when the job is not finished.
+    """
+    with write(engine) as session:
+        job = jobs.get(session, job_id)
+        if job.state not in TERMINAL:
+            raise Conflict(
+                f"Job {job_id} is {_doing(job)}; only a finished job can be deleted.",
+                f"Cancel it first: `tunesmith cancel {job_id}`.",
+            )
+        orphans = artifacts.orphans_of(session, job_id)
+        files = [settings.artifacts_dir / artifact.path for artifact in orphans]
+        for artifact in orphans:
+            session.delete(artifact)
+        jobs.delete(session, job)
+        events.emit(session, "deleted", {"job_id": job_id})
+    for file in files:  # after the commit: a file without a row is waste, a row without a file is a broken promise
+        file.unlink(missing_ok=True)
+
+
+def _unfinished(session: Session, job_id: str, wanted: str) -> Job:
+    job = jobs.get(session, job_id)
+    if job.state in TERMINAL:
+        raise Conflict(
+            f"Job {job_id} has {job.state if job.state != 'cancelled' else 'been cancelled'}; it can't be {wanted}.",
+            "Submit it again with `tunesmith tune`; it starts from the records that are known.",
+        )
+    return job
+
+
+def _wish(session: Session, job: Job, wish: str, message: str) -> Job:
+    job.wish, job.message = wish, message
+    session.add(job)
+    events.emit(session, "message", {"message": message, "wish": wish}, job.id)
+    return job
+
+
+def _doing(job: Job) -> str:
+    return "being cancelled" if job.wish == "cancel" else job.state

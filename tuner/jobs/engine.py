@@ -1,0 +1,229 @@
+"""The engine runs stages and rounds in processes of their own: the ``Engine`` protocol, and Dask behind it.
+
+The engine holds nothing that can't be lost. What a task did is in the database; its outcome only says how it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from distributed import Client, Future, Nanny
+from distributed.client import ClosedClientError
+
+from tuner.config import Settings
+from tuner.errors import EngineUnavailable, StageFailed, TunerError
+
+log = logging.getLogger(__name__)
+
+STAGES_MODULE = "tuner.jobs.stages"
+CONNECT_TIMEOUT_SEC = 2.0
+RETRY_CONNECT_SEC = 1.0
+SLOTS_MAX_AGE_SEC = 2.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended.
+
+    ``done``: its function returned. ``failed``: it raised; ``error`` is the body of an error answer. ``lost``: its
+    process died. ``gone``: the engine knows nothing of it (it was restarted, or the task ended unseen); nobody's fault.
+    """
+
+    key: str
+    kind: Literal["done", "failed", "lost", "gone"]
+    error: dict[str, str] | None = None
+
+
+class Engine(Protocol):
+    """Runs functions of ``tuner.jobs.stages`` by name, each task under a key that its submitter chose.
+
+    All but ``wait`` and ``close`` raise ``EngineUnavailable`` while the engine can't be reached. Once it is back,
+    ``poll`` reports what it does not know any more as ``gone``.
+    """
+
+    def submit(self, key: str, name: str, **kwargs: str) -> None:
+        """Start ``name(settings, **kwargs)``. It outlives its submitter: whoever knows the key may adopt it."""
+
+    def adopt(self, keys: Iterable[str]) -> None:
+        """Take over tasks that another submitter started; ``poll`` reports the unknown ones ``gone``."""
+
+    def poll(self) -> list[Outcome]:
+        """The tasks that ended since the last call, each once."""
+
+    def wait(self, timeout_sec: float) -> None:
+        """Return when a task has ended, or after ``timeout_sec``."""
+
+    def cancel(self, key: str) -> None:
+        """End a task now, with the process it runs in; it is not reported any more."""
+
+    def slots(self) -> int:
+        """How many tasks run at the same time."""
+
+    def close(self) -> None:
+        """Let go of the engine; tasks run on."""
+
+
+class DaskEngine:
+    """The ``Engine`` over a Dask scheduler: the service's own (``engine_process``) or one of many machines."""
+
+    def __init__(self, address: str, settings: Settings, stages: str = STAGES_MODULE) -> None:
+        """``address`` is the scheduler's (``tcp://host:port``); ``stages`` the module whose functions are run."""
+        self._address = address
+        self._settings = settings.model_dump(mode="json")
+        self._stages = stages
+        self._client: Client | None = None
+        self._futures: dict[str, Future[Any]] = {}
+        self._ready: dict[str, Outcome] = {}
+        self._ended = threading.Event()
+        self._slots = (0.0, 0)  # when, how many
+        self._retry_at = 0.0
+
+    def submit(self, key: str, name: str, **kwargs: str) -> None:
+        with self._reach() as client:
+            future = client.submit(run_stage, self._stages, name, self._settings, kwargs, key=key, pure=False)
+            client.publish_dataset(future, name=key, override=True)  # else it ends with this client
+            self._watch(key, future)
+
+    def adopt(self, keys: Iterable[str]) -> None:
+        with self._reach() as client:
+            self._adopt(client, keys)
+
+    def poll(self) -> list[Outcome]:
+        with self._reach() as client:
+            self._ended.clear()
+            for key, future in list(self._futures.items()):
+                if future.status in ("finished", "error"):
+                    self._ready[key] = _outcome(key, future)
+                    del self._futures[key]
+                    client.unpublish_dataset(key)
+                elif future.status != "pending":  # the connection was lost and is back: the task may run still
+                    self._adopt(client, [key])
+        outcomes = list(self._ready.values())
+        self._ready.clear()
+        return outcomes
+
+    def wait(self, timeout_sec: float) -> None:
+        self._ended.wait(timeout_sec)
+
+    def cancel(self, key: str) -> None:
+        with self._reach() as client:
+            self._ready.pop(key, None)
+            future = self._futures.pop(key, None)
+            if future is None:
+                return
+            workers = [worker for worker, keys in client.processing().items() if key in keys]
+            client.unpublish_dataset(key)
+            future.cancel(force=True)  # before its process ends, or the scheduler starts it again elsewhere
+            if workers:
+                client.run(_kill_worker, workers=workers, nanny=True, on_error="ignore")
+                self._await_end(client, set(workers))
+
+    def slots(self) -> int:
+        with self._reach() as client:
+            read_at, slots = self._slots
+            if not slots or time.monotonic() - read_at > SLOTS_MAX_AGE_SEC:
+                slots = sum(client.nthreads().values())
+                self._slots = (time.monotonic(), slots)
+            return slots
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close(timeout=1)
+            self._client = None
+
+    def _await_end(self, client: Client, workers: set[str]) -> None:
+        """Wait until the scheduler has seen that they died, or it would send them the next task."""
+        deadline = time.monotonic() + CONNECT_TIMEOUT_SEC
+        while workers & set(client.nthreads()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._slots = (0.0, 0)
+
+    def _watch(self, key: str, future: Future[Any]) -> None:
+        self._futures[key] = future
+        future.add_done_callback(lambda _: self._ended.set())
+
+    @contextmanager
+    def _reach(self) -> Iterator[Client]:
+        """The client, with whatever says that the scheduler went away turned into ``EngineUnavailable``."""
+        try:
+            yield self._connected()
+        except (OSError, asyncio.TimeoutError, ClosedClientError) as error:
+            raise self._unavailable() from error
+
+    def _connected(self) -> Client:
+        """The client, connected anew if need be; then the tasks of the old connection are looked for."""
+        if self._client is not None and self._client.status == "running":
+            return self._client
+        if time.monotonic() < self._retry_at:
+            raise self._unavailable()
+        self.close()
+        try:
+            self._client = Client(self._address, timeout=CONNECT_TIMEOUT_SEC, set_as_default=False)
+        except (OSError, asyncio.TimeoutError) as error:
+            self._retry_at = time.monotonic() + RETRY_CONNECT_SEC
+            raise self._unavailable() from error
+        self._adopt(self._client, list(self._futures))
+        return self._client
+
+    def _adopt(self, client: Client, keys: Iterable[str]) -> None:
+        known = set(client.list_datasets())
+        for key in keys:
+            if key in known:
+                self._ready.pop(key, None)
+                self._watch(key, client.get_dataset(key))
+            else:
+                self._futures.pop(key, None)
+                self._ready[key] = Outcome(key, "gone")
+
+    def _unavailable(self) -> EngineUnavailable:
+        return EngineUnavailable(
+            f"The engine at {self._address} does not answer.",
+            "It is started again by `tunesmith serve`; if TUNER_ENGINE is set, check that its scheduler runs.",
+        )
+
+
+def run_stage(module: str, name: str, settings: dict[str, Any], kwargs: dict[str, str]) -> dict[str, str] | None:
+    """Run one stage in a worker; its error comes back as data, because exceptions don't survive every pickle.
+
+    Returns None, or the body of an error answer.
+    """
+    try:
+        stage = getattr(importlib.import_module(module), name)
+        stage(Settings(**settings), **kwargs)
+    except TunerError as error:
+        log.warning("%s(%s): %s", name, kwargs, error.message)
+        return error.as_dict()
+    except Exception as error:
+        log.exception("%s(%s) failed", name, kwargs)
+        what = ", ".join(kwargs.values())
+        return StageFailed(
+            f"{name} of {what} failed: {type(error).__name__}: {error}",
+            f"The traceback is in the engine's log, in {settings['data_dir']}/run/logs.",
+        ).as_dict()
+    return None
+
+
+def _outcome(key: str, future: Future[Any]) -> Outcome:
+    """A Dask future that ended, as an outcome."""
+    if future.status == "finished":
+        error = future.result(timeout=CONNECT_TIMEOUT_SEC)
+        return Outcome(key, "failed", error) if error else Outcome(key, "done")
+    log.warning("%s was lost: %r", key, future.exception())  # run_stage never raises: its process died
+    return Outcome(key, "lost")
+
+
+def _kill_worker(dask_worker: Nanny) -> None:
+    """Runs in a nanny, which starts a new worker right away. Dask can't end a task that runs, only its process."""
+    process = dask_worker.process
+    if process is not None and process.pid is not None:
+        os.kill(process.pid, signal.SIGKILL)

@@ -1,0 +1,143 @@
+"""How the coordinator's decisions and the ends of tasks are written down. Every function runs within ``write``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, cast
+
+from sqlmodel import Session, col, select
+
+from tuner.db import events, jobs, records
+from tuner.db.models import Job, JobWorkload, Record, Round, utcnow
+from tuner.jobs import plan
+from tuner.jobs.state import STAGES, TERMINAL, Event, advance, budget_used, progress
+from tuner.schemas import JobState
+from tuner.search.planner import WorkloadState
+
+DEVICE_DEATHS = frozenset({"crash", "device"})  # error classes that speak against the device, not the candidate
+
+
+def move(
+    session: Session, job: Job, event: Event, message: str | None = None, error: dict[str, str] | None = None
+) -> None:
+    """Take the job to its next state and say so; ``error`` is the body of an error answer."""
+    state = advance(cast(JobState, job.state), event)
+    job.state, job.attempts = state, 0
+    job.error = error
+    job.message = message or (error["message"] if error else plan.MESSAGES[state])
+    job.progress = progress(state, _used(job), job.progress)
+    if event == "start":
+        job.started_at = utcnow()
+    if state in TERMINAL:
+        job.finished_at = utcnow()
+    if state in TERMINAL or event in ("pause", "resume"):
+        job.wish = ""
+    session.add(job)
+    data = {"state": state, "message": job.message, "progress": job.progress}
+    events.emit(session, "state", {**data, "error": error} if error else data, job.id)
+
+
+def say(session: Session, job: Job, message: str) -> None:
+    """Tell people what the job does or waits for; nothing happens when that is known."""
+    if job.message != message:
+        job.message = message
+        session.add(job)
+        events.emit(session, "message", {"message": message}, job.id)
+
+
+def drop_wish(session: Session, job: Job) -> None:
+    """Forget a wish that has no meaning any more."""
+    job.wish = ""
+    session.add(job)
+
+
+def set_target(session: Session, job: Job, tvm: dict[str, Any], family: str) -> None:
+    """Keep what the job's target turned out to be."""
+    job.target_json, job.target_family = tvm, family
+    session.add(job)
+
+
+def note_death(session: Session, job: Job, what: str, why: str = "it died") -> None:
+    """Count an end of the process that ran ``what``; the job fails after `plan.MAX_ATTEMPTS` in a row."""
+    job.attempts += 1
+    session.add(job)
+    if job.attempts >= plan.MAX_ATTEMPTS:
+        move(session, job, "fail", error=plan.death_error(job.id, what, why, job.attempts).as_dict())
+    else:
+        say(session, job, f"lost {what} ({why}); attempt {job.attempts + 1} of {plan.MAX_ATTEMPTS}")
+
+
+def new_round(session: Session, job: Job, workload_id: str, batch: int) -> Round:
+    """A round that is about to be submitted."""
+    row = Round(job_id=job.id, workload_id=workload_id, batch=batch)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def close_round(session: Session, row: Round, state: str, error: str = "") -> None:
+    """A round that ended without closing its row: what it recorded before counts."""
+    row.state, row.error = state, error
+    written = records.tally(session, row)
+    # When a lost round ended is not known; what nobody worked for must not eat the time budget.
+    row.finished_at = max(written, default=_end_of_nothing(row, state))
+    session.add(row)
+
+
+def book(session: Session, job: Job, states: list[WorkloadState], ended: Round | None = None) -> None:
+    """Bring the job's sums up to date from its rows, and emit the event of the round that ended."""
+    job.trials, job.tuning_sec = plan.spent(jobs.rounds(session, job.id))
+    job.predicted_ms = plan.predicted_ms(states)
+    job.progress = progress(cast(JobState, job.state), _used(job), job.progress)
+    session.add(job)
+    if ended is not None:
+        data = {
+            "t_sec": round(job.tuning_sec, 3),
+            "trials": job.trials,
+            "predicted_ms": job.predicted_ms,
+            "workload_id": ended.workload_id,
+            "measured": ended.measured,
+            "failed": ended.failed,
+            "best_us": ended.best_us,
+            "progress": job.progress,
+        }
+        events.emit(session, "round", data, job.id)
+
+
+def killed_device(session: Session, row: Round) -> bool:
+    """Did every candidate of this round take its device with it?"""
+    classes = session.exec(select(Record.error_class).where(Record.round_id == row.id)).all()
+    return bool(classes) and set(classes) <= DEVICE_DEATHS
+
+
+def earlier_times(session: Session, job: Job) -> dict[str, list[float | None]]:
+    """Mean seconds (None: failed) of what was measured before this job for its workloads, oldest first.
+
+    Empty for a cold job, and while its target is not known.
+    """
+    if job.cold or not job.target_family:
+        return {}
+    ids = select(JobWorkload.workload_id).where(JobWorkload.job_id == job.id)
+    query = (
+        select(Record.workload_id, Record.mean_sec)
+        .where(col(Record.workload_id).in_(ids), Record.target_family == job.target_family)
+        .where(col(Record.job_id).is_(None) | (col(Record.job_id) != job.id))
+        .order_by(col(Record.id))
+    )
+    times: dict[str, list[float | None]] = {}
+    for workload_id, mean_sec in session.exec(query):
+        times.setdefault(workload_id, []).append(mean_sec)
+    return times
+
+
+def runs_stage(job: Job, stage: str) -> bool:
+    """Is the job in the state that runs this stage?"""
+    return STAGES.get(cast(JobState, job.state)) == stage
+
+
+def _used(job: Job) -> float:
+    return budget_used(job.trials, job.budget_trials, job.tuning_sec, job.budget_sec)
+
+
+def _end_of_nothing(row: Round, state: str) -> datetime:
+    return utcnow() if state == "failed" else row.started_at

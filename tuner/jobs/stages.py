@@ -1,0 +1,237 @@
+"""What an engine worker runs, by name. Each reads the database, writes it, and may be run again at any time.
+
+The first stage of a process pays for importing TVM and PyTorch; searches, cost models and build processes stay warm.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import ParamSpec
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+import rpc.errors
+from tuner import targets
+from tuner.compiler import deliver
+from tuner.config import Settings
+from tuner.db import events, jobs, models_, records
+from tuner.db.engine import make_engine, read, write
+from tuner.db.models import Job, JobWorkload, Record, Workload
+from tuner.errors import DeviceUnavailable, StageFailed
+from tuner.importers import cache
+from tuner.importers.cache import Imported
+from tuner.importers.source import resolve_source
+from tuner.legacy import seeds
+from tuner.operators import catalog
+from tuner.search import shipped
+from tuner.search.finals import Finals
+from tuner.search.measure import DeviceAddress
+from tuner.search.peaks import know_peak
+from tuner.search.round import Tuner
+from tuner.search.workload import extract as extract_workloads
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+_DEVICE_LOG = "Look at what the agent there printed; for this machine's own device it is in run/logs/device.log."
+_FINALISTS = 4  # records of a workload that are measured once more before compiling
+
+
+def _stage(function: Callable[P, None]) -> Callable[P, None]:
+    """Turn a device that does not come, or does not stay, into an error of the service."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except rpc.errors.DeviceUnavailable as error:
+            raise DeviceUnavailable(error.message, error.hint) from error
+        except rpc.errors.SessionLost as error:
+            raise StageFailed(f"A session on the device was lost: {error.message}", _DEVICE_LOG) from error
+
+    return run
+
+
+@_stage
+def import_model(settings: Settings, job_id: str) -> None:
+    """Load the model, export it, rewrite its graph, compute what it must compute; all into the import cache."""
+    imported = _imported(settings, job_id)
+    with write(_engine(settings)) as db:
+        job = jobs.get(db, job_id)
+        model = models_.get(db, job.model_id)
+        job.weights = model.weights = imported.weights
+        model.family, model.head, model.max_seq_len = imported.family, imported.head, imported.max_seq_len
+        if imported.note:
+            events.emit(db, "message", {"message": imported.note}, job_id)
+
+
+@_stage
+def extract(settings: Settings, job_id: str) -> None:
+    """List the model's workloads, bring in shipped records that fit them, and time their plain schedules."""
+    engine, imported = _engine(settings), _imported(settings, job_id)
+    tuner = _tuner(settings)
+    with read(engine) as db:
+        job = jobs.get(db, job_id)
+    if job.target_json["kind"] == "llvm":  # what is measured is the CPU
+        know_peak(engine, device_address(settings, job), tuner.builders, settings.root / "canaries")
+    found = extract_workloads(cache.load_module(settings.imports_dir, imported), tuner.target_of(job))
+    if not job.cold:
+        brought = shipped.bring_in(engine, settings, {w.id for w in found}, job.target_family)
+        if brought.imported:
+            _say(settings, job_id, f"starting from {brought.imported} shipped records")
+    finals = _finals(settings, job, tuner)
+    plain = {w.id: finals.decide(w.id, w.tir, w.weight_bytes, []) for w in found}
+    with write(engine) as db:
+        for position, one in enumerate(found):
+            row = Workload(
+                id=one.id,
+                name=one.name,
+                summary=one.summary,
+                flops=one.flops,
+                weight_bytes=one.weight_bytes,
+                tir=one.tir,
+            )
+            records.put_workload(db, row)
+            best = _best(db, job, one.id, 1)
+            link = db.get(JobWorkload, (job_id, one.id)) or JobWorkload(job_id=job_id, workload_id=one.id)
+            link.position, link.weight, link.tunable = position, one.weight, one.tunable
+            timed = plain[one.id]
+            link.untuned_us = timed.winner.seconds * 1e6 if timed else None
+            if link.best_us is None and best and best[0].mean_sec:
+                link.best_us = best[0].mean_sec * 1e6
+            db.add(link)
+        events.emit(db, "workloads", {"count": len(found)}, job_id)
+    if not job.cold and catalog.is_operator(imported.location):
+        operator, (one,) = catalog.parse(imported.location), found
+        seeded = seeds.bring_in(engine, job, operator, one.id, one.mod, tuner.target_of(job))
+        if seeded.message:
+            _say(settings, job_id, seeded.message)
+
+
+@_stage
+def tune_round(settings: Settings, job_id: str, round_id: str) -> None:
+    """Run one planned round."""
+    _tuner(settings).run(job_id, round_id)
+
+
+@_stage
+def compile_module(settings: Settings, job_id: str) -> None:
+    """Measure the best few records of each workload once more, then compile the winners and the plain schedules."""
+    engine, imported, tuner = _engine(settings), _imported(settings, job_id), _tuner(settings)
+    with read(engine) as db:
+        job = jobs.get(db, job_id)
+        rows = jobs.workloads(db, job_id)
+        best = {w.id: _best(db, job, w.id, _FINALISTS) for _, w in rows}
+    finals = _finals(settings, job, tuner)
+    decided = {}
+    for number, (_, workload) in enumerate(rows, 1):
+        _say(settings, job_id, f"measuring the best kernels once more ({number}/{len(rows)})")
+        final = finals.decide(workload.id, workload.tir, workload.weight_bytes, best[workload.id])
+        if final is not None:
+            decided[workload.id] = final
+    with write(engine) as db:
+        job = jobs.get(db, job_id)
+        total_us = 0.0
+        for link, workload in jobs.workloads(db, job_id):
+            if (final := decided.get(workload.id)) is not None:
+                link.best_us = final.winner.seconds * 1e6
+                link.untuned_us = final.plain.seconds * 1e6 if final.plain else link.untuned_us
+            total_us += link.weight * (link.best_us or link.untuned_us or 0.0)
+        job.predicted_ms = total_us / 1e3
+    _say(settings, job_id, "compiling the module")
+    deliver.compile_job(settings, job, imported, rows, decided)
+
+
+@_stage
+def verify(settings: Settings, job_id: str) -> None:
+    """Compare the compiled module's outputs with PyTorch's on real text."""
+    with read(_engine(settings)) as db:
+        job = jobs.get(db, job_id)
+    deliver.verify_job(settings, job, _imported(settings, job_id), _remote_device(settings, job))
+
+
+@_stage
+def benchmark(settings: Settings, job_id: str) -> None:
+    """Time the module, on this machine beside PyTorch, and publish the artifact."""
+    engine = _engine(settings)
+    with read(engine) as db:
+        job = jobs.get(db, job_id)
+        model = models_.get(db, job.model_id)
+
+    def progress(done: int, total: int) -> None:
+        if total:
+            _say(settings, job_id, f"timing it (round {done}/{total})")
+
+    imported = _imported(settings, job_id)
+    deliver.benchmark_job(settings, engine, job, model, imported, _remote_device(settings, job), progress)
+
+
+@functools.cache
+def _engine_of(settings_json: str) -> Engine:
+    return make_engine(Settings.model_validate_json(settings_json))
+
+
+def _engine(settings: Settings) -> Engine:
+    return _engine_of(settings.model_dump_json())
+
+
+@functools.cache
+def _tuner_of(settings_json: str) -> Tuner:
+    settings = Settings.model_validate_json(settings_json)
+    return Tuner(settings, _engine(settings), functools.partial(device_address, settings))
+
+
+def _tuner(settings: Settings) -> Tuner:
+    return _tuner_of(settings.model_dump_json())
+
+
+def device_address(settings: Settings, job: Job) -> DeviceAddress:
+    """Where the device of a job's target is had. A remote one may have to end another round's session first."""
+    assert settings.tracker_port is not None
+    key = targets.device_key_of(job.target, settings.device_key)
+    queue_sec = 0.0 if key == settings.device_key else settings.session_timeout_sec
+    kind = job.target_json.get("kind", "llvm")
+    return DeviceAddress(
+        settings.tracker_host,
+        settings.tracker_port,
+        key,
+        settings.lease_timeout_sec + queue_sec,
+        settings.session_timeout_sec,
+        "cpu" if kind == "llvm" else kind,
+    )
+
+
+def _remote_device(settings: Settings, job: Job) -> DeviceAddress | None:
+    """The job's device, or None when it is this machine."""
+    device = device_address(settings, job)
+    return None if device.key == settings.device_key else device
+
+
+def _imported(settings: Settings, job_id: str) -> Imported:
+    """The job's import, from the cache or made now."""
+    with read(_engine(settings)) as db:
+        job = jobs.get(db, job_id)
+        model = models_.get(db, job.model_id)
+    source = resolve_source(model.name, model.allow_pickle, model.head or None)
+    return cache.import_source(source, job.batch, job.seq_len, settings.imports_dir)
+
+
+def _finals(settings: Settings, job: Job, tuner: Tuner) -> Finals:
+    folder = settings.jobs_dir / job.id / "finals"
+    return Finals(device_address(settings, job), tuner.builders, job.target_json, folder)
+
+
+def _best(db: Session, job: Job, workload_id: str, k: int) -> list[Record]:
+    """The ``k`` fastest records that the job may use: all there are, or its own when it is cold."""
+    return records.best(db, workload_id, job.target_family, k, job_id=job.id if job.cold else None)
+
+
+def _say(settings: Settings, job_id: str, message: str) -> None:
+    with write(_engine(settings)) as db:
+        job = jobs.get(db, job_id)
+        if job.message != message:
+            job.message = message
+            events.emit(db, "message", {"message": message}, job_id)

@@ -1,0 +1,111 @@
+"""From a request to a job row: everything that can be refused at once is refused here, with its reason."""
+
+from __future__ import annotations
+
+import math
+
+from sqlmodel import Session
+
+from tuner import targets
+from tuner.config import Settings
+from tuner.db import events, models_
+from tuner.db.models import Device, Job, Model
+from tuner.errors import BudgetInvalid
+from tuner.importers.source import check_seq_len, resolve_source
+from tuner.schemas import BudgetIn, JobIn, ModelIn
+
+# Preset: largest number of trials, minutes.
+PRESETS: dict[str, tuple[int, float]] = {"express": (1000, 10.0), "full": (5000, 60.0)}
+
+
+def submit(session: Session, settings: Settings, wish: JobIn) -> Job:
+    """Check the request and add its job, with its model if that is new. Call within ``write``.
+
+    Raises ModelUnknown, ModelInvalid, TargetUnknown, BudgetInvalid or SequenceTooLong.
+    """
+    trials, seconds = budget(wish.budget, settings)
+    target = resolve_target(session, settings, wish.target)
+    model = _model_of(session, wish)
+    check_seq_len(model.name, model.max_seq_len, wish.seq_len)
+    job = Job(
+        model_id=model.id,
+        target=target.name,
+        target_json=target.tvm if target.family else {},
+        target_family=target.family,
+        batch=1 if model.source == "operator" else wish.batch,  # an operator's extents are its own
+        seq_len=1 if model.source == "operator" else wish.seq_len,
+        budget_trials=trials,
+        budget_sec=seconds,
+        cold=wish.cold,
+        priority=wish.priority,
+        weights=model.weights,
+        message="waiting for its turn",
+    )
+    session.add(job)
+    session.flush()
+    events.emit(session, "state", {"state": job.state, "message": job.message}, job.id)
+    return job
+
+
+def add_model(session: Session, wish: ModelIn) -> Model:
+    """Add a model, or bring what is known of it up to date. Raises ModelUnknown or ModelInvalid."""
+    source = resolve_source(wish.name, wish.allow_pickle, wish.head)
+    return models_.put(
+        session,
+        source.name,
+        source.head,
+        source=source.source,
+        location=source.location,
+        family=source.family,
+        max_seq_len=source.max_seq_len,
+        weights=source.weights,
+        allow_pickle=wish.allow_pickle,
+    )
+
+
+def resolve_target(session: Session, settings: Settings, name: str) -> targets.Target:
+    """The target of this name, with what the local device said of itself."""
+    return targets.resolve(name, settings.device_key, local_facts(session, settings))
+
+
+def local_facts(session: Session, settings: Settings) -> dict[str, object] | None:
+    """What the local device said of itself; None while it was never seen."""
+    device = session.get(Device, settings.device_key)
+    return device.facts if device is not None and device.facts else None
+
+
+def budget(wish: BudgetIn, settings: Settings) -> tuple[int, float | None]:
+    """Trials, and seconds or None for no limit; numbers given replace the preset's. Raises BudgetInvalid."""
+    if wish.preset is None and wish.trials is None and wish.minutes is None:
+        wish = BudgetIn(preset="express")
+    trials, minutes = PRESETS[wish.preset] if wish.preset else (settings.max_trials, None)
+    trials = trials if wish.trials is None else wish.trials
+    minutes = minutes if wish.minutes is None else wish.minutes
+    if not 1 <= trials <= settings.max_trials:
+        raise BudgetInvalid(
+            f"A budget of {trials} trials is out of range.", f"Use 1 to {settings.max_trials} trials (--trials)."
+        )
+    if minutes is None:
+        return trials, None
+    if math.isnan(minutes) or not 0 < minutes <= settings.max_minutes:
+        raise BudgetInvalid(
+            f"A budget of {minutes} minutes is out of range.",
+            f"Use more than 0 and at most {settings.max_minutes:g} minutes (--minutes).",
+        )
+    return trials, minutes * 60.0
+
+
+def _model_of(session: Session, wish: JobIn) -> Model:
+    known = session.get(Model, wish.model)
+    if known is not None:
+        return add_model(
+            session,
+            ModelIn.model_validate(
+                {
+                    "name": known.name,
+                    "head": wish.head or known.head or None,
+                    "allow_pickle": wish.allow_pickle or known.allow_pickle,
+                }
+            ),
+        )
+    return add_model(session, ModelIn(name=wish.model, head=wish.head, allow_pickle=wish.allow_pickle))

@@ -1,0 +1,116 @@
+"""Rows as people see them: the shapes of tuner.schemas, for REST and the dashboard alike."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+from sqlmodel import Session, col, select
+
+from tuner import targets
+from tuner.db import benchmarks, devices, jobs
+from tuner.db.models import Benchmark, Job, JobWorkload, Model, Record, Workload
+from tuner.jobs.traffic import traffic_bytes
+from tuner.operators import catalog
+from tuner.roofline import Peak, peak_of
+from tuner.schemas import BudgetOut, ErrorBody, JobOut, JobState, JobWorkloadOut, RecordOut
+
+_BASELINE = "torch-"  # variants of this prefix are PyTorch's
+_TUNING_AHEAD = ("submitted", "importing", "extracting", "tuning")
+
+
+def job_out(session: Session, job: Job) -> JobOut:
+    """One job."""
+    return job_outs(session, [job])[0]
+
+
+def job_outs(session: Session, found: Sequence[Job]) -> list[JobOut]:
+    """Several jobs, with two queries in all."""
+    models = {m.id: m for m in session.exec(select(Model).where(col(Model.id).in_({j.model_id for j in found})))}
+    rows: dict[str, list[Benchmark]] = defaultdict(list)
+    for row in benchmarks.of_jobs(session, [job.id for job in found]):
+        rows[row.job_id].append(row)
+    return [describe_job(job, models[job.model_id], rows[job.id]) for job in found]
+
+
+def describe_job(job: Job, model: Model, rows: Iterable[Benchmark]) -> JobOut:
+    """Pure: a job, its model and its benchmarks as one answer."""
+    baseline_ms = min((row.median_ms for row in rows if row.variant.startswith(_BASELINE)), default=None)
+    return JobOut(
+        **job.model_dump(include=set(JobOut.model_fields) - {"state", "error"}),
+        model=model.name,
+        budget=BudgetOut(trials=job.budget_trials, seconds=job.budget_sec),
+        state=cast(JobState, job.state),
+        trials_per_sec=trials_per_sec(job),
+        eta_sec=eta_sec(job),
+        baseline_ms=baseline_ms,
+        speedup=baseline_ms / job.latency_ms if baseline_ms and job.latency_ms else None,
+        kind="operator" if model.source == "operator" else "model",
+        gflops=gflops(model, job.latency_ms or job.predicted_ms),
+        error=ErrorBody.model_validate(job.error) if job.error else None,
+    )
+
+
+def gflops(model: Model, took_ms: float | None) -> float | None:
+    """Billions of floating-point operations a second of an operator known by name; None for all else."""
+    if model.source != "operator" or not catalog.is_operator(model.location) or not took_ms:
+        return None
+    return catalog.parse(model.location).flops / took_ms / 1e6
+
+
+def trials_per_sec(job: Job) -> float | None:
+    """Mean rate over the rounds so far; None before the first."""
+    return job.trials / job.tuning_sec if job.trials and job.tuning_sec else None
+
+
+def eta_sec(job: Job) -> float | None:
+    """Seconds of tuning left at the rate so far, by the part of the budget that ends first; None when unknown."""
+    if job.state not in _TUNING_AHEAD:
+        return None
+    rate = trials_per_sec(job)
+    by_trials = (job.budget_trials - job.trials) / rate if rate else None
+    by_time = job.budget_sec - job.tuning_sec if job.budget_sec is not None else None
+    left = [seconds for seconds in (by_trials, by_time) if seconds is not None]
+    return max(0.0, min(left)) if left else None
+
+
+def workload_outs(session: Session, job_id: str) -> list[JobWorkloadOut]:
+    """The job's workloads in graph order. Raises NotFound for an unknown job."""
+    job = jobs.get(session, job_id)
+    return describe_workloads(jobs.workloads(session, job_id), device_peak(session, job))
+
+
+def device_peak(session: Session, job: Job) -> Peak | None:
+    """What a device of the job's kind can do at most: measured, else computed; None while neither is known."""
+    device = devices.of_family(session, job.target_family)
+    return (peak_of(device.facts) if device else None) or targets.computed_peak(job.target)
+
+
+def describe_workloads(rows: Sequence[tuple[JobWorkload, Workload]], peak: Peak | None = None) -> list[JobWorkloadOut]:
+    """Pure: ``gflops`` is flops / best time, ``share`` the part of all workloads' summed time (launches x best)."""
+    total_us = sum(row.weight * row.best_us for row, _ in rows if row.best_us)
+    return [
+        JobWorkloadOut(
+            **row.model_dump(exclude={"job_id"}),
+            name=workload.name,
+            summary=workload.summary,
+            flops=workload.flops,
+            gflops=workload.flops / row.best_us / 1e3 if row.best_us else None,
+            share=row.weight * row.best_us / total_us if row.best_us else None,
+            intensity=_intensity(workload),
+            peak_share=workload.flops / row.best_us / 1e3 / peak.gflops if row.best_us and peak else None,
+        )
+        for row, workload in rows
+    ]
+
+
+def _intensity(workload: Workload) -> float | None:
+    moved = traffic_bytes(workload.summary, workload.weight_bytes)
+    return workload.flops / moved if moved else None
+
+
+def record_out(record: Record) -> RecordOut:
+    """One record; its trace is left out, as it is long."""
+    mean_us = None if record.mean_sec is None else record.mean_sec * 1e6
+    return RecordOut(**record.model_dump(include=set(RecordOut.model_fields)), mean_us=mean_us)

@@ -1,0 +1,66 @@
+"""Operators of the user's own as files: a PrimFunc as TVM's JSON, and which of its inputs are constants. No TVM."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tuner.errors import ModelInvalid
+from tuner.schemas import OperatorIn
+
+SUFFIX = ".operator.json"
+_FOREIGN = re.compile(r'"(\w+\.\w*(?:extern|packed)\w*)"')
+
+
+def is_operator_file(path: Path) -> bool:
+    """Is this path meant as an operator's file?"""
+    return path.name.endswith(SUFFIX) and path.is_file()
+
+
+def label(model: str) -> str:
+    """A model's name for people: of an operator file its name alone."""
+    return Path(model).name.removesuffix(SUFFIX) if model.endswith(SUFFIX) else model
+
+
+def write(folder: Path, operator: OperatorIn) -> Path:
+    """Store an operator below ``folder``; the same one gives the same path. Raises ModelInvalid."""
+    _refuse_foreign_calls(operator)
+    text = operator.model_dump_json()
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{operator.name}-{digest}{SUFFIX}"
+    draft = path.with_suffix(".part")
+    draft.write_text(text)
+    os.replace(draft, path)
+    return path
+
+
+def read(path: Path) -> OperatorIn:
+    """The operator in a file. Raises ModelInvalid."""
+    try:
+        operator = OperatorIn.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ModelInvalid(
+            f"{path} is no operator: {str(error).splitlines()[0]}.", "Send it again with `tunesmith tune-op`."
+        ) from None
+    _refuse_foreign_calls(operator)
+    return operator
+
+
+def _refuse_foreign_calls(operator: OperatorIn) -> None:
+    """A kernel computes; one that calls functions by name could do anything on the device."""
+    try:
+        text = json.dumps(json.loads(operator.tir))  # one spelling, whatever was escaped
+    except ValueError:
+        raise ModelInvalid(f"The operator {operator.name} is not JSON.", "Send it with `tunesmith tune-op`.") from None
+    foreign = sorted(set(_FOREIGN.findall(text)))
+    if foreign:
+        raise ModelInvalid(
+            f"The operator {operator.name} calls functions by name ({', '.join(foreign)}).",
+            "Write it in arithmetic alone.",
+        )

@@ -1,0 +1,127 @@
+"""The last measurement before compiling: the best few records of each workload, again, side by side.
+
+The best of hundreds of noisy measurements is partly luck; a second, interleaved look picks the one that is really
+fastest, and tells what it will take. A kernel that search could not improve keeps its plain schedule, or, on a GPU, the
+fastest of those that TVM has ready.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import tvm
+import tvm_ffi
+
+from tuner.compiler import ready_made
+from tuner.compiler.defaults import default_schedule
+from tuner.db.models import Record
+from tuner.search.builder import BuildJob, BuildPool
+from tuner.search.context import Replay, built_arguments, make_target
+from tuner.search.measure import COLD_WEIGHT_BYTES, DeviceAddress, Measured, Probe, measure
+from tuner.search.space import space_for
+from tuner.search.workload import module_from_json
+
+_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A record, a ready-made schedule by name, or (neither) the default one, with the seconds of each repeat."""
+
+    record: Record | None
+    run_secs: list[float]
+    ready_made: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """The median repeat."""
+        return median(self.run_secs)
+
+    @property
+    def trace(self) -> str:
+        """What to compile it from: the record's JSON, a ready-made schedule's name, or nothing for the default one."""
+        return self.record.trace if self.record is not None else self.ready_made
+
+
+@dataclass(frozen=True)
+class _Entrant:
+    """A scheduled module and where its schedule comes from."""
+
+    mod: Any
+    record: Record | None = None
+    ready_made: str = ""
+
+
+@dataclass(frozen=True)
+class Final:
+    """One workload's outcome: the winner, and the plain schedule beside it (None where it could not be timed)."""
+
+    workload_id: str
+    winner: Finalist
+    plain: Finalist | None
+
+
+class Finals:
+    """Measures finalists of one target on one device."""
+
+    def __init__(self, device: DeviceAddress, builders: BuildPool, target: dict[str, Any], folder: Path) -> None:
+        self._device = device
+        self._builders = builders
+        self._target = json.dumps(target)
+        self._tvm_target = make_target(target)
+        self._folder = folder
+
+    def decide(self, workload_id: str, tir: str, weight_bytes: int, candidates: Sequence[Record]) -> Final | None:
+        """Time the default schedule, the ready-made ones and the candidates, interleaved; None when nothing ran.
+
+        Raises DeviceUnavailable of ``rpc.errors`` when the device does not come.
+        """
+        entrants = self._entrants(module_from_json(tir), candidates)
+        probes = self._probes(workload_id, entrants)
+        timings: dict[int, list[float]] = {}
+
+        def keep(probe: Probe, result: Measured) -> None:
+            timings.setdefault(probe.number, []).extend(result.run_secs)
+
+        for _ in range(_ROUNDS):
+            measure(self._device, probes, weight_bytes >= COLD_WEIGHT_BYTES, None, None, keep)
+        finalists = {
+            n: Finalist(entrants[n].record, secs, entrants[n].ready_made) for n, secs in timings.items() if secs
+        }
+        if not finalists:
+            return None
+        return Final(workload_id, min(finalists.values(), key=lambda f: f.seconds), finalists.get(0))
+
+    def _entrants(self, mod: Any, candidates: Sequence[Record]) -> list[_Entrant]:
+        """The default schedule first, then all that differ from it."""
+        entrants = [_Entrant(tvm.IRModule({"main": default_schedule(mod["main"], self._tvm_target)}))]
+        for name in ready_made.names(self._tvm_target):
+            schedule = ready_made.schedule(name, mod, self._tvm_target)
+            if schedule is not None and not any(_same(schedule.mod, other.mod) for other in entrants):
+                entrants.append(_Entrant(schedule.mod, ready_made=name))
+        replay = Replay(mod, self._tvm_target, space_for(self._tvm_target))
+        for record in candidates:
+            if (schedule := replay.schedule(record.trace)) is not None:
+                entrants.append(_Entrant(schedule.mod, record))
+        return entrants
+
+    def _probes(self, workload_id: str, entrants: list[_Entrant]) -> list[Probe]:
+        jobs = [
+            BuildJob(str(tvm.ir.save_json(entrant.mod)), self._target, str(self._folder / f"{workload_id}-{number}.so"))
+            for number, entrant in enumerate(entrants)
+        ]
+        probes = []
+        for number, built in enumerate(self._builders.build(jobs)):
+            if not built.error_class:
+                probes.append(Probe(number, built.path, built_arguments(entrants[number].mod)))
+        return probes
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Do two modules compute ``main`` in the same way? Attributes say nothing about that."""
+    return bool(tvm_ffi.structural_equal(one["main"].body, other["main"].body, map_free_vars=True))

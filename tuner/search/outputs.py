@@ -1,0 +1,85 @@
+"""Does a candidate compute what its workload says? Compared on the device with an unscheduled build of the workload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+
+from rpc.errors import SessionLost
+from tuner.importers.wrapper import PADDING_BIAS
+from tuner.search.builder import BuildJob, BuildPool
+from tuner.search.measure import DeviceAddress, load_library
+from tuner.search.session import Proposal
+from tuner.search.workload import buffers_of
+
+# Sums of up to a few thousand products in another order: relative to the largest output.
+_TOLERANCE = 1e-4
+# Magnitudes of the arguments: "large" as scores and activations of real models reach, "masked" with all padded.
+_KINDS = {"random": 1.0, "zeros": 0.0, "large": 1e3, "masked": 1.0}
+
+
+class OutputCheck:
+    """Random and edge inputs of one workload with the outputs they must give; made with the first check."""
+
+    def __init__(self, mod: Any, target: str, device: DeviceAddress, builders: BuildPool, folder: Path) -> None:
+        self._mod = mod
+        self._target = target
+        self._device = device
+        self._builders = builders
+        self._folder = folder
+        self._buffers = buffers_of(mod["main"])
+        self._expected: list[tuple[list[np.ndarray], np.ndarray]] = []
+
+    def problem_of(self, proposal: Proposal, folder: Path) -> str | None:
+        """What is wrong with the candidate's outputs, or None."""
+        library = self._build(proposal.tir, folder / proposal.id / f"{proposal.id}-check.so")
+        if not self._expected:
+            reference = self._build(str(tvm.ir.save_json(self._mod)), self._folder / f"{proposal.id}-reference.so")
+            inputs = [self._inputs(kind) for kind in _KINDS]
+            self._expected = list(zip(inputs, self._run(reference, inputs), strict=True))
+        try:
+            got = self._run(library, [inputs for inputs, _ in self._expected])
+        except SessionLost as lost:
+            return f"it ends the device's session when its outputs are checked: {lost.message}"
+        for (_, wanted), result in zip(self._expected, got, strict=True):
+            scale = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0)) or 1.0
+            if not np.array_equal(np.isfinite(wanted), np.isfinite(result)):
+                return "it has infinities or NaN where the workload has none"
+            error = float(np.abs(np.where(np.isfinite(wanted), wanted - result, 0.0)).max()) / scale
+            if error > _TOLERANCE:
+                return f"its outputs are off by {error:.2e} of the largest (tolerated: {_TOLERANCE:g})"
+        return None
+
+    def _build(self, tir: str, path: Path) -> str:
+        (built,) = self._builders.build([BuildJob(tir, self._target, str(path), rewritten_arguments=False)])
+        if built.error_class:
+            raise RuntimeError(f"the build to check outputs with failed: {built.error}")
+        return built.path
+
+    def _inputs(self, kind: str) -> list[np.ndarray]:
+        """One set of arguments of a kind; see ``_KINDS``."""
+        rng = np.random.default_rng(0)
+        rank = max(len(shape) for shape, _ in self._buffers)
+        arrays = []
+        for shape, dtype in self._buffers[:-1]:
+            values = rng.uniform(-1.0, 1.0, shape) * _KINDS[kind]
+            if kind == "masked" and len(shape) == rank and 1 in shape[1:]:  # what is broadcast over heads and rows
+                values = np.full(shape, -PADDING_BIAS)
+            arrays.append(values.astype(dtype))
+        return arrays
+
+    def _run(self, path: str, inputs: list[list[np.ndarray]]) -> list[np.ndarray]:
+        """Outputs of a library for each set of arguments."""
+        shape, dtype = self._buffers[-1]
+        with self._device.lease() as remote:
+            function = load_library(remote, path)["main"]
+            device = self._device.of(remote)
+            results = []
+            for arguments in inputs:
+                out = tvm.runtime.empty(shape, dtype, device)
+                function(*[tvm.runtime.tensor(value, device) for value in arguments], out)
+                results.append(out.numpy())
+            return results

@@ -1,0 +1,294 @@
+"""One round: a batch of candidates of one workload, from proposal to records. Kill what you will: results stay."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tvm
+from sqlalchemy import Engine
+
+from rpc.facts import physical_cores
+from rpc.versions import PINS
+from tuner.config import Settings
+from tuner.db import records
+from tuner.db.engine import read, write
+from tuner.db.models import Job, JobWorkload, Record, Round, Workload, utcnow
+from tuner.errors import NotFound
+from tuner.search.builder import BuildJob, BuildPool, Built
+from tuner.search.context import make_target
+from tuner.search.costmodel import make_cost_model
+from tuner.search.measure import (
+    COLD_WEIGHT_BYTES,
+    DeviceAddress,
+    Measured,
+    Probe,
+    canary_module,
+    evaluator_settings,
+    measure,
+)
+from tuner.search.outputs import OutputCheck
+from tuner.search.session import Proposal, SearchSession
+
+log = logging.getLogger(__name__)
+
+_SEED_RECORDS = 256  # records a new session starts from, fastest first
+_MAX_SESSIONS = 64
+
+
+@dataclass
+class _Task:
+    """What a round needs to know, read once from the database."""
+
+    round: Round
+    job: Job
+    workload: Workload
+    target: Any
+    device: DeviceAddress
+
+    @property
+    def cold_weights(self) -> bool:
+        return self.workload.weight_bytes >= COLD_WEIGHT_BYTES
+
+    @property
+    def own_only(self) -> str | None:
+        """The job, if it is to use nothing but its own records."""
+        return self.job.id if self.job.cold else None
+
+
+class Tuner:
+    """Runs rounds in this process; keeps searches, cost models and build processes warm between them.
+
+    ``device_of`` says where a job's device is had.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine, device_of: Callable[[Job], DeviceAddress]) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._device_of = device_of
+        self._threads = physical_cores()
+        self.builders = BuildPool(settings.build_workers or self._threads, settings.build_timeout_sec)
+        self._sessions: dict[tuple[str, str], SearchSession] = {}
+        self._cost_models: dict[str, Any] = {}
+        self._canaries: dict[str, tuple[str, float | None]] = {}
+        self._checks: dict[tuple[str, str], OutputCheck] = {}
+
+    def target_of(self, job: Job) -> Any:
+        """The TVM target of a job."""
+        return make_target(job.target_json)
+
+    def run(self, job_id: str, round_id: str) -> None:
+        """Run a round that the coordinator has planned; its row, records and workload counters are written here."""
+        task = self._task(job_id, round_id)
+        folder = self._settings.jobs_dir / job_id / round_id
+        try:
+            self._run(task, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _run(self, task: _Task, folder: Path) -> None:
+        started = time.monotonic()
+        session = self._session(task)
+        with read(self._engine) as db:
+            session.avoid(records.known_candidates(db, task.workload.id, task.job.target_family, task.own_only))
+        proposals = session.propose(task.round.batch)
+        searched = time.monotonic()
+        built = self._build(task, proposals, folder)
+        finished_build = time.monotonic()
+        outcomes = self._measure(task, proposals, built)
+        measured = time.monotonic()
+        session.tell([(p, outcomes[p.id].run_secs if p.id in outcomes else None) for p in proposals])
+        self._check_best(task, session, proposals, outcomes, folder)
+        self._finish(
+            task,
+            search_sec=searched - started + time.monotonic() - measured,
+            build_sec=finished_build - searched,
+            measure_sec=measured - finished_build,
+        )
+
+    def _task(self, job_id: str, round_id: str) -> _Task:
+        with read(self._engine) as db:
+            round_, job = db.get(Round, round_id), db.get(Job, job_id)
+            if round_ is None or job is None:
+                raise NotFound(f"Round {round_id} of job {job_id} does not exist.")
+            workload = db.get(Workload, round_.workload_id)
+            assert workload is not None
+        return _Task(round_, job, workload, self.target_of(job), self._device_of(job))
+
+    def _session(self, task: _Task) -> SearchSession:
+        key = (task.job.id, task.workload.id)
+        if key in self._sessions:
+            return self._sessions[key]
+        family = task.job.target_family
+        if family not in self._cost_models:
+            self._cost_models[family] = make_cost_model(self._threads)
+        with read(self._engine) as db:
+            rows = records.best(db, task.workload.id, family, _SEED_RECORDS, task.own_only)
+            seeds = [] if task.job.cold else records.seeds(db, task.workload.id, family)
+        session = SearchSession(
+            task.workload.tir,
+            task.target,
+            self._cost_models[family],
+            batch=self._settings.round_batch,
+            threads=self._threads,
+            seed=int(task.workload.id[-7:], 16) + 1,
+        )
+        session.learn([(row.candidate, row.trace, row.run_secs) for row in rows if row.trace])
+        session.suggest(row.trace for row in seeds)
+        if len(self._sessions) >= _MAX_SESSIONS:
+            self._sessions.pop(next(iter(self._sessions)))
+        self._sessions[key] = session
+        return session
+
+    def _build(self, task: _Task, proposals: list[Proposal], folder: Path) -> dict[str, Built]:
+        target = json.dumps(task.job.target_json)
+        jobs = [BuildJob(p.tir, target, str(folder / p.id / f"{p.id}.so")) for p in proposals]
+        return {p.id: result for p, result in zip(proposals, self.builders.build(jobs), strict=True)}
+
+    def _measure(self, task: _Task, proposals: list[Proposal], built: dict[str, Built]) -> dict[str, Measured]:
+        outcomes: dict[str, Measured] = {}
+
+        def keep(proposal: Proposal, result: Measured) -> None:
+            outcomes[proposal.id] = result
+            self._record(task, proposal, result)
+
+        for proposal in proposals:
+            failure = built[proposal.id]
+            if failure.error_class:
+                keep(proposal, Measured(error_class=failure.error_class, error=failure.error))
+        probes = [
+            Probe(n, built[p.id].path, p.arguments) for n, p in enumerate(proposals) if not built[p.id].error_class
+        ]
+        best = self._best_sec(task)
+        measure(
+            task.device,
+            probes,
+            task.cold_weights,
+            self._canary(task),
+            best,
+            lambda probe, result: keep(proposals[probe.number], result),
+        )
+        return outcomes
+
+    def _best_sec(self, task: _Task) -> float | None:
+        with read(self._engine) as db:
+            row = db.get(JobWorkload, (task.job.id, task.workload.id))
+        return row.best_us * 1e-6 if row and row.best_us else None
+
+    def _canary(self, task: _Task) -> str | None:
+        """Path of the canary's library for this target, built once; a GPU has none."""
+        if task.device.kind != "cpu":
+            return None
+        family = task.job.target_family
+        if family not in self._canaries:
+            path = self._settings.root / "canaries" / f"{family}.so"
+            job = BuildJob(str(tvm.ir.save_json(canary_module())), json.dumps(task.job.target_json), str(path))
+            (built,) = self.builders.build([job])
+            if built.error_class:
+                raise RuntimeError(f"the canary kernel does not build for {family}: {built.error}")
+            self._canaries[family] = (built.path, None)
+        return self._canaries[family][0]
+
+    def _canary_ratio(self, task: _Task, seconds: float | None) -> float | None:
+        """How much slower the canary ran than when this process first timed it."""
+        if seconds is None:
+            return None
+        path, first = self._canaries[task.job.target_family]
+        if first is None:
+            self._canaries[task.job.target_family] = (path, seconds)
+            return 1.0
+        return seconds / first
+
+    def _record(self, task: _Task, proposal: Proposal, result: Measured) -> None:
+        """Keep one result at once: what was measured is never measured again, whoever is killed next."""
+        seconds = result.seconds
+        row = Record(
+            workload_id=task.workload.id,
+            target_family=task.job.target_family,
+            target_json=task.job.target_json,
+            device=task.device.key,
+            candidate=proposal.id,
+            trace=proposal.trace,
+            run_secs=result.run_secs,
+            mean_sec=seconds,
+            error_class=result.error_class,
+            error=result.error,
+            tvm_version=PINS["apache-tvm"],
+            evaluator=evaluator_settings(task.cold_weights),
+            canary_ratio=self._canary_ratio(task, result.canary_sec),
+            job_id=task.job.id,
+            round_id=task.round.id,
+        )
+        with write(self._engine) as db:
+            if task.job.cold:
+                records.replace(db, row)
+            else:
+                records.add(db, row)
+            link = db.get(JobWorkload, (task.job.id, task.workload.id))
+            assert link is not None
+            link.trials += 1
+            if seconds is not None and (link.best_us is None or seconds * 1e6 < link.best_us):
+                link.best_us = seconds * 1e6
+
+    def _check_best(
+        self,
+        task: _Task,
+        session: SearchSession,
+        proposals: list[Proposal],
+        outcomes: dict[str, Measured],
+        folder: Path,
+    ) -> None:
+        """Compare the outputs of what became the best in this round with an unscheduled build; reject wrong ones."""
+        timed = [(outcomes[p.id].seconds, p) for p in proposals if p.id in outcomes and outcomes[p.id].seconds]
+        for seconds, proposal in sorted(timed, key=lambda pair: pair[0] or 0.0):
+            best = self._best_sec(task)
+            if best is None or seconds is None or seconds * 1e6 > best * 1e6 + 1e-6:
+                return
+            problem = self._check(task, session).problem_of(proposal, folder)
+            if problem is None:
+                return
+            self._reject(task, proposal, problem)
+
+    def _check(self, task: _Task, session: SearchSession) -> OutputCheck:
+        key = (task.job.target_family, task.workload.id)
+        if key not in self._checks:
+            self._checks[key] = OutputCheck(
+                session.mod,
+                json.dumps(task.job.target_json),
+                task.device,
+                self.builders,
+                self._settings.root / "checks",
+            )
+        return self._checks[key]
+
+    def _reject(self, task: _Task, proposal: Proposal, problem: str) -> None:
+        log.warning("candidate %s of %s is wrong: %s", proposal.id, task.workload.id, problem)
+        with write(self._engine) as db:
+            row = records.get(db, task.workload.id, task.job.target_family, proposal.id)
+            if row is not None:
+                row.error_class, row.error, row.mean_sec = "wrong", problem, None
+            link = db.get(JobWorkload, (task.job.id, task.workload.id))
+            assert link is not None
+            db.flush()
+            best = records.best(db, task.workload.id, task.job.target_family, job_id=task.own_only)
+            link.best_us = best[0].mean_sec * 1e6 if best and best[0].mean_sec else None
+
+    def _finish(self, task: _Task, **seconds: float) -> None:
+        """Close the round's row. A round that was run again after its process died has the records of both runs."""
+        with write(self._engine) as db:
+            row = db.get(Round, task.round.id)
+            assert row is not None
+            row.state = "done"
+            records.tally(db, row)
+            row.search_sec, row.build_sec, row.measure_sec = (
+                seconds["search_sec"],
+                seconds["build_sec"],
+                seconds["measure_sec"],
+            )
+            row.finished_at = utcnow()

@@ -1,0 +1,127 @@
+"""The search of one workload on one target: what it knows, what it would try next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import tvm
+
+from tuner.search.context import Replay, built_arguments, candidate_id, record_json, tuning_record
+from tuner.search.evolution import Evolution
+from tuner.search.space import space_for
+from tuner.search.tiled import TiledSearch
+from tuner.search.tiles import Tile
+from tuner.search.workload import module_from_json
+
+_EMPTY_SEARCHES = 3  # searches in a row that may bring nothing new before the space counts as exhausted
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A candidate that was never tried: id, module JSON to build, the trace as record JSON, built arguments.
+
+    ``tile`` is set when it is a register tile of a product, ``evolved`` when evolution made it; a seed is neither.
+    """
+
+    id: str
+    tir: str
+    trace: str
+    arguments: list[tuple[tuple[int, ...], str]]
+    candidate: Any
+    tile: Tile | None = None
+    evolved: bool = False
+
+
+class SearchSession:
+    """Searches one workload: seeds first, then products by register tiles, then, like all else, by evolution."""
+
+    def __init__(self, tir: str, target: Any, cost_model: Any, batch: int, threads: int, seed: int) -> None:
+        self.mod = module_from_json(tir)
+        self._target = target
+        self._replay = Replay(self.mod, target, space_for(target))
+        self._tiled = TiledSearch(self.mod, target)
+        self._evolution = Evolution(self.mod, target, cost_model, batch, threads, seed)
+        self._seeds: list[str] = []
+        self._known: set[str] = set()
+        self._seconds: dict[str, float] = {}
+
+    def avoid(self, candidates: Iterable[str]) -> None:
+        """Never propose these ids, whoever tried them."""
+        self._known.update(candidates)
+
+    def learn(self, records: Iterable[tuple[str, str, list[float]]]) -> None:
+        """Take in records of earlier rounds: candidate id, record JSON, run seconds. Fits the cost model to them."""
+        found = [(name, trace, secs) for name, trace, secs in records if secs]
+        self._seconds |= {name: median(secs) for name, _, secs in found}
+        self._evolution.seed((trace, secs) for _, trace, secs in found)
+        replayed = [(self._replay.schedule(trace), secs) for _, trace, secs in found]
+        self._evolution.fit((self._replay.candidate(sch), secs) for sch, secs in replayed if sch is not None)
+
+    def suggest(self, traces: Iterable[str]) -> None:
+        """Candidates from elsewhere, as record JSON, to be measured before all others."""
+        self._seeds.extend(traces)
+
+    def propose(self, count: int) -> list[Proposal]:
+        """Up to ``count`` candidates never tried before, most promising first; none when the space is exhausted."""
+        return self._propose_seeds(count) or self._propose_tiles(count) or self._propose_evolved(count)
+
+    def tell(self, results: list[tuple[Proposal, list[float] | None]]) -> None:
+        """What measuring brought: run seconds, or None where the candidate failed."""
+        self._evolution.tell([(proposal.candidate, secs) for proposal, secs in results if proposal.evolved])
+        self._evolution.fit((proposal.candidate, secs) for proposal, secs in results)
+        for proposal, secs in results:
+            if proposal.tile is not None:
+                self._tiled.tell(proposal.tile, median(secs) if secs else None)
+
+    def _propose_seeds(self, count: int) -> list[Proposal]:
+        fresh: list[Proposal] = []
+        while self._seeds and len(fresh) < count:
+            schedule = self._replay.schedule(self._seeds.pop(0))
+            if schedule is not None and (name := candidate_id(schedule)) not in self._known:
+                fresh.append(self._proposal(name, self._replay.candidate(schedule)))
+        return fresh
+
+    def _propose_tiles(self, count: int) -> list[Proposal]:
+        fresh: list[Proposal] = []
+        while len(fresh) < count and not self._tiled.exhausted:
+            for tile in self._tiled.next(count - len(fresh)):
+                schedule = self._replay.post_process(self._tiled.schedule(tile))
+                if schedule is None:
+                    continue
+                name = candidate_id(schedule)
+                if name in self._known:
+                    self._tiled.tell(tile, self._seconds.get(name))
+                else:
+                    fresh.append(self._proposal(name, self._replay.candidate(schedule), tile))
+        return fresh
+
+    def _propose_evolved(self, count: int) -> list[Proposal]:
+        for _ in range(_EMPTY_SEARCHES):
+            fresh: list[Proposal] = []
+            stale = []
+            for candidate in self._evolution.next():
+                name = candidate_id(candidate.sch)
+                if name in self._known or len(fresh) == count:
+                    stale.append(candidate)
+                else:
+                    fresh.append(self._proposal(name, candidate, evolved=True))
+            self._evolution.skip(stale)
+            if fresh:
+                return fresh
+        return []
+
+    def _proposal(self, name: str, candidate: Any, tile: Tile | None = None, evolved: bool = False) -> Proposal:
+        self._known.add(name)
+        record = tuning_record(candidate.sch.trace, self._replay.workload, None, self._target, candidate.args_info)
+        return Proposal(
+            name,
+            str(tvm.ir.save_json(candidate.sch.mod)),
+            record_json(record),
+            built_arguments(candidate.sch.mod),
+            candidate,
+            tile,
+            evolved,
+        )

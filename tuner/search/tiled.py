@@ -1,0 +1,66 @@
+"""The search among register tiles of a product: the most promising first, then those around the best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tuner.search import tiles
+from tuner.search.tiles import Tile
+
+_GUIDED = 0.5  # part of a batch that goes to neighbours of the best tiles
+_PARENTS = 3
+_GIVE_UP = 64  # tiles in a row without a better one end this search
+
+
+class TiledSearch:
+    """Tiles of one product in the order in which they should be measured.
+
+    ``next`` hands a tile out once; ``tell`` gives its seconds, None where it failed.
+    """
+
+    def __init__(self, mod: Any, target: Any) -> None:
+        self._mod = mod
+        self._product = tiles.find_product(mod) if target.kind.name == "llvm" else None
+        cpu = tiles.cpu_of(target)
+        self._lanes = tiles.lanes_for(self._product, cpu) if self._product else 0
+        self._waiting = tiles.tiles(self._product, cpu) if self._product else []
+        self._seconds: dict[Tile, float] = {}
+        self._fruitless = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Is nothing left that is worth a measurement?"""
+        return not self._waiting or self._fruitless >= _GIVE_UP
+
+    def schedule(self, tile: Tile) -> Any:
+        """The workload's schedule by this tile, without post-processing."""
+        assert self._product is not None
+        return tiles.schedule(self._mod, self._product, tile, self._lanes)
+
+    def next(self, count: int) -> Iterator[Tile]:
+        """Up to ``count`` tiles, neighbours of the best and promising ones in turn."""
+        guided = self._neighbours()
+        for index in range(count):
+            if self.exhausted:
+                return
+            tile = next(guided, None) if index < count * _GUIDED else None
+            tile = tile or self._waiting[0]
+            self._waiting.remove(tile)
+            yield tile
+
+    def tell(self, tile: Tile, seconds: float | None) -> None:
+        """What measuring a tile brought."""
+        best = min(self._seconds.values(), default=float("inf"))
+        if tile in self._waiting:
+            self._waiting.remove(tile)
+        if seconds is not None:
+            self._seconds[tile] = seconds
+        self._fruitless = 0 if seconds is not None and seconds < best else self._fruitless + 1
+
+    def _neighbours(self) -> Iterator[Tile]:
+        parents = sorted(self._seconds, key=self._seconds.__getitem__)[:_PARENTS]
+        for parent in parents:
+            for tile in tiles.neighbours(parent, list(self._waiting)):
+                if tile in self._waiting:
+                    yield tile
