@@ -21,6 +21,7 @@ from tuner.compiler import ready_made
 from tuner.compiler.artifact import artifact_id, sha256_of
 from tuner.compiler.defaults import schedule_by_default
 from tuner.compiler.link import linker_for
+from tuner.compiler.prefetch import insert_prefetches
 from tuner.compiler.symbols import check_library
 from tuner.db.models import utcnow
 from tuner.graph.pipeline import Prepared, build, finish, kernel_names
@@ -54,7 +55,7 @@ def compile_into(
     database = _database(tvm_target, winners)
     mod, params = finish(prepared, database, tvm_target, lambda rest: schedule_by_default(rest, tvm_target))
     library = "lib" + triples.library_suffix(target)
-    source = build(mod, tvm_target, str(folder / library), linker_for(target))
+    source = build(insert_prefetches(mod), tvm_target, str(folder / library), linker_for(target))
     (folder / f"source.{source.kind}").write_text(source.text)
     named = named_params(params)
     save_file(named, folder / "params.safetensors")

@@ -95,10 +95,11 @@ def _build(job: BuildJob) -> str:
     from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
 
     from tuner.compiler.link import linker_for
+    from tuner.compiler.prefetch import insert_prefetches
 
     mod = tvm.ir.load_json(job.tir)
     if job.rewritten_arguments:
-        mod = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(mod)
+        mod = insert_prefetches(RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(mod))
     Path(job.path).parent.mkdir(parents=True, exist_ok=True)
     target = json.loads(job.target)
     tvm.driver.build(mod, target=tvm.target.Target(target)).export_library(job.path, fcompile=linker_for(target))

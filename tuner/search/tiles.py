@@ -17,14 +17,20 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.target import codegen
 
+from tuner.compiler.prefetch import MARK
+
 _MAX_ROWS, _MAX_VECTORS = 16, 8
 _FMA_LATENCY_X_PIPES = 8  # independent accumulations that keep two pipes of four cycles' latency busy
 _LOADS_PER_FMA = 1.0  # vector loads a core can do beside each fused multiply-add
-_CACHE_BYTES = 640 * 1024  # what of the constant operand stays in a core's second-level cache between row blocks
+_CACHE_BYTES = 1024 * 1024  # a core's second-level cache
 _FLOPS_PER_BYTE = 20.0  # floating-point operations a core does while it streams a byte from memory
+_UNHIDDEN = 0.2  # part of that streaming which is still waited for when it is asked for ahead
+_FLOPS_PER_NEAR_BYTE = 5.0  # the same for a byte that is in a cache, but not the nearest
+_VECTOR_READ = 0.5  # of an operation, to bring a vector of the constant operand from the second-level cache
 _MIN_DEPTH = 128
 _VARIETY = 0.04  # each variant of a register block must promise this much more than the one before to come first
 _PANELS, _STEPS = (1, 2, 4), (1, 2, 4, 8)
+_STRETCHES = (96, 48)  # steps of the reduction between requests for what comes next, about
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class Cpu:
 
 @dataclass(frozen=True)
 class Product:
-    """Where the axes of a product are among a block's spatial loops, and their extents."""
+    """Where the axes of a product are among a block's spatial loops, and their extents; is the operand with the columns
+    a constant, whose layout is free?"""
 
     block: str
     rows_axis: int
@@ -47,12 +54,16 @@ class Product:
     columns: int
     depth: int
     batch: int
+    constant: bool
 
 
 @dataclass(frozen=True)
 class Tile:
     """One schedule: a register block of ``rows`` x ``vectors``, visited in blocks of ``row_block`` rows and groups of
-    ``panels`` column panels, ``depth`` steps of the reduction at a time; the cores share columns, or row blocks."""
+    ``panels`` column panels, ``depth`` steps of the reduction at a time; the cores share columns, or row blocks.
+
+    Every ``stretch`` steps a part of the next panel is asked for (``compiler/prefetch.py``); 0: never.
+    """
 
     rows: int
     vectors: int
@@ -60,6 +71,7 @@ class Tile:
     panels: int
     depth: int
     share: str  # columns | rows
+    stretch: int = 0
 
 
 def cpu_of(target: Any) -> Cpu:
@@ -85,11 +97,10 @@ def find_product(mod: Any) -> Product | None:
     if len(block.iter_vars) != len(spatial) + 1 or len(spatial) < 2 or len(block.reads) != 2:
         return None
     columns = len(spatial) - 1
-    operands = [_variables(region) for region in block.reads]
-    with_columns = [names for names in operands if str(spatial[columns].var) in names]
+    with_columns = [region for region in block.reads if str(spatial[columns].var) in _variables(region)]
     if len(with_columns) != 1:
         return None
-    free = [axis for axis in range(columns) if str(spatial[axis].var) not in with_columns[0]]
+    free = [axis for axis in range(columns) if str(spatial[axis].var) not in _variables(with_columns[0])]
     extents = [int(it.dom.extent) for it in spatial]
     free = [axis for axis in free if extents[axis] > 1] or free
     if len(free) != 1:
@@ -99,7 +110,13 @@ def find_product(mod: Any) -> Product | None:
         total *= extent
     rows, width = extents[free[0]], extents[columns]
     (depth,) = (int(it.dom.extent) for it in block.iter_vars if it.iter_type != tirx.IterVar.DataPar)
-    return Product(str(block.name_hint), free[0], columns, rows, width, depth, total // (rows * width))
+    constant = str(with_columns[0].source.name) in _constants(mod["main"])
+    return Product(str(block.name_hint), free[0], columns, rows, width, depth, total // (rows * width), constant)
+
+
+def _constants(function: Any) -> set[str]:
+    free = (function.attrs or {}).get("layout_free_buffers", [])
+    return {str(function.params[int(index)].name) for index in free}
 
 
 def _variables(region: Any) -> set[str]:
@@ -141,20 +158,28 @@ def _visits(product: Product, rows: int, vectors: int, lanes: int) -> list[Tile]
     groups = [n for n in _PANELS if product.columns // lanes // vectors % n == 0]
     depths = [product.depth // n for n in _STEPS if product.depth % n == 0 and product.depth // n >= _MIN_DEPTH]
     return [
-        Tile(rows, vectors, block, group, depth, share)
+        Tile(rows, vectors, block, group, depth, share, stretch)
         for group, block, depth, share in itertools.product(
             groups, blocks, depths or [product.depth], ("columns", "rows")
         )
         # With one panel and one step, row blocks that the cores don't share are all visited in one order.
         if not (share == "columns" and group == 1 and depth == product.depth and block != product.rows)
+        for stretch in (*(_stretches(depth) if product.constant and group == 1 else ()), 0)
     ]
+
+
+def _stretches(depth: int) -> list[int]:
+    """Divisors of the depth near the wanted lengths, the longest first."""
+    shorter = [n for n in _divisors(depth) if n < depth]
+    return sorted({min(shorter, key=lambda n: abs(n - wanted)) for wanted in _STRETCHES if shorter}, reverse=True)
 
 
 def cost(tile: Tile, product: Product, cpu: Cpu) -> tuple[float, int]:
     """Estimated time in units of the bare arithmetic, then what breaks ties; smaller is better.
 
-    Arithmetic is slowed by too few accumulators, too many loads and uneven shares; on top comes streaming the constants
-    as often as the order of the blocks asks for.
+    Arithmetic is slowed by too few accumulators, too many loads and uneven shares. On top comes what is read again and
+    again: constants as often as the order of the blocks asks for, their vectors once for each block of rows, the other
+    operand's row block for each panel when it does not stay beside the panels in cache, sums once more for each step.
     """
     lanes = lanes_for(product, cpu)
     accumulators = tile.rows * tile.vectors
@@ -163,16 +188,21 @@ def cost(tile: Tile, product: Product, cpu: Cpu) -> tuple[float, int]:
     tasks = _tasks(tile, product, lanes)
     uneven = -(-tasks // cpu.cores) * cpu.cores / tasks
     blocks = product.rows // tile.row_block
-    panel_bytes = 4 * tile.depth * tile.vectors * lanes
+    width = tile.vectors * lanes
+    panel_bytes = 4 * tile.depth * width
+    block_bytes = 4 * tile.depth * tile.row_block
     if tile.share == "rows":
         streams = max(1.0, blocks / cpu.cores)
     else:
-        streams = 1.0 if panel_bytes * tile.panels <= _CACHE_BYTES else float(blocks)
+        streams = 1.0 if 4 * product.depth * width * tile.panels <= _CACHE_BYTES / 2 else float(blocks)
     if panel_bytes > _CACHE_BYTES:
         streams = max(streams, product.rows / tile.rows)
-    steps = product.depth // tile.depth  # each but the first reads and writes the sums once more
-    streaming = _FLOPS_PER_BYTE * 2.0 * streams / product.rows
-    return (round(busy * loads * uneven + streaming + 0.05 * (steps - 1), 2), -accumulators)
+    streaming = _FLOPS_PER_BYTE * 2.0 * streams / product.rows * (_UNHIDDEN if tile.stretch else 1.0)
+    crowded = panel_bytes * (2 if tile.stretch else tile.panels) + block_bytes > _CACHE_BYTES
+    again = _FLOPS_PER_NEAR_BYTE * 2.0 / width if crowded else 0.0
+    sums = _FLOPS_PER_NEAR_BYTE * 4.0 / tile.depth if tile.depth < product.depth else 0.0
+    time = busy * loads * uneven + streaming + again + sums + _VECTOR_READ / tile.rows
+    return (round(time, 2), -accumulators)
 
 
 def _tasks(tile: Tile, product: Product, lanes: int) -> int:
@@ -203,7 +233,11 @@ def schedule(mod: Any, product: Product, tile: Tile, lanes: int) -> Any:
     outer = [group, row_outer] if tile.share == "columns" else [row_outer, group]
     step, reduction = sch.split(reduction, [None, tile.depth])
     whole = tile.depth == product.depth
-    middle = (row_block, step) if whole else (step, row_block)
+    middle = [row_block, step] if whole else [step, row_block]
+    if tile.stretch:
+        stretch, reduction = sch.split(reduction, [None, tile.stretch])
+        sch.annotate(stretch, MARK, 1)
+        middle.append(stretch)
     sch.reorder(*batch, *outer, panel, *middle, reduction, row, vector, lane)
     write_back = sch.cache_write(block, 0, "global")
     sch.reverse_compute_at(write_back, row_block if whole else panel, preserve_unit_loops=True)
