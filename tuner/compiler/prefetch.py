@@ -1,8 +1,8 @@
-"""Streams a product's constant operand ahead of its use, so that its kernel never waits for memory.
+"""Streams a product's constant operand ahead of its use, so that its kernel does not wait for memory.
 
 A model's weights come from memory at each inference. A panel of them is read while its first block of rows is computed
 and lies in the second-level cache for all the others; what a processor fetches by itself does not keep that first block
-busy. So each block of rows also asks for its part of the *next* panel, a few cache lines at a time. Inside the innermost
+busy. So each block of rows also asks for its part of the *next* panel, a few cache lines at a time. In the innermost
 loop that would keep LLVM from holding the sums in registers; between stretches of it, it costs a few loads and stores.
 
 A schedule marks the loop over such stretches with ``MARK``; the requests are no part of the schedule language, so they
@@ -71,20 +71,18 @@ def _with_requests(loop: Any, nest: list[Any], enclosing: list[Any], constant: A
     if not outer:
         return loop
     panel = prod(int(one.extent) for one in nest if str(one.loop_var.name) in walked)
-    start, stride = _int(panel), panel
+    start, stride = panel, panel
     for one in reversed(outer):
-        start = start + one.loop_var * _int(stride)
+        start = start + one.loop_var * stride
         stride *= int(one.extent)
     turns = [*enclosing[enclosing.index(outer[-1]) + 1 :], loop]
-    turn = _int(0)
+    turn = 0
     for one in turns:
-        turn = turn * _int(int(one.extent)) + one.loop_var
+        turn = turn * int(one.extent) + one.loop_var
     line = _LINE_BYTES * 8 // tvm.DataType(str(constant.source.dtype)).bits
     lines = -(-panel // (line * prod(int(one.extent) for one in turns)))
-    leading = [_int(0)] * (len(constant.region) - 1)
-    requests = [
-        _request(constant.source[(*leading, start + (turn * _int(lines) + _int(n)) * _int(line))]) for n in range(lines)
-    ]
+    leading = [0] * (len(constant.region) - 1)  # one index for all: the address is linear, and may lie past the last
+    requests = [_request(constant.source[(*leading, start + (turn * lines + n) * line)]) for n in range(lines)]
     annotations = {key: value for key, value in loop.annotations.items() if key != MARK}
     return _rebuilt(loop, SeqStmt([*requests, loop.body]), annotations)
 
@@ -96,10 +94,6 @@ def _request(element: Any) -> Any:
 
 def _names(expression: Any) -> set[str]:
     return {str(var.name) for var in tirx.analysis.undefined_vars(expression)}
-
-
-def _int(value: int) -> Any:
-    return tirx.IntImm("int64", value)
 
 
 def _rebuilt(loop: Any, body: Any, annotations: Any = None) -> Any:

@@ -16,7 +16,7 @@ from typing import Literal
 BACKWARD_SHARE = 0.2  # alpha of the paper: how much the past slope counts against the hoped-for fall
 SIMILAR_MARGIN = 2.0  # beta of the paper: a workload should come within this factor of its kind's best FLOP/s
 WINDOW = 3  # rounds the backward slope looks at
-PATIENCE = 1.5  # full batches without a better candidate that halve the hope
+PATIENCE = 0.75  # full batches without a better candidate that halve the hope
 EXPLORE = 0.05  # epsilon: part of the rounds that go to a random workload
 MIN_GAIN = 0.001  # of the model's latency, expected from one round; below it tuning ends
 MATTERS = 0.003  # of the model's latency; a workload that can't win this much gets no minimum
