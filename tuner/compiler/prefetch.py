@@ -25,7 +25,7 @@ _LINE_BYTES = 64
 _READ, _SECOND_LEVEL, _DATA = 0, 2, 1  # arguments of llvm.prefetch
 
 
-@tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
+@tirx.transform.prim_func_pass(opt_level=0)
 def insert_prefetches(function: Any, _mod: Any, _context: Any) -> Any:
     """A pass over a module's kernels: puts the requests in wherever a loop is marked.
 
@@ -81,8 +81,9 @@ def _with_requests(loop: Any, nest: list[Any], enclosing: list[Any], constant: A
         turn = turn * int(one.extent) + one.loop_var
     line = _LINE_BYTES * 8 // tvm.DataType(str(constant.source.dtype)).bits
     lines = -(-panel // (line * prod(int(one.extent) for one in turns)))
-    leading = [0] * (len(constant.region) - 1)  # one index for all: the address is linear, and may lie past the last
-    requests = [_request(constant.source[(*leading, start + (turn * lines + n) * line)]) for n in range(lines)]
+    leading = (0,) * (len(constant.region) - 1)  # one index for all: the address is linear, and may lie past the last
+    places = [(*leading, start + (turn * lines + n) * line) for n in range(lines)]
+    requests = [_request(constant.source[place]) for place in places]
     annotations = {key: value for key, value in loop.annotations.items() if key != MARK}
     return _rebuilt(loop, SeqStmt([*requests, loop.body]), annotations)
 
