@@ -10,7 +10,7 @@ from tvm.s_tir import meta_schedule as ms
 from tuner.search.context import make_context, record_from_json, tuning_record
 from tuner.search.space import space_for
 
-_POPULATION, _GENERATIONS = 256, 3  # half of the stock search: on few cores the search must not outweigh the measuring
+_POPULATION, _GENERATIONS = 128, 3  # a quarter of the stock search: on few cores search must not outweigh measuring
 _MIN_UNMEASURED = 64
 _UNLIMITED = 1 << 30
 
@@ -56,6 +56,8 @@ class Evolution:
     def fit(self, results: Iterable[tuple[Any, list[float] | None]]) -> None:
         """Teach the cost model, whoever proposed the candidates."""
         pairs = list(results)
+        if not pairs:
+            return
         self._cost_model.update(self.context, [c for c, _ in pairs], [_result(secs) for _, secs in pairs])
 
     def _notify(self, results: list[tuple[Any, list[float] | None]]) -> None:

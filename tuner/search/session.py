@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 from typing import Any
 
@@ -16,6 +18,7 @@ from tuner.search.tiled import TiledSearch
 from tuner.search.tiles import Tile
 from tuner.search.workload import module_from_json
 
+_LESSONS = 64  # measured candidates kept for a cost model that may never be asked; each holds its whole module
 _EMPTY_SEARCHES = 3  # searches in a row that may bring nothing new before the space counts as exhausted
 
 
@@ -43,7 +46,11 @@ class SearchSession:
         self._target = target
         self._replay = Replay(self.mod, target, space_for(target))
         self._tiled = TiledSearch(self.mod, target)
-        self._evolution = Evolution(self.mod, target, cost_model, batch, threads, seed)
+        self._make_evolution: Callable[[], Evolution] = lambda: Evolution(
+            self.mod, target, cost_model, batch, threads, seed
+        )
+        self._lessons: deque[tuple[Any, list[float] | None]] = deque(maxlen=_LESSONS)
+        self._ancestors: list[tuple[str, list[float]]] = []
         self._seeds: list[str] = []
         self._known: set[str] = set()
         self._seconds: dict[str, float] = {}
@@ -53,12 +60,10 @@ class SearchSession:
         self._known.update(candidates)
 
     def learn(self, records: Iterable[tuple[str, str, list[float]]]) -> None:
-        """Take in records of earlier rounds: candidate id, record JSON, run seconds. Fits the cost model to them."""
+        """Take in records of earlier rounds: candidate id, record JSON, run seconds."""
         found = [(name, trace, secs) for name, trace, secs in records if secs]
         self._seconds |= {name: median(secs) for name, _, secs in found}
-        self._evolution.seed((trace, secs) for _, trace, secs in found)
-        replayed = [(self._replay.schedule(trace), secs) for _, trace, secs in found]
-        self._evolution.fit((self._replay.candidate(sch), secs) for sch, secs in replayed if sch is not None)
+        self._ancestors.extend((trace, secs) for _, trace, secs in found)
 
     def suggest(self, traces: Iterable[str]) -> None:
         """Candidates from elsewhere, as record JSON, to be measured before all others."""
@@ -70,8 +75,9 @@ class SearchSession:
 
     def tell(self, results: list[tuple[Proposal, list[float] | None]]) -> None:
         """What measuring brought: run seconds, or None where the candidate failed."""
-        self._evolution.tell([(proposal.candidate, secs) for proposal, secs in results if proposal.evolved])
-        self._evolution.fit((proposal.candidate, secs) for proposal, secs in results)
+        if evolved := [(proposal.candidate, secs) for proposal, secs in results if proposal.evolved]:
+            self._evolution.tell(evolved)
+        self._lessons.extend((proposal.candidate, secs) for proposal, secs in results)
         for proposal, secs in results:
             if proposal.tile is not None:
                 self._tiled.tell(proposal.tile, median(secs) if secs else None)
@@ -98,17 +104,29 @@ class SearchSession:
                     fresh.append(self._proposal(name, self._replay.candidate(schedule), tile))
         return fresh
 
+    @cached_property
+    def _evolution(self) -> Evolution:
+        """Made when tiles are not enough: its design space takes seconds, and many a product never needs it."""
+        evolution = self._make_evolution()
+        evolution.seed(self._ancestors)
+        replayed = [(self._replay.schedule(trace), secs) for trace, secs in self._ancestors[:_LESSONS]]
+        self._lessons.extend((self._replay.candidate(sch), secs) for sch, secs in replayed if sch is not None)
+        return evolution
+
     def _propose_evolved(self, count: int) -> list[Proposal]:
+        evolution = self._evolution
+        evolution.fit(self._lessons)
+        self._lessons.clear()
         for _ in range(_EMPTY_SEARCHES):
             fresh: list[Proposal] = []
             stale = []
-            for candidate in self._evolution.next():
+            for candidate in evolution.next():
                 name = candidate_id(candidate.sch)
                 if name in self._known or len(fresh) == count:
                     stale.append(candidate)
                 else:
                     fresh.append(self._proposal(name, candidate, evolved=True))
-            self._evolution.skip(stale)
+            evolution.skip(stale)
             if fresh:
                 return fresh
         return []
