@@ -95,6 +95,9 @@ class JobIn(_In):
     batch: int = Field(1, ge=1, le=1024)
     seq_len: int = Field(128, ge=1, le=65536)
     cold: bool = Field(False, description="ignore records that are already known")
+    compile_only: bool = Field(
+        False, description="no tuning and no device: compile from known records and default schedules"
+    )
     priority: int = Field(0, ge=-100, le=100)
     head: Literal["encoder", "sequence-classification"] | None = None
     allow_pickle: bool = False
@@ -115,6 +118,7 @@ class JobOut(BaseModel):
     seq_len: int
     budget: BudgetOut
     cold: bool
+    compile_only: bool = False
     priority: int
     state: JobState
     wish: str

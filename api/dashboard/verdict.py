@@ -54,10 +54,15 @@ def canary_drift(ratios: Sequence[float]) -> CanaryDrift | None:
     return CanaryDrift(len(moved), moved[max(0, math.ceil(0.9 * len(moved)) - 1)])
 
 
-def headline(job: JobOut, benchmarks: Sequence[BenchmarkOut]) -> Headline | None:
-    """The speedup over the best PyTorch variant of the same run; None before there is one."""
+def headline(
+    job: JobOut, benchmarks: Sequence[BenchmarkOut], manifest: Mapping[str, Any] | None = None
+) -> Headline | None:
+    """The speedup over the best PyTorch variant of the same run, else what else there is to say; None before the end.
+
+    PyTorch is not timed on a device elsewhere, and nothing is in a job that only compiles.
+    """
     if job.speedup is None or job.latency_ms is None or job.baseline_ms is None:
-        return None
+        return _without_pytorch(job, manifest) if manifest else None
     best = min((b for b in benchmarks if b.variant.startswith("torch")), key=lambda b: b.median_ms, default=None)
     name = variant_name(best.variant) if best else "PyTorch"
     detail = f"{milliseconds(job.latency_ms)} vs {milliseconds(job.baseline_ms)} with {name}"
@@ -67,6 +72,15 @@ def headline(job: JobOut, benchmarks: Sequence[BenchmarkOut]) -> Headline | None
     if job.speedup >= 1:
         return Headline(f"{times(job.speedup)} faster than PyTorch", detail, "good")
     return Headline(f"{times(1 / job.speedup)} slower than PyTorch", detail, "bad")
+
+
+def _without_pytorch(job: JobOut, manifest: Mapping[str, Any]) -> Headline:
+    if job.latency_ms is not None:
+        device = (manifest.get("device") or {}).get("cpu") or job.target
+        return Headline(f"{milliseconds(job.latency_ms)} on {device}", "timed without PyTorch beside it", "good")
+    records, kernels = manifest.get("records", 0), manifest.get("kernels", 0)
+    detail = f"{records} of {kernels} kernels from records, the rest by default schedules; no device has timed it"
+    return Headline(f"Compiled for {job.target}, {manifest.get('tested', 'not load-tested')}", detail, "idle")
 
 
 def evidence(

@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse, Response
 
 from api.deps import EngineDep, Limit, Offset, SettingsDep
 from api.errors import answer
+from tuner.compiler.artifact import member_name
 from tuner.db import artifacts
 from tuner.db.engine import read
 from tuner.errors import InvalidInput
@@ -58,7 +59,7 @@ def download_artifact(
     """
     with read(engine) as session:
         artifact = artifacts.get(session, artifact_id)
-    member = None if form == "tar" else artifact_files.member_name(artifact.manifest, form)
+    member = None if form == "tar" else member_name(artifact.manifest, form)
     sha256 = artifact.manifest.get("files", {}).get(member, artifact.sha256)
     headers = {"etag": f'"{sha256}"', "cache-control": "private, no-cache"}
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]

@@ -281,6 +281,22 @@ def test_the_form_submits_what_was_chosen(empty: Web, watched: Watched) -> None:
     assert (job.budget_trials, job.budget_sec, job.seq_len, job.batch, job.cold) == (64, None, 32, 1, True)
 
 
+def test_the_form_offers_to_compile_only_for_a_machine_that_is_not_there(empty: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(empty.url)
+    page.get_by_label("Model").fill("minilm-l6")
+    page.get_by_label("Target").select_option("m1-metal")
+    page.get_by_role("checkbox", name="Compile only").check()
+    expect(page.get_by_role("group", name="Budget")).to_be_hidden()
+    page.get_by_role("button", name="Start tuning").click()
+    page.wait_for_url(f"{empty.url}/jobs/*")
+    expect(page.locator(".steps li")).to_have_text(["importing", "extracting", "compiling", "verifying"])
+    expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+    with read(empty.engine) as session:
+        job = session.exec(select(Job)).one()
+    assert (job.compile_only, job.target, job.budget_trials) == (True, "m1-metal", 0)
+
+
 def test_trials_typed_for_a_custom_budget_do_not_leak_into_a_preset(empty: Web, watched: Watched) -> None:
     page = watched.page
     page.goto(empty.url)

@@ -26,6 +26,14 @@ def test_a_job_is_submitted_and_read_back(client: TestClient) -> None:
     assert client.get(f"/v1/jobs/{job['id']}").json() == job
 
 
+def test_a_job_that_only_compiles_is_submitted_for_a_machine_that_is_not_there(client: TestClient) -> None:
+    body = {"model": "minilm-l6", "target": "m1-metal", "compile_only": True}
+    job = client.post("/v1/jobs", json=body).json()
+    assert (job["compile_only"], job["target"], job["budget"]) == (True, "m1-metal", {"trials": 0, "seconds": None})
+    error = client.post(f"/v1/jobs/{job['id']}/pause").json()["error"]
+    assert (error["code"], "only compiles" in error["message"]) == ("conflict", True)
+
+
 @pytest.mark.parametrize(
     ("body", "code", "says"),
     [
@@ -35,6 +43,7 @@ def test_a_job_is_submitted_and_read_back(client: TestClient) -> None:
         ({"model": "minilm-l6", "budget": {"trials": 0}}, "budget_invalid", "0 trials"),
         ({"model": "minilm-l6", "budget": {"trials": -1}}, "budget_invalid", "-1 trials"),
         ({"model": "minilm-l6", "budget": {"minutes": 1e12}}, "budget_invalid", "minutes"),
+        ({"model": "minilm-l6", "compile_only": True, "budget": {"trials": 8}}, "budget_invalid", "does not tune"),
         ({"model": "minilm-l6", "seq_len": 513}, "sequence_too_long", "513"),
         ({"model": "minilm-l6", "seq_len": 0}, "invalid_input", "seq_len"),
         ({"model": "minilm-l6", "budget": {"trials": "many"}}, "invalid_input", "budget.trials"),

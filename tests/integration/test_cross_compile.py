@@ -11,10 +11,11 @@ import pytest
 
 from tests.support.tiny_models import write_model
 from tuner import targets
+from tuner.cli import words
 from tuner.client.runtime import ArtifactError, load
 from tuner.compiler.defaults import default_schedule, schedule_by_default
 from tuner.compiler.limits import threads_of
-from tuner.compiler.standalone import Order, compile_model, summary
+from tuner.compiler.standalone import Order, compile_model
 from tuner.compiler.symbols import check_library, read_library
 from tuner.config import Settings
 from tuner.errors import InvalidInput, LimitExceeded, LoadCheckFailed, SequenceTooLong
@@ -78,7 +79,7 @@ def test_a_library_for_a_mac_is_checked_and_says_that_no_mac_ran_it(made: str, r
     assert manifest["binary"]["minimum_os"] == "macOS 11.0"
     assert manifest["coverage"] == 0.0
     assert "verification" not in manifest
-    assert "not load-tested on a Mac" in summary(manifest)
+    assert "not load-tested on a Mac" in words.compiled(manifest)
     assert set(manifest["files"]) == {path.name for path in folder.iterdir()} - {"manifest.json"}
 
 

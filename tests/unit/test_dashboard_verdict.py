@@ -81,8 +81,23 @@ def test_overlapping_spreads_claim_nothing() -> None:
     assert said.text == "About as fast as PyTorch"
 
 
-def test_without_a_baseline_there_is_no_headline() -> None:
+def test_before_the_end_there_is_no_headline() -> None:
     assert headline(job(43.0, None), [bench("tuned", 43.0)]) is None
+
+
+def test_a_module_timed_on_a_device_elsewhere_says_on_which() -> None:
+    said = headline(job(43.0, None), [bench("tuned", 43.0)], {"device": {"cpu": "Apple M1"}})
+    assert said is not None
+    assert said.text == "43.0 ms on Apple M1"
+
+
+def test_a_module_that_was_only_compiled_claims_no_more() -> None:
+    manifest = {"records": 3, "kernels": 12, "tested": "not load-tested on a Mac", "load_check": "symbols"}
+    said = headline(job(None, None), [], manifest)
+    assert said is not None
+    assert "not load-tested on a Mac" in said.text
+    assert "3 of 12 kernels from records" in said.detail
+    assert "no device has timed it" in said.detail
 
 
 @pytest.mark.parametrize(("absolute", "relative", "ok"), [(1e-6, 1e-2, True), (2e-3, 1e-4, True), (2e-3, 1e-2, False)])

@@ -47,6 +47,19 @@ def of_peak(manifest: Mapping[str, Any]) -> str:
     return f"GFLOPS: {', '.join(each) or DASH}; peak of these cores {peak:,.0f}"
 
 
+def compiled(manifest: Mapping[str, Any]) -> str:
+    """What a person should know of a module that no device has timed, in a few lines."""
+    binary, check = manifest["binary"], manifest.get("verification")
+    lines = [
+        f"{manifest['library']}: {binary['format']}" + (f", {binary['minimum_os']}" if "minimum_os" in binary else ""),
+        f"coverage {manifest['coverage']:.0%}: {manifest['records']} of {manifest['kernels']} kernels from records",
+        f"{manifest['tested']}" + (", every symbol checked" if manifest["load_check"] == "symbols" else ""),
+    ]
+    if check:
+        lines.append(f"largest difference from PyTorch {check['max_abs_error']:.1e}")
+    return "\n".join(lines)
+
+
 def legacy_curve(points: Sequence[LegacyPoint]) -> str:
     """``106 at 2 s, 640 at 45 s, 873 at 20 min``: at most five steps of a log's way to its best."""
     every = max(1, -(-(len(points) - 1) // 4)) if points else 1
@@ -78,6 +91,8 @@ def ago(moment: datetime, now: datetime) -> str:
 
 def budget(job: JobOut) -> str:
     """``1,000 trials or 10 min 00 s``."""
+    if job.compile_only:
+        return "compile only, no tuning"
     trials = f"{job.budget.trials:,} trials"
     return trials if job.budget.seconds is None else f"{trials} or {duration(job.budget.seconds)}"
 
@@ -112,6 +127,8 @@ def verdict(job: JobOut) -> str:
     """The one sentence a finished job is about."""
     if job.state != "succeeded":
         return job.error.message if job.error else job.state
+    if job.latency_ms is None:
+        return f"{job.model} is compiled for {job.target}; no device has timed it"
     line = f"{job.model} runs in {milliseconds(job.latency_ms)}"
     if job.speedup is not None:
         line += f", {job.speedup:.2f}x PyTorch's {milliseconds(job.baseline_ms)}"

@@ -6,8 +6,11 @@ import hashlib
 import json
 import os
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from tuner.errors import InvalidInput
 
 _BLOCK = 1 << 20
 # What decides what an artifact computes and how fast; measured figures do not belong here, they differ each time.
@@ -29,6 +32,21 @@ def artifact_id(manifest: dict[str, Any]) -> str:
     """Identity from the parameters' hash, the records used, the target and the versions."""
     identity = {key: manifest.get(key) for key in _IDENTITY}
     return "art-" + hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def member_name(manifest: Mapping[str, Any], form: str) -> str:
+    """The member that a format means: ``so`` or ``dylib`` the library, ``source`` its generated code as text.
+
+    A library for macOS may be had under both names, one for Linux as ``so`` only. Raises InvalidInput.
+    """
+    library = str(manifest.get("library", "lib.so"))
+    if form == "source":
+        if "source" not in manifest:
+            raise InvalidInput("This artifact was made without its source text.", "Compile the model again.")
+        return str(manifest["source"])
+    if form == "dylib" and not library.endswith(".dylib"):
+        raise InvalidInput(f"This artifact is not for macOS: its library is {library}.", "Ask for the format so.")
+    return library
 
 
 def sha256_of(path: Path) -> str:

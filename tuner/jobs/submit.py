@@ -23,7 +23,7 @@ def submit(session: Session, settings: Settings, wish: JobIn) -> Job:
 
     Raises ModelUnknown, ModelInvalid, TargetUnknown, BudgetInvalid or SequenceTooLong.
     """
-    trials, seconds = budget(wish.budget, settings)
+    trials, seconds = no_budget(wish.budget) if wish.compile_only else budget(wish.budget, settings)
     target = resolve_target(session, settings, wish.target)
     model = _model_of(session, wish)
     check_seq_len(model.name, model.max_seq_len, wish.seq_len)
@@ -37,6 +37,7 @@ def submit(session: Session, settings: Settings, wish: JobIn) -> Job:
         budget_trials=trials,
         budget_sec=seconds,
         cold=wish.cold,
+        compile_only=wish.compile_only,
         priority=wish.priority,
         weights=model.weights,
         message="waiting for its turn",
@@ -72,6 +73,13 @@ def local_facts(session: Session, settings: Settings) -> dict[str, object] | Non
     """What the local device said of itself; None while it was never seen."""
     device = session.get(Device, settings.device_key)
     return device.facts if device is not None and device.facts else None
+
+
+def no_budget(wish: BudgetIn) -> tuple[int, None]:
+    """The budget of a job that only compiles: no trials. Raises BudgetInvalid when one is given."""
+    if wish != BudgetIn():
+        raise BudgetInvalid("A job that only compiles does not tune.", "Leave out the budget, or tune instead.")
+    return 0, None
 
 
 def budget(wish: BudgetIn, settings: Settings) -> tuple[int, float | None]:
