@@ -18,7 +18,7 @@ from tuner.bench.launch import run_benchmark
 from tuner.bench.spec import Result, Spec, Variant
 from tuner.cli.common import connected
 from tuner.cli.progress import watch
-from tuner.client.download import download
+from tuner.client.download import download, wanted
 from tuner.client.events import follow
 from tuner.client.http import Client
 from tuner.operators import catalog
@@ -41,7 +41,7 @@ def tuned(client: Client, operator: str, trials: int, folder: Path) -> Path:
     if job.artifact_id is None:
         raise SystemExit(f"{job.id} {job.state}: {job.error.message if job.error else ''}")
     artifact = client.artifact(job.artifact_id)
-    return download(client, artifact, folder / f"{artifact.id}.tar", lambda done: None)
+    return download(client, wanted(artifact), folder / f"{artifact.id}.tar", lambda done: None)
 
 
 def compare(m: int, n: int, k: int, trials: int, rounds: int, url: str | None) -> Result:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -61,6 +63,27 @@ def put_file(web: Web, content: bytes) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return artifact.id
+
+
+def put_module(web: Web, members: dict[str, bytes]) -> str:
+    """Gives the finished job's artifact a tar with a library, and perhaps its source, that no Mac has run; its id."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    artifact_id = put_file(web, buffer.getvalue())
+    library, *source = members
+    with write(web.engine) as session:
+        artifact_of_done(session).manifest = {
+            "library": library,
+            **({"source": source[0]} if source else {}),
+            "files": {name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
+            "load_check": "symbols",
+            "tested": "not load-tested on a Mac",
+        }
+    return artifact_id
 
 
 def artifact_of_done(session: Session) -> Artifact:
@@ -162,6 +185,28 @@ def test_download_goes_on_from_its_part(tunesmith: Command, web: Web, tmp_path: 
     (tmp_path / "a.tar.part").write_bytes(content[:7000])
     assert tunesmith("download", DONE, "-o", tmp_path / "a.tar")[0] == 0
     assert (tmp_path / "a.tar").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "content"),
+    [("so", "art.so", b"\xcf\xfa"), ("dylib", "art.dylib", b"\xcf\xfa"), ("source", "art.metal", b"kernel void f()")],
+)
+def test_download_gives_a_part_of_the_artifact(
+    tunesmith: Command, web: Web, tmp_path: Path, form: str, name: str, content: bytes
+) -> None:
+    artifact_id = put_module(web, {"lib.dylib": b"\xcf\xfa", "source.metal": b"kernel void f()"})
+    code, _, err = tunesmith("download", DONE, "--format", form, "-o", tmp_path)
+    assert code == 0, err
+    assert (tmp_path / name.replace("art", artifact_id)).read_bytes() == content
+    assert "not load-tested on a Mac" in err
+
+
+def test_download_in_a_format_there_is_not_says_so(tunesmith: Command, web: Web) -> None:
+    put_module(web, {"lib.so": b"\x7fELF"})
+    code, _, err = tunesmith("download", DONE, "--format", "dylib")
+    assert (code, "not for macOS" in err) == (1, True)
+    code, _, err = tunesmith("download", DONE, "--format", "exe")
+    assert (code, "tar, so, dylib, source" in err) == (2, True)
 
 
 def test_download_of_a_file_that_is_gone_says_what_to_do(tunesmith: Command) -> None:

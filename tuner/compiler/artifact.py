@@ -12,6 +12,8 @@ from typing import Any
 
 from tuner.errors import InvalidInput
 
+FORMATS = ("tar", "so", "dylib", "source")  # what an artifact can be had as: whole, its library, its code as text
+
 _BLOCK = 1 << 20
 # What decides what an artifact computes and how fast; measured figures do not belong here, they differ each time.
 _IDENTITY = (
@@ -47,6 +49,14 @@ def member_name(manifest: Mapping[str, Any], form: str) -> str:
     if form == "dylib" and not library.endswith(".dylib"):
         raise InvalidInput(f"This artifact is not for macOS: its library is {library}.", "Ask for the format so.")
     return library
+
+
+def file_name(artifact_id: str, manifest: Mapping[str, Any], form: str) -> str:
+    """What a download of this format is called. Raises InvalidInput when the artifact has none."""
+    if form == "tar":
+        return f"{artifact_id}.tar"
+    member = member_name(manifest, form)
+    return artifact_id + (Path(member).suffix if form == "source" else f".{form}")
 
 
 def sha256_of(path: Path) -> str:
