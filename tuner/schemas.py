@@ -273,17 +273,17 @@ class ThreadgroupOut(BaseModel):
 
 
 class TargetOut(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
     name: str
     description: str
     tvm: dict[str, Any]
     host_triple: str
     device_key: str
+    device_online: bool
     suffix: str
     cores: int | None
     peak_gflops: float | None  # of single precision
     bandwidth_gb_per_sec: float | None
+    peak_source: Literal["measured", "computed"] | None  # on its device, or from the chip's units and clocks
     threadgroup: ThreadgroupOut | None
 
 

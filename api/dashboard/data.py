@@ -11,9 +11,11 @@ from api.dashboard.charts import Bar, CurvePoint, Dot
 from api.dashboard.log import LogEntry, entry
 from api.dashboard.verdict import CanaryDrift, canary_drift
 from api.dashboard.words import FILTERS, STAGES
+from tuner.config import Settings
 from tuner.db import artifacts, benchmarks, events, jobs
 from tuner.db.models import Event, Job, Record
-from tuner.jobs.view import device_peak, job_out, job_outs, workload_outs
+from tuner.jobs.target_lookup import peak_for
+from tuner.jobs.view import job_out, job_outs, workload_outs
 from tuner.roofline import Peak
 from tuner.schemas import ArtifactOut, BenchmarkOut, JobOut, JobWorkloadOut, Page
 
@@ -34,7 +36,7 @@ class JobPage:
     drift: CanaryDrift | None
     log: list[LogEntry]  # newest first
     last_stage: str | None  # where a job that is over, or paused, got to
-    peak: Peak | None  # of the device, once measured
+    peak: Peak | None  # of the target
 
     @property
     def bars(self) -> list[Bar]:
@@ -68,11 +70,11 @@ def filter_counts(session: Session) -> dict[str, int]:
     }
 
 
-def job_page(session: Session, job_id: str) -> JobPage:
+def job_page(session: Session, settings: Settings, job_id: str) -> JobPage:
     """One job with all that belongs to it. Raises NotFound naming it."""
     job = jobs.get(session, job_id)
     rows, _ = benchmarks.find(session, job_id=job_id)
-    workloads = sorted(workload_outs(session, job_id), key=lambda w: -(w.share or 0))
+    workloads = sorted(workload_outs(session, settings, job_id), key=lambda w: -(w.share or 0))
     return JobPage(
         job=job_out(session, job),
         workloads=workloads,
@@ -82,7 +84,7 @@ def job_page(session: Session, job_id: str) -> JobPage:
         drift=_drift(session, job_id),
         log=_log(session, job_id, {workload.workload_id: workload.name for workload in workloads}),
         last_stage=_last_stage(session, job_id),
-        peak=device_peak(session, job),
+        peak=peak_for(session, settings, job),
     )
 
 

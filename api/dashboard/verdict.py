@@ -18,6 +18,11 @@ LOAD_CHECKS = {
     "none": "No device of its kind has run it yet",
 }
 
+PEAK_SOURCES = {
+    "measured": "multiply-adds on registers reach there, as measured",
+    "computed": "its units reach at their clock, as computed",
+}
+
 
 @dataclass(frozen=True)
 class Headline:
@@ -91,7 +96,7 @@ def evidence(
         _outputs(manifest.get("verification") or {}),
         _timing(benchmarks),
         _quiet_machine(drift),
-        _arithmetic(manifest.get("gflops") or {}, manifest.get("peak_gflops")),
+        _arithmetic(manifest.get("gflops") or {}, manifest.get("peak_gflops"), manifest.get("peak_source")),
         _coverage(manifest.get("coverage")),
         _machine(benchmarks),
         _load_check(manifest),
@@ -130,10 +135,11 @@ def _quiet_machine(drift: CanaryDrift | None) -> Evidence | None:
     return Evidence("Quiet machine", f"± {percent(drift.usual)}", note, drift.usual <= CANARY_TOLERANCE)
 
 
-def _arithmetic(gflops: Mapping[str, float], peak: float | None) -> Evidence | None:
+def _arithmetic(gflops: Mapping[str, float], peak: float | None, source: str | None) -> Evidence | None:
     if peak is None or "tuned" not in gflops:
         return None
-    note = f"{percent(gflops['tuned'] / peak)} of the {significant(peak)} that multiply-adds on registers reach here"
+    reach = PEAK_SOURCES.get(source or "", "the target reaches")
+    note = f"{percent(gflops['tuned'] / peak)} of the {significant(peak)} that {reach}"
     best = max((value for name, value in gflops.items() if name.startswith("torch")), default=None)
     against = f"; PyTorch {significant(best)}" if best is not None else ""
     return Evidence("Arithmetic", f"{significant(gflops['tuned'])} GFLOPS", note + against)

@@ -164,6 +164,51 @@ def test_models_are_added_and_listed(client: TestClient) -> None:
     assert client.post("/v1/models", json={"name": "distilbirt"}).json()["error"]["code"] == "model_unknown"
 
 
+APPLE_GPU = {"max_threads": 1024, "memory_bytes": 32768, "simd_width": 32}
+
+
+@pytest.mark.parametrize(
+    ("name", "triple", "suffix", "cores", "peak", "threadgroup"),
+    [
+        ("local", "x86_64-unknown-linux-gnu", ".so", 2, (530.0, 42.0, "measured"), None),
+        ("m1-cpu", "arm64-apple-macos", ".dylib", 4, (409.6, 68.3, "computed"), None),
+        ("m1-metal", "arm64-apple-macos", ".dylib", 4, (2617.3, 68.3, "computed"), APPLE_GPU),
+        (
+            "m1-metal-restricted",
+            "arm64-apple-macos",
+            ".dylib",
+            4,
+            (2617.3, 68.3, "computed"),
+            APPLE_GPU | {"max_threads": 256},
+        ),
+        ("m2-cpu", "arm64-apple-macos", ".dylib", 4, (448.0, 102.4, "computed"), None),
+        ("m2-metal", "arm64-apple-macos", ".dylib", 4, (3578.9, 102.4, "computed"), APPLE_GPU),
+        ("linux-arm64", "aarch64-linux-gnu", ".so", 4, (None, None, None), None),
+    ],
+)
+def test_a_target_says_all_there_is_to_know_of_it(
+    client: TestClient,
+    engine: Engine,
+    name: str,
+    triple: str,
+    suffix: str,
+    cores: int,
+    peak: tuple[float, float, str],
+    threadgroup: dict[str, int] | None,
+) -> None:
+    facts = {"mtriple": "x86_64-unknown-linux-gnu", "mcpu": "znver5", "threads": 2}
+    with write(engine) as session:
+        session.add(Device(key="local", facts=facts | {"peak": {"gflops": 530.0, "gb_per_sec": 42.0}}))
+        session.add(Device(key="m1-metal", state="busy"))
+        session.add(Device(key="m2-cpu", state="incompatible"))
+    found = {target["name"]: target for target in client.get("/v1/targets").json()}[name]
+    assert (found["host_triple"], found["suffix"], found["cores"]) == (triple, suffix, cores)
+    assert (found["peak_gflops"], found["bandwidth_gb_per_sec"], found["peak_source"]) == peak
+    assert found["threadgroup"] == threadgroup
+    assert found["tvm"]["kind"] == ("metal" if threadgroup else "llvm")
+    assert found["device_online"] == (found["device_key"] in ("local", "m1-metal"))
+
+
 def test_the_local_target_and_devices_are_listed(client: TestClient, engine: Engine) -> None:
     facts = {"mtriple": "x86_64-unknown-linux-gnu", "mcpu": "znver5", "threads": 2}
     with write(engine) as session:

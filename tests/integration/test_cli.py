@@ -282,5 +282,8 @@ def test_import_of_an_absent_log_is_named(tunesmith: Command, tmp_path: Path) ->
 def test_models_targets_and_devices_are_listed(tunesmith: Command) -> None:
     assert tunesmith("models", "add", "distilbert-base-uncased")[0] == 0
     assert "distilbert-base-uncased" in tunesmith("models", "list")[1]
-    assert "local" in tunesmith("targets")[1]
+    listed = tunesmith("targets")[1]
+    assert "local online" in listed
+    assert "m1-metal not there" in listed
+    assert "arm64-apple-macos" in listed
     assert "local" in tunesmith("devices")[1]

@@ -135,9 +135,10 @@ def test_only_a_load_on_the_device_counts_as_load_tested(level: str, ok: bool) -
 
 def test_an_operator_stands_beside_the_peak_and_pytorch() -> None:
     speeds = {"tuned": 450.0, "torch-eager": 225.0, "product": 240.0}
-    found = find("Arithmetic", evidence({"gflops": speeds, "peak_gflops": 500.0}, [], None))
+    manifest = {"gflops": speeds, "peak_gflops": 500.0, "peak_source": "computed"}
+    found = find("Arithmetic", evidence(manifest, [], None))
     assert found.value == "450 GFLOPS"
-    assert "90 % of the 500" in found.note
+    assert "90 % of the 500 that its units reach at their clock, as computed" in found.note
     assert "PyTorch 225" in found.note
 
 

@@ -126,17 +126,21 @@ def models_table(models: Iterable[ModelOut]) -> Table:
 
 def targets_table(targets: Iterable[TargetOut]) -> Table:
     """One line per target."""
-    table = _table("target", "description", "device", "library", ">cores", ">GFLOPS", ">GB/s", ">threadgroup")
+    table = _table(
+        "target", "description", "device", "host", "library", ">cores", ">GFLOPS", ">GB/s", "peak", ">threadgroup"
+    )
     for target in targets:
         group = target.threadgroup
         table.add_row(
             target.name,
             escape(target.description),
-            target.device_key,
+            f"{escape(target.device_key)} {'[green]online[/]' if target.device_online else '[dim]not there[/]'}",
+            target.host_triple,
             target.suffix,
             str(target.cores or words.DASH),
             f"{target.peak_gflops:,.0f}" if target.peak_gflops else words.DASH,
             f"{target.bandwidth_gb_per_sec:g}" if target.bandwidth_gb_per_sec else words.DASH,
+            target.peak_source or words.DASH,
             f"{group.max_threads} x {words.size(group.memory_bytes)}" if group else words.DASH,
         )
     return table

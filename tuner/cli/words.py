@@ -39,12 +39,16 @@ def gflops(value: float | None) -> str:
 
 
 def of_peak(manifest: Mapping[str, Any]) -> str:
-    """``GFLOPS: tuned 479 (90 % of the peak), torch-eager 230; peak 530``, from an operator's manifest."""
+    """``GFLOPS: tuned 479 (90% of the peak); peak of the target 530, measured``, from an operator's manifest."""
     peak = manifest.get("peak_gflops")
-    if peak is None:
-        return DASH
-    each = [f"{name} {value:,.0f} ({value / peak:.0%} of the peak)" for name, value in manifest["gflops"].items()]
-    return f"GFLOPS: {', '.join(each) or DASH}; peak of these cores {peak:,.0f}"
+    part = {name: f" ({value / peak:.0%} of the peak)" if peak else "" for name, value in _speeds(manifest).items()}
+    each = ", ".join(f"{name} {value:,.0f}{part[name]}" for name, value in _speeds(manifest).items())
+    known = f"peak of the target {peak:,.0f}, {manifest['peak_source']}" if peak else "peak of the target unknown"
+    return f"GFLOPS: {each or DASH}; {known}"
+
+
+def _speeds(manifest: Mapping[str, Any]) -> Mapping[str, float]:
+    return manifest.get("gflops") or {}
 
 
 def compiled(manifest: Mapping[str, Any]) -> str:

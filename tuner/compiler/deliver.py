@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from rpc.facts import device_facts
-from tuner.bench.baselines import PEAK, arithmetic, baselines
+from tuner.bench.baselines import arithmetic, baselines
 from tuner.bench.launch import run_benchmark
 from tuner.bench.remote import run_remote_benchmark
 from tuner.bench.spec import Result, Spec, Timing, Variant
@@ -28,6 +28,7 @@ from tuner.db.models import Benchmark, Job, JobWorkload, Model, Record, Workload
 from tuner.errors import VerificationFailed
 from tuner.importers import cache
 from tuner.importers.cache import Imported, Sample
+from tuner.roofline import Peak
 from tuner.search.finals import Final
 from tuner.search.measure import DeviceAddress
 
@@ -126,9 +127,13 @@ def benchmark_job(
     model: Model,
     imported: Imported,
     device: DeviceAddress | None,
+    peak: Peak | None,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Time the staged modules on ``device``, or (None) here beside PyTorch; store the figures, publish the artifact."""
+    """Time the staged modules on ``device``, or (None) here beside PyTorch; store the figures, publish the artifact.
+
+    ``peak`` is the target's, which an operator is seen against.
+    """
     folder = staging(settings, job.id)
     manifest = read_manifest(folder / TUNED)
     if device is None:
@@ -138,9 +143,8 @@ def benchmark_job(
         inputs = cache.load_samples(settings.imports_dir, imported)[0].inputs
         folders = {name: folder / name for name in (UNTUNED, TUNED)}
         result, facts = run_remote_benchmark(device, folders, inputs, _ROUNDS, _PER_ROUND, progress)
-    manifest |= arithmetic(result)
-    result = result.model_copy(update={"timings": [t for t in result.timings if t.variant != PEAK]})
     timings = {timing.variant: timing for timing in result.timings}
+    manifest |= arithmetic(model, timings, peak)
     manifest |= {
         "device": facts,
         "latency": _figures(timings[TUNED]),

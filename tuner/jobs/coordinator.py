@@ -41,7 +41,7 @@ from tuner.jobs.engine import DaskEngine, Engine, Outcome
 from tuner.jobs.forecast import Forecast
 from tuner.jobs.plan import Situation, Task
 from tuner.jobs.state import ROUND, STAGES
-from tuner.jobs.submit import resolve_target
+from tuner.jobs.target_lookup import resolve_target
 from tuner.schemas import JobState
 from tuner.search.planner import Stop
 from tuner.search.planner import plan as plan_rounds

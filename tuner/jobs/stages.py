@@ -25,8 +25,10 @@ from tuner.errors import DeviceUnavailable, StageFailed
 from tuner.importers import cache
 from tuner.importers.cache import Imported
 from tuner.importers.source import resolve_source
+from tuner.jobs.target_lookup import peak_for
 from tuner.legacy import seeds
 from tuner.operators import catalog
+from tuner.roofline import Peak
 from tuner.search import shipped
 from tuner.search.context import make_target
 from tuner.search.finals import Finals
@@ -105,7 +107,7 @@ def extract(settings: Settings, job_id: str) -> None:
 def _time_plainly(settings: Settings, job: Job, found: list[ExtractedWorkload]) -> dict[str, float]:
     """Microseconds of each workload's plain schedule on the device, those that ran."""
     tuner = _tuner(settings)
-    if job.target_json["kind"] == "llvm":  # what is measured is the CPU
+    if job.target_json["kind"] == "llvm" and _peak(settings, job) is None:  # what is measured is the CPU
         know_peak(_engine(settings), device_address(settings, job), tuner.builders, settings.root / "canaries")
     finals = _finals(settings, job, tuner)
     timed = {one.id: finals.decide(one.id, one.tir, one.weight_bytes, []) for one in found}
@@ -184,8 +186,8 @@ def benchmark(settings: Settings, job_id: str) -> None:
         if total:
             _say(settings, job_id, f"timing it (round {done}/{total})")
 
-    imported = _imported(settings, job_id)
-    deliver.benchmark_job(settings, engine, job, model, imported, _remote_device(settings, job), progress)
+    imported, device = _imported(settings, job_id), _remote_device(settings, job)
+    deliver.benchmark_job(settings, engine, job, model, imported, device, _peak(settings, job), progress)
 
 
 @functools.cache
@@ -236,6 +238,11 @@ def _imported(settings: Settings, job_id: str) -> Imported:
         model = models_.get(db, job.model_id)
     source = resolve_source(model.name, model.allow_pickle, model.head or None)
     return cache.import_source(source, job.batch, job.seq_len, settings.imports_dir)
+
+
+def _peak(settings: Settings, job: Job) -> Peak | None:
+    with read(_engine(settings)) as db:
+        return peak_for(db, settings, job)
 
 
 def _module_folder(settings: Settings, job_id: str) -> Path:

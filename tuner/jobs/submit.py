@@ -6,12 +6,12 @@ import math
 
 from sqlmodel import Session
 
-from tuner import targets
 from tuner.config import Settings
 from tuner.db import events, models_
-from tuner.db.models import Device, Job, Model
+from tuner.db.models import Job, Model
 from tuner.errors import BudgetInvalid
 from tuner.importers.source import check_seq_len, resolve_source
+from tuner.jobs.target_lookup import resolve_target
 from tuner.schemas import BudgetIn, JobIn, ModelIn
 
 # Preset: largest number of trials, minutes.
@@ -62,17 +62,6 @@ def add_model(session: Session, wish: ModelIn) -> Model:
         weights=source.weights,
         allow_pickle=wish.allow_pickle,
     )
-
-
-def resolve_target(session: Session, settings: Settings, name: str) -> targets.Target:
-    """The target of this name, with what the local device said of itself."""
-    return targets.resolve(name, settings.device_key, local_facts(session, settings))
-
-
-def local_facts(session: Session, settings: Settings) -> dict[str, object] | None:
-    """What the local device said of itself; None while it was never seen."""
-    device = session.get(Device, settings.device_key)
-    return device.facts if device is not None and device.facts else None
 
 
 def no_budget(wish: BudgetIn) -> tuple[int, None]:
