@@ -99,6 +99,7 @@ def evidence(
         _arithmetic(manifest.get("gflops") or {}, manifest.get("peak_gflops"), manifest.get("peak_source")),
         _coverage(manifest.get("coverage")),
         _machine(benchmarks),
+        _left_out(manifest.get("left_out") or []),
         _load_check(manifest),
         _weights(manifest.get("weights")),
         _versions(manifest.get("versions") or {}),
@@ -149,6 +150,12 @@ def _coverage(coverage: float | None) -> Evidence | None:
     if coverage is None:
         return None
     return Evidence("Coverage", percent(coverage), "of the arithmetic runs in kernels that were tuned", coverage >= 0.9)
+
+
+def _left_out(reasons: Sequence[str]) -> Evidence | None:
+    if not reasons:
+        return None
+    return Evidence("Left out", f"{len(reasons)} record{'s' if len(reasons) != 1 else ''}", "; ".join(reasons), False)
 
 
 def _machine(benchmarks: Sequence[BenchmarkOut]) -> Evidence | None:

@@ -147,6 +147,12 @@ def test_a_module_for_a_mac_that_no_mac_ran_says_so() -> None:
     assert find("Loads", evidence(manifest, [], None)).value == "not load-tested on a Mac"
 
 
+def test_records_that_could_not_be_used_are_named_with_their_reason() -> None:
+    found = find("Left out", evidence({"left_out": ["record c0 of matmul: it wants 2048 threads"]}, [], None))
+    assert (found.value, found.ok) == ("1 record", False)
+    assert "2048 threads" in found.note
+
+
 def test_random_weights_are_named() -> None:
     assert find("Weights", evidence({"weights": "random"}, [], None)).ok is False
 

@@ -59,6 +59,7 @@ def compiled(manifest: Mapping[str, Any]) -> str:
         f"coverage {manifest['coverage']:.0%}: {manifest['records']} of {manifest['kernels']} kernels from records",
         f"{manifest['tested']}" + (", every symbol checked" if manifest["load_check"] == "symbols" else ""),
     ]
+    lines += [f"left out: {reason}" for reason in manifest.get("left_out", [])]
     if check:
         lines.append(f"largest difference from PyTorch {check['max_abs_error']:.1e}")
     return "\n".join(lines)

@@ -46,8 +46,13 @@ def compile_known(
     prepared = cache.load_prepared(imports_dir, wanted.imported)
     compiled = compile_into(folder, prepared, wanted.target, winners)
     manifest = base_manifest(wanted.imported, wanted.batch, wanted.seq_len, wanted.target, compiled)
-    used = {w.id: best[w.id] for _, w in kernels if w.tir in compiled.applied}
-    manifest |= keep_records(folder, kernels, used)
+    used = {w.id: best[w.id] for _, w in kernels if w.id in best and w.tir not in compiled.left_out}
+    left_out = [
+        f"record {best[w.id].candidate} of {w.name}: {compiled.left_out[w.tir]}"
+        for _, w in kernels
+        if w.tir in compiled.left_out
+    ]
+    manifest |= keep_records(folder, kernels, used) | ({"left_out": left_out} if left_out else {})
     write_manifest(folder, manifest)
     return manifest
 

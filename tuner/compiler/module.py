@@ -20,6 +20,7 @@ from tuner import triples
 from tuner.compiler import ready_made
 from tuner.compiler.artifact import artifact_id, sha256_of
 from tuner.compiler.defaults import schedule_by_default
+from tuner.compiler.limits import excess
 from tuner.compiler.link import linker_for
 from tuner.compiler.symbols import check_library
 from tuner.db import log
@@ -35,15 +36,15 @@ Kernels = Sequence[tuple[int, Workload]]  # of a model: launches of each workloa
 
 @dataclass(frozen=True)
 class Compiled:
-    """What compiling found out: parameter names in call order, members' names, how the library was checked, and the TIR
-    of the workloads whose winners could be replayed.
+    """What compiling found out: parameter names in call order, members' names, how the library was checked, and why
+    winners, by TIR, were left out.
     """
 
     params: list[str]
     library: str
     source: str
     checked: dict[str, Any]
-    applied: frozenset[str]
+    left_out: dict[str, str]
 
 
 def compile_into(
@@ -57,7 +58,7 @@ def compile_into(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     tvm_target = make_target(target)
-    database, applied = _database(tvm_target, winners)
+    database, left_out = _database(tvm_target, winners)
     mod, params = finish(prepared, database, tvm_target, lambda rest: schedule_by_default(rest, tvm_target))
     library = "lib" + triples.library_suffix(target)
     source = build(mod, tvm_target, str(folder / library), linker_for(target))
@@ -65,21 +66,30 @@ def compile_into(
     named = named_params(params)
     save_file(named, folder / "params.safetensors")
     checked = check_library(folder / library, target, kernel_names(mod))
-    return Compiled(list(named), library, f"source.{source.kind}", checked, applied)
+    return Compiled(list(named), library, f"source.{source.kind}", checked, left_out)
 
 
-def _database(target: Any, winners: Mapping[str, tuple[str, list[float]]]) -> tuple[Any, frozenset[str]]:
-    database, applied = ms.database.MemoryDatabase(), set()
+def _database(target: Any, winners: Mapping[str, tuple[str, list[float]]]) -> tuple[Any, dict[str, str]]:
+    """The winners for TVM to apply, and the reasons of those that can't be."""
+    database, left_out = ms.database.MemoryDatabase(), {}
     for tir, (trace, run_secs) in winners.items():
         mod = module_from_json(tir)
         replay = Replay(mod, target, space_for(target))
         by_name = ready_made.is_name(trace)
         schedule = ready_made.schedule(trace, mod, target) if by_name else replay.schedule(trace)
-        if schedule is not None:
-            database.commit_workload(mod)
-            database.commit_tuning_record(replay.record(schedule, run_secs))
-            applied.add(tir)
-    return database, frozenset(applied)
+        if schedule is None:
+            left_out[tir] = _refusal(replay, trace, target)
+            continue
+        database.commit_workload(mod)
+        database.commit_tuning_record(replay.record(schedule, run_secs))
+    return database, left_out
+
+
+def _refusal(replay: Replay, trace: str, target: Any) -> str:
+    """Why a winner has no schedule on this target."""
+    schedule = None if target.kind.name == "llvm" or ready_made.is_name(trace) else replay.traced(trace)
+    wish = excess(schedule.mod["main"], target) if schedule is not None else ""
+    return f"it wants {wish}" if wish else "it is no schedule of this release's search space"
 
 
 def base_manifest(
