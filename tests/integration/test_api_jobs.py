@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from rich.console import Console
+from rich.table import Table
 from sqlalchemy import Engine
 
+from tests.support.coordination import Bench
 from tests.support.rows import add_job, make_record, make_workload
+from tuner.cli import tables, words
+from tuner.config import Settings
 from tuner.db import events, jobs, records
 from tuner.db.engine import write
 from tuner.db.models import Benchmark, Device, JobWorkload, Lease, utcnow
+from tuner.schemas import JobOut
 
 
 def test_a_job_is_submitted_and_read_back(client: TestClient) -> None:
@@ -40,6 +47,14 @@ def test_a_job_that_only_compiles_is_submitted_for_a_machine_that_is_not_there(c
         ({"model": "bert-base-uncasde"}, "model_unknown", "bert-base-uncasde"),
         ({"model": "minilm-l6", "target": "lokal"}, "target_unknown", "lokal"),
         ({"model": "minilm-l6", "target": '{"kind": "llvm", "mcpu": "znver99"}'}, "target_unknown", "znver99"),
+        (
+            {
+                "model": "minilm-l6",
+                "target": '{"kind": "metal", "host": {"kind": "llvm", "mtriple": "x86_64-linux-gnu"}}',
+            },
+            "target_unknown",
+            "Apple hosts only",
+        ),
         ({"model": "minilm-l6", "budget": {"trials": 0}}, "budget_invalid", "0 trials"),
         ({"model": "minilm-l6", "budget": {"trials": -1}}, "budget_invalid", "-1 trials"),
         ({"model": "minilm-l6", "budget": {"minutes": 1e12}}, "budget_invalid", "minutes"),
@@ -162,6 +177,30 @@ def test_models_are_added_and_listed(client: TestClient) -> None:
     assert client.get(f"/v1/models/{again['id']}").json()["max_seq_len"] == 512
     assert client.get("/v1/models/mdl-none").status_code == 404
     assert client.post("/v1/models", json={"name": "distilbirt"}).json()["error"]["code"] == "model_unknown"
+
+
+def test_a_job_without_a_device_waits_in_sight_wherever_one_looks(
+    client: TestClient, engine: Engine, settings: Settings
+) -> None:
+    bench = Bench(settings, engine)
+    job_id = client.post("/v1/jobs", json={"model": "minilm-l6", "target": "m1-metal"}).json()["id"]
+    bench.run_until(lambda: bench.job(job_id).message.startswith("waiting for a device"))
+    said = "waiting for a device of m1-metal; start one with: tunesmith agent --tracker HOST:PORT --key m1-metal"
+    assert not bench.cluster.running
+    shown = client.get(f"/v1/jobs/{job_id}").json()
+    assert (shown["state"], shown["message"]) == ("extracting", said)
+    for page in ("/", f"/jobs/{job_id}"):
+        assert said in client.get(page).text
+    job = JobOut.model_validate(shown)
+    assert said in printed(tables.job_table(job))
+    assert "extracting (waiting)" in printed(tables.jobs_table([job]))
+    assert said in words.state_line(job)
+
+
+def printed(table: Table) -> str:
+    console = Console(width=250, file=io.StringIO(), record=True)
+    console.print(table)
+    return console.export_text()
 
 
 APPLE_GPU = {"max_threads": 1024, "memory_bytes": 32768, "simd_width": 32}

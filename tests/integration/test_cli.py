@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
@@ -177,6 +178,24 @@ def test_download_then_run(tunesmith: Command, web: Web, tmp_path: Path) -> None
     assert "over 5 runs" in out
     with np.load(tmp_path / "out.npz") as outputs:
         np.testing.assert_allclose(outputs["y"], x @ tiny_artifact.WEIGHT + tiny_artifact.BIAS, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ({"kind": "llvm", "mtriple": "riscv64-unknown-linux-gnu"}, "compiled for riscv64, this machine is"),
+        ({"kind": "llvm", "mtriple": f"{platform.machine()}-apple-macos"}, "compiled for darwin, this machine runs"),
+    ],
+)
+def test_run_of_an_artifact_for_another_machine_says_so(
+    tunesmith: Command, tmp_path: Path, target: dict[str, str], says: str
+) -> None:
+    folder = tiny_artifact.build(tmp_path / "foreign")
+    tiny_artifact.write_manifest(folder, target=target)
+    code, _, err = tunesmith("run", folder)
+    assert code == 1
+    assert says in err
+    assert "hint:" in err
 
 
 def test_download_goes_on_from_its_part(tunesmith: Command, web: Web, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def jobs_table(jobs: Iterable[JobOut]) -> Table:
             escape(label(job.model)),
             words.shape(job),
             escape(job.target),
-            _state(job),
+            _state(job) + (" [yellow](waiting)[/]" if words.is_waiting(job) else ""),
             words.DASH if job.compile_only else f"{job.trials:,}/{job.budget.trials:,}",
             words.milliseconds(job.latency_ms if job.latency_ms is not None else job.predicted_ms),
             f"{job.speedup:.2f}x" if job.speedup is not None else words.DASH,

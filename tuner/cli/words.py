@@ -102,6 +102,11 @@ def budget(job: JobOut) -> str:
     return trials if job.budget.seconds is None else f"{trials} or {duration(job.budget.seconds)}"
 
 
+def is_waiting(job: JobOut) -> bool:
+    """Does the job wait for a device, a worker or its turn? Its message says for which."""
+    return job.finished_at is None and job.message.startswith("waiting")
+
+
 def shape(job: JobOut) -> str:
     """``1 x 128``: batch times sequence length; an operator has its extents in its name."""
     return DASH if job.kind == "operator" else f"{job.batch} x {job.seq_len}"
