@@ -18,10 +18,21 @@ from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.view import job_out, job_outs, workload_outs
 from tuner.roofline import Peak
 from tuner.schemas import ArtifactOut, BenchmarkOut, JobOut, JobWorkloadOut, Page
+from tuner.triples import family
 
 JOBS_PER_PAGE = 25
 LOG_LINES = 150
 MATTERS = 0.002  # share of the time from which a kernel is in the roofline
+
+
+@dataclass(frozen=True)
+class ArtifactRow:
+    """An artifact in the list; the job that made it first may be gone."""
+
+    artifact: ArtifactOut
+    model: str
+    target: str
+    job_id: str | None
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,22 @@ def jobs_page(session: Session, filter_name: str, offset: int) -> Page[JobOut]:
     """One page of the jobs that pass the filter, newest first."""
     found, total = jobs.find(session, states=list(FILTERS[filter_name]), limit=JOBS_PER_PAGE, offset=offset)
     return Page[JobOut](items=job_outs(session, found), total=total, limit=JOBS_PER_PAGE, offset=offset)
+
+
+def artifacts_page(session: Session, offset: int) -> Page[ArtifactRow]:
+    """One page of all artifacts, newest first."""
+    found, total = artifacts.find(session, limit=JOBS_PER_PAGE, offset=offset)
+    there = set(session.exec(select(Job.id).where(col(Job.id).in_([one.job_id for one in found]))))
+    items = [
+        ArtifactRow(
+            artifact=ArtifactOut.model_validate(one.model_dump()),
+            model=str((one.manifest.get("model") or {}).get("name", one.id)),
+            target=family(one.manifest["target"]) if "target" in one.manifest else "",
+            job_id=one.job_id if one.job_id in there else None,
+        )
+        for one in found
+    ]
+    return Page[ArtifactRow](items=items, total=total, limit=JOBS_PER_PAGE, offset=offset)
 
 
 def filter_counts(session: Session) -> dict[str, int]:

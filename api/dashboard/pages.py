@@ -93,6 +93,24 @@ def job_page(request: Request, settings: SettingsDep, engine: EngineDep, job_id:
     )
 
 
+@router.get("/artifacts")
+def artifacts_page(request: Request, engine: EngineDep, offset: Offset = 0) -> Response:
+    """All artifacts: what they are for, how much of them was tuned, how far they were tested."""
+    with read(engine) as session:
+        position = events.last_id(session)
+        found = data.artifacts_page(session, offset)
+    return page(
+        request,
+        "artifacts.html",
+        section="artifacts",
+        events="/v1/events",
+        position=position,
+        here=f"/artifacts?offset={offset}",
+        artifacts=found,
+        now=utcnow(),
+    )
+
+
 @router.get("/devices")
 def devices_page(request: Request, engine: EngineDep) -> Response:
     """The devices as last seen."""

@@ -15,12 +15,12 @@ from sqlmodel import select
 from tests.support import seed_db
 from tests.support.browser import chromium
 from tests.support.web import Web, serve
-from tuner.db import devices, events, jobs
+from tuner.db import artifacts, devices, events, jobs
 from tuner.db.engine import read, write
 from tuner.db.models import Job
 
 DONE, RUNNING, FAILED = "job-a1b2c3d4e5", "job-f00dcafe42", "job-0bad0bad00"
-PATHS = ["/", "/?state=failed", f"/jobs/{DONE}", f"/jobs/{RUNNING}", f"/jobs/{FAILED}", "/devices"]
+PATHS = ["/", "/?state=failed", f"/jobs/{DONE}", f"/jobs/{RUNNING}", f"/jobs/{FAILED}", "/artifacts", "/devices"]
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +164,22 @@ def test_job_without_a_known_peak_shows_no_roofline(web: Web, watched: Watched) 
     watched.page.goto(f"{web.url}/jobs/{DONE}")
     expect(watched.page.locator("#roofline")).to_have_count(0)
     expect(watched.page.locator("[data-label='Of peak']").first).to_have_text("–")
+
+
+def test_artifacts_are_listed_with_what_was_tuned_and_tested(web: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{web.url}/artifacts")
+    row = page.locator("tbody tr").first
+    expect(row.locator("[data-label='Coverage']")).to_have_text("99 %")
+    with write(web.engine) as session:
+        (artifact,), _ = artifacts.find(session)
+        told = {"coverage": 0.0, "load_check": "symbols", "tested": "not load-tested on a Mac"}
+        artifact.manifest = artifact.manifest | told
+        events.emit(session, "artifact", {}, DONE)
+    expect(row.locator("[data-label='Coverage']")).to_have_text("0 %")
+    expect(row.locator("[data-label='Tested']")).to_have_text("not load-tested on a Mac")
+    row.get_by_role("link", name="bert-base-uncased").click()
+    expect(page.get_by_role("heading", name="bert-base-uncased")).to_be_visible()
 
 
 def test_failed_job_says_what_happened_and_what_to_do(gallery: Web, watched: Watched) -> None:

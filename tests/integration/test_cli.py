@@ -220,6 +220,14 @@ def test_download_gives_a_part_of_the_artifact(
     assert "not load-tested on a Mac" in err
 
 
+def test_artifacts_are_listed_with_how_far_they_were_tested(tunesmith: Command, web: Web) -> None:
+    artifact_id = put_module(web, {"lib.dylib": b"\xcf\xfa"})
+    code, out, _ = tunesmith("artifacts")
+    assert (code, artifact_id in out, "not load-tested on a Mac" in out) == (0, True, True)
+    assert json.loads(tunesmith("artifacts", "--job", DONE, "--json")[1])["total"] == 1
+    assert "no artifacts yet" in tunesmith("artifacts", "--job", FAILED)[2]
+
+
 def test_download_in_a_format_there_is_not_says_so(tunesmith: Command, web: Web) -> None:
     put_module(web, {"lib.so": b"\x7fELF"})
     code, _, err = tunesmith("download", DONE, "--format", "dylib")
@@ -302,7 +310,10 @@ def test_models_targets_and_devices_are_listed(tunesmith: Command) -> None:
     assert tunesmith("models", "add", "distilbert-base-uncased")[0] == 0
     assert "distilbert-base-uncased" in tunesmith("models", "list")[1]
     listed = tunesmith("targets")[1]
-    assert "local online" in listed
-    assert "m1-metal not there" in listed
-    assert "arm64-apple-macos" in listed
+    assert "device local, online" in listed
+    assert "peak 530 GFLOPS, 42 GB/s, measured" in listed
+    assert "device m1-metal, not there" in listed
+    assert "metal, apple-m1, arm64-apple-macos, .dylib, 4 performance cores" in listed
+    assert "peak 2,617 GFLOPS, 68.3 GB/s, computed" in listed
+    assert "threadgroup of at most 256 threads, 32 KiB" in listed
     assert "local" in tunesmith("devices")[1]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from tuner.cli.common import JsonOption, UrlOption, connected, console, notes
+from tuner.cli import tables
+from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
 from tuner.client.download import download as fetch
 from tuner.client.download import wanted
 from tuner.client.http import Client
@@ -41,6 +42,23 @@ def download(
         notes.print(str(artifact.manifest["tested"]), style="yellow", highlight=False)
     if form == "tar":
         notes.print(f"run it with: tunesmith run {path}", highlight=False, soft_wrap=True)
+
+
+def artifacts(
+    job: Annotated[str | None, typer.Option(help="Only the artifact of this job.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+) -> None:
+    """List artifacts, the newest first."""
+    with connected(url) as client:
+        page = client.artifacts(job, limit)
+    if as_json:
+        print_json(page)
+    elif page.items:
+        console.print(tables.artifacts_table(page.items))
+    else:
+        notes.print("no artifacts yet; a job that succeeds makes one", highlight=False)
 
 
 def artifact_of(client: Client, thing: str) -> ArtifactOut:

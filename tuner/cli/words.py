@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from tuner.schemas import JobOut, LegacyOut, LegacyPoint
+from tuner.schemas import JobOut, LegacyOut, LegacyPoint, TargetOut
 
 DASH = "–"
 
@@ -63,6 +63,24 @@ def compiled(manifest: Mapping[str, Any]) -> str:
     if check:
         lines.append(f"largest difference from PyTorch {check['max_abs_error']:.1e}")
     return "\n".join(lines)
+
+
+def target(one: TargetOut) -> str:
+    """What there is to know of a target, in a few lines; ``--json`` has TVM's own description as well."""
+    cpu = (one.tvm.get("host") or one.tvm).get("mcpu")
+    lines = [
+        f"{one.name}: {one.description}",
+        f"device {one.device_key}, {'online' if one.device_online else 'not there'}",
+        ", ".join(filter(None, [one.tvm["kind"], cpu, one.host_triple, one.suffix]))
+        + (f", {one.cores} performance cores" if one.cores else ""),
+        "peak not measured yet"
+        if one.peak_gflops is None
+        else f"peak {one.peak_gflops:,.0f} GFLOPS, {one.bandwidth_gb_per_sec:g} GB/s, {one.peak_source}",
+    ]
+    if group := one.threadgroup:
+        limits = f"{group.max_threads} threads, {size(group.memory_bytes)}, simdgroups of {group.simd_width}"
+        lines.append(f"threadgroup of at most {limits}")
+    return "\n    ".join(lines)
 
 
 def legacy_curve(points: Sequence[LegacyPoint]) -> str:
