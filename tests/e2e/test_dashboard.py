@@ -291,7 +291,7 @@ def test_the_form_submits_what_was_chosen(empty: Web, watched: Watched) -> None:
     page.get_by_label("Sequence").fill("32")
     page.get_by_text("More options").click()
     page.get_by_role("checkbox", name="Cold start").check()
-    page.get_by_role("button", name="Start tuning").click()
+    page.get_by_role("button", name="Start job").click()
     page.wait_for_url(f"{empty.url}/jobs/*")
     expect(page.get_by_role("heading", name="minilm-l6")).to_be_visible()
     with read(empty.engine) as session:
@@ -306,7 +306,7 @@ def test_the_form_offers_to_compile_only_for_a_machine_that_is_not_there(empty: 
     page.get_by_label("Target").select_option("m1-metal")
     page.get_by_role("checkbox", name="Compile only").check()
     expect(page.get_by_role("group", name="Budget")).to_be_hidden()
-    page.get_by_role("button", name="Start tuning").click()
+    page.get_by_role("button", name="Start job").click()
     page.wait_for_url(f"{empty.url}/jobs/*")
     expect(page.locator(".steps li")).to_have_text(["importing", "extracting", "compiling", "verifying"])
     expect(page.get_by_role("button", name="Pause")).to_have_count(0)
@@ -322,7 +322,7 @@ def test_trials_typed_for_a_custom_budget_do_not_leak_into_a_preset(empty: Web, 
     page.get_by_role("radio", name="Custom").check()
     page.get_by_label("Trials").fill("7")
     page.get_by_role("radio", name="Express").check()
-    page.get_by_role("button", name="Start tuning").click()
+    page.get_by_role("button", name="Start job").click()
     page.wait_for_url(f"{empty.url}/jobs/*")
     with read(empty.engine) as session:
         assert session.exec(select(Job)).one().budget_trials > 7
@@ -341,7 +341,7 @@ def test_the_form_shows_what_is_wrong_at_the_field(
     page.get_by_role("radio", name="Custom").check()
     page.get_by_label("Trials").fill("64")
     page.get_by_label(label).fill(value)
-    page.get_by_role("button", name="Start tuning").click()
+    page.get_by_role("button", name="Start job").click()
     expect(page.get_by_role("alert")).to_contain_text(said)
     expect(page.get_by_label(label)).to_be_focused()
     expect(page.get_by_label(label)).to_have_attribute("aria-invalid", "true")
