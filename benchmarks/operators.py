@@ -18,7 +18,7 @@ from tuner.bench.launch import run_benchmark
 from tuner.bench.spec import Result, Spec, Variant
 from tuner.cli.common import connected
 from tuner.cli.progress import watch
-from tuner.client.download import download
+from tuner.client.download import download, wanted
 from tuner.client.events import follow
 from tuner.client.http import Client
 from tuner.operators import catalog
@@ -30,7 +30,6 @@ NAMES = {
     "swish_gemm": "TuneSmith swish_gemm",
     "product": "PyTorch matmul",
     "torch-eager": "PyTorch matmul + hardswish",
-    "peak": "multiply-adds on registers",
 }
 
 
@@ -41,7 +40,7 @@ def tuned(client: Client, operator: str, trials: int, folder: Path) -> Path:
     if job.artifact_id is None:
         raise SystemExit(f"{job.id} {job.state}: {job.error.message if job.error else ''}")
     artifact = client.artifact(job.artifact_id)
-    return download(client, artifact, folder / f"{artifact.id}.tar", lambda done: None)
+    return download(client, wanted(artifact), folder / f"{artifact.id}.tar", lambda done: None)
 
 
 def compare(m: int, n: int, k: int, trials: int, rounds: int, url: str | None) -> Result:
@@ -55,7 +54,6 @@ def compare(m: int, n: int, k: int, trials: int, rounds: int, url: str | None) -
             *(Variant(name=name, kind="tvm", path=str(path)) for name, path in paths.items()),
             Variant(name="product", kind="torch-product"),
             Variant(name="torch-eager", kind="torch-eager"),
-            Variant(name="peak", kind="peak"),
         ]
         spec = Spec(
             model=swish.text, batch=1, seq_len=1, threads=threads, rounds=rounds, per_round=20, variants=variants
@@ -73,10 +71,11 @@ def main() -> None:
     options = parser.parse_args()
     m, n, k = options.extents
     result = compare(m, n, k, options.trials, options.rounds, options.url)
+    flops = catalog.operator("gemm", [m, n, k]).flops
     table = Table("", "median ms", "p10", "p90", "GFLOPS", box=None)
     median = {timing.variant: timing.median_ms for timing in result.timings}
     for timing in result.timings:
-        gflops = result.flops[timing.variant] / timing.median_ms / 1e6
+        gflops = flops / timing.median_ms / 1e6
         figures = (f"{value:.3f}" for value in (timing.median_ms, timing.p10_ms, timing.p90_ms))
         table.add_row(NAMES[timing.variant], *figures, f"{gflops:,.0f}")
     console.print(table)

@@ -101,7 +101,7 @@ class VerificationFailed(TunerError):
 
 
 class LimitExceeded(InvalidInput):
-    """A schedule wants more threads in a threadgroup than the target has."""
+    """A schedule wants more threads or memory in a threadgroup than the target has."""
 
     code = "limit_exceeded"
 

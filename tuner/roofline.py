@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,7 @@ class Peak:
 
     gflops: float
     gb_per_sec: float
+    source: Literal["measured", "computed"] = "measured"
 
     def attainable_gflops(self, intensity: float) -> float:
         """At this many FLOPs per byte of memory traffic."""
@@ -24,8 +25,8 @@ class Peak:
         return self.gflops / self.gb_per_sec
 
     def as_fact(self) -> dict[str, float]:
-        """For a device's facts."""
-        return {name: round(value, 1) for name, value in asdict(self).items()}
+        """For the facts of the device it was measured on."""
+        return {"gflops": round(self.gflops, 1), "gb_per_sec": round(self.gb_per_sec, 1)}
 
 
 def peak_of(facts: Mapping[str, Any]) -> Peak | None:

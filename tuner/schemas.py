@@ -95,6 +95,9 @@ class JobIn(_In):
     batch: int = Field(1, ge=1, le=1024)
     seq_len: int = Field(128, ge=1, le=65536)
     cold: bool = Field(False, description="ignore records that are already known")
+    compile_only: bool = Field(
+        False, description="no tuning and no device: compile from known records and default schedules"
+    )
     priority: int = Field(0, ge=-100, le=100)
     head: Literal["encoder", "sequence-classification"] | None = None
     allow_pickle: bool = False
@@ -115,6 +118,7 @@ class JobOut(BaseModel):
     seq_len: int
     budget: BudgetOut
     cold: bool
+    compile_only: bool = False
     priority: int
     state: JobState
     wish: str
@@ -269,17 +273,17 @@ class ThreadgroupOut(BaseModel):
 
 
 class TargetOut(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
     name: str
     description: str
     tvm: dict[str, Any]
     host_triple: str
     device_key: str
+    device_online: bool
     suffix: str
     cores: int | None
     peak_gflops: float | None  # of single precision
     bandwidth_gb_per_sec: float | None
+    peak_source: Literal["measured", "computed"] | None  # on its device, or from the chip's units and clocks
     threadgroup: ThreadgroupOut | None
 
 

@@ -1,9 +1,5 @@
 """Targets: what a name means to TVM, which device measures it, which records it shares, how fast it can be. Pure data,
 no TVM.
-
-Peaks are cores x lanes x FLOPs a cycle x clock, as Apple and its chips' measurements give them:
-M1 4 performance cores x 4 NEON units x 4 lanes x 2 x 3.2 GHz, 8 GPU cores x 128 lanes x 2 x 1.278 GHz, LPDDR4X-4266;
-M2 the same units at 3.5 GHz, 10 GPU cores at 1.398 GHz, LPDDR5-6400; both on 128 bits of memory bus.
 """
 
 from __future__ import annotations
@@ -16,10 +12,8 @@ from typing import Any
 from tuner import triples
 from tuner.custom_target import check, parse
 from tuner.errors import TargetUnknown
-from tuner.roofline import Peak, peak_of
+from tuner.roofline import Peak
 
-_M1 = {"kind": "llvm", "mtriple": "arm64-apple-macos", "mcpu": "apple-m1"}
-_M2 = {"kind": "llvm", "mtriple": "arm64-apple-macos", "mcpu": "apple-m2"}
 _APPLE_GPU = {
     "kind": "metal",
     "max_threads_per_block": 1024,
@@ -42,7 +36,7 @@ class Threadgroup:
 @dataclass(frozen=True)
 class Target:
     """One target. ``family`` is the key its records are shared by (empty: its device was not seen yet), ``cores`` the
-    performance cores kernels run on, ``peak`` what the chip does at most (measured here, computed elsewhere).
+    performance cores kernels run on, ``peak`` what the chip does at most, which everything that shows one reads here.
     """
 
     name: str
@@ -62,6 +56,11 @@ class Target:
     def bandwidth_gb_per_sec(self) -> float | None:
         """GB/s from memory."""
         return self.peak.gb_per_sec if self.peak else None
+
+    @property
+    def peak_source(self) -> str | None:
+        """``computed`` from units and clocks, or ``measured`` on the device."""
+        return self.peak.source if self.peak else None
 
     @property
     def host_triple(self) -> str:
@@ -87,43 +86,31 @@ def _named(name: str, description: str, tvm: dict[str, Any], device_key: str = "
     return Target(name, description, tvm, triples.family(tvm), device_key or name, **speed)
 
 
+def _peak(lanes: int, ghz: float, mega_transfers: int) -> Peak:
+    """Of single precision: two operations a lane and cycle; memory on a bus of 128 bits, as the M1 and the M2 have."""
+    return Peak(round(2 * lanes * ghz, 1), round(mega_transfers * 16 / 1000, 1), "computed")
+
+
+def _apple(chip: str, cpu_ghz: float, gpu_cores: int, gpu_ghz: float, mega_transfers: int) -> tuple[Target, ...]:
+    """A chip's targets. Its four performance cores have four NEON units of four lanes, its GPU's cores 128 lanes."""
+    short, title = chip.lower(), f"Apple {chip}"
+    host = {"kind": "llvm", "mtriple": "arm64-apple-macos", "mcpu": f"apple-{short}"}
+    gpu = _APPLE_GPU | {"host": host}
+    narrow = gpu | {"max_threads_per_block": 256, "max_num_threads": 256}
+    on_cpu, on_gpu = (_peak(4 * 4 * 4, cpu_ghz, mega_transfers), _peak(gpu_cores * 128, gpu_ghz, mega_transfers))
+    title_gpu = f"{title}, its GPU (peak: {gpu_cores} cores)"
+    title_narrow = f"{title}, its GPU, at most 256 threads in a threadgroup: for kernels that need many registers"
+    return (
+        _named(f"{short}-cpu", f"{title}, its 4 performance cores", host | {"num-cores": 4}, cores=4, peak=on_cpu),
+        _named(f"{short}-metal", title_gpu, gpu, cores=4, peak=on_gpu),
+        _named(f"{short}-metal-restricted", title_narrow, narrow, f"{short}-metal", cores=4, peak=on_gpu),
+    )
+
+
+# Clocks and memory as measurements of the chips give them: LPDDR4X-4266 and LPDDR5-6400.
 _FOREIGN = (
-    _named(
-        "m1-cpu",
-        "Apple M1, its 4 performance cores",
-        _M1 | {"num-cores": 4},
-        cores=4,
-        peak=Peak(410.0, 68.3),
-    ),
-    _named(
-        "m1-metal",
-        "Apple M1, its GPU (peak: 8 cores)",
-        _APPLE_GPU | {"host": _M1},
-        cores=4,
-        peak=Peak(2617.0, 68.3),
-    ),
-    _named(
-        "m1-metal-restricted",
-        "Apple M1, its GPU, at most 256 threads in a threadgroup: for kernels that need many registers",
-        _APPLE_GPU | {"max_threads_per_block": 256, "max_num_threads": 256, "host": _M1},
-        "m1-metal",
-        cores=4,
-        peak=Peak(2617.0, 68.3),
-    ),
-    _named(
-        "m2-cpu",
-        "Apple M2, its 4 performance cores",
-        _M2 | {"num-cores": 4},
-        cores=4,
-        peak=Peak(448.0, 102.4),
-    ),
-    _named(
-        "m2-metal",
-        "Apple M2, its GPU (peak: 10 cores)",
-        _APPLE_GPU | {"host": _M2},
-        cores=4,
-        peak=Peak(3579.0, 102.4),
-    ),
+    *_apple("M1", cpu_ghz=3.2, gpu_cores=8, gpu_ghz=1.278, mega_transfers=4266),
+    *_apple("M2", cpu_ghz=3.5, gpu_cores=10, gpu_ghz=1.398, mega_transfers=6400),
     _named(
         "linux-arm64",
         "64-bit ARM with Linux, whatever its make; four cores",
@@ -132,27 +119,31 @@ _FOREIGN = (
     ),
 )
 
+Facts = Mapping[str, Any]
 
-def known(device_key: str, facts: Mapping[str, Any] | None = None) -> list[Target]:
-    """All named targets; ``facts`` are what the local device said of itself, if it was ever seen.
 
-    ``cuda`` is among them when that device has such a GPU.
+def known(device_key: str, facts: Facts | None = None, measured: Mapping[str, Peak] | None = None) -> list[Target]:
+    """All named targets; ``cuda`` is among them when the local device has such a GPU.
+
+    ``facts`` are what the local device said of itself, if it was ever seen; ``measured`` are peaks of devices by key: a
+    target has its device's where units and clocks of the chip are not known.
     """
     local = Target("local", "CPU of the machine the service runs on", {"kind": "llvm"}, "", device_key)
-    if not facts:
-        return [local, *_FOREIGN]
-    local = localised(local, facts)
-    return [local, *_cuda(local, facts), *_FOREIGN]
+    here = [localised(local, facts)] if facts else [local]
+    found = [*here, *(_cuda(here[0], facts) if facts else []), *_FOREIGN]
+    return [_with_peak(target, measured or {}) for target in found]
 
 
-def resolve(name: str, device_key: str, facts: Mapping[str, Any] | None = None) -> Target:
-    """The target of this name, or of a TVM target given as JSON text (``{"kind": "llvm", ...}``).
+def resolve(
+    name: str, device_key: str, facts: Facts | None = None, measured: Mapping[str, Peak] | None = None
+) -> Target:
+    """The target of this name, or of a TVM target given as JSON text (``{"kind": "llvm", ...}``); see ``known``.
 
     Raises TargetUnknown naming the nearest names, also for an mcpu that LLVM does not know, for Metal without an Apple
     host and for limits beyond the chip's.
     """
     text = name.strip()
-    targets = {target.name: target for target in known(device_key, facts)}
+    targets = {target.name: target for target in known(device_key, facts, measured)}
     if text.startswith("{"):
         return _custom(text, list(targets.values()))
     if text in targets:
@@ -168,18 +159,20 @@ def device_key_of(name: str, device_key: str) -> str:
         return device_key
 
 
-def computed_peak(name: str) -> Peak | None:
-    """What the chip of a named target does at most, by its units and clock; None where that is not known."""
-    return next((target.peak for target in _FOREIGN if target.name == name), None)
-
-
-def localised(target: Target, facts: Mapping[str, Any]) -> Target:
-    """The local target once its device said what it is: ``facts`` has LLVM's names, ``threads``, ``peak``."""
+def localised(target: Target, facts: Facts) -> Target:
+    """The local target once its device said what it is: ``facts`` has LLVM's names and ``threads``."""
     tvm = {"kind": "llvm", "mtriple": facts["mtriple"], "mcpu": facts["mcpu"], "num-cores": facts["threads"]}
-    return replace(target, tvm=tvm, family=triples.family(tvm), cores=facts["threads"], peak=peak_of(facts))
+    return replace(target, tvm=tvm, family=triples.family(tvm), cores=facts["threads"])
 
 
-def _cuda(local: Target, facts: Mapping[str, Any]) -> list[Target]:
+def _with_peak(target: Target, measured: Mapping[str, Peak]) -> Target:
+    """What is measured of a device is its CPU."""
+    if target.peak is not None or target.tvm["kind"] != "llvm":
+        return target
+    return replace(target, peak=measured.get(target.device_key))
+
+
+def _cuda(local: Target, facts: Facts) -> list[Target]:
     gpu = facts.get("cuda")
     if not gpu:
         return []

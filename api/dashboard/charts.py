@@ -190,7 +190,9 @@ def roofline(dots: Sequence[Dot], peak: Peak) -> Option:
             "max": right,
         },
         "yAxis": {
-            **_axis(f"GFLOPS; the device: {significant(peak.gflops)}, from memory {significant(peak.gb_per_sec)} GB/s"),
+            **_axis(
+                f"GFLOPS; {peak.source}: {significant(peak.gflops)}, from memory {significant(peak.gb_per_sec)} GB/s"
+            ),
             "type": "log",
             "nameTextStyle": {"align": "left", "color": "var(--ink-soft)"},
             "min": _power_of_ten_below(bottom),
@@ -219,7 +221,8 @@ def roofline_in_words(dots: Sequence[Dot], peak: Peak) -> str:
     """The roofline as one sentence, for those who can't see it."""
     largest = max(dots, key=lambda dot: dot.share)
     return (
-        f"The device reaches {significant(peak.gflops)} GFLOPS and reads {significant(peak.gb_per_sec)} GB/s. "
+        f"The device reaches {significant(peak.gflops)} GFLOPS and reads {significant(peak.gb_per_sec)} GB/s, "
+        f"as {peak.source}. "
         f"{largest.name}, {percent(largest.share)} of the time, reaches {significant(largest.gflops)} GFLOPS "
         f"of the {significant(peak.attainable_gflops(largest.intensity))} that its arithmetic intensity allows."
     )

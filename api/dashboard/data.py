@@ -11,15 +11,28 @@ from api.dashboard.charts import Bar, CurvePoint, Dot
 from api.dashboard.log import LogEntry, entry
 from api.dashboard.verdict import CanaryDrift, canary_drift
 from api.dashboard.words import FILTERS, STAGES
+from tuner.config import Settings
 from tuner.db import artifacts, benchmarks, events, jobs
 from tuner.db.models import Event, Job, Record
-from tuner.jobs.view import device_peak, job_out, job_outs, workload_outs
+from tuner.jobs.target_lookup import peak_for
+from tuner.jobs.view import job_out, job_outs, workload_outs
 from tuner.roofline import Peak
 from tuner.schemas import ArtifactOut, BenchmarkOut, JobOut, JobWorkloadOut, Page
+from tuner.triples import family
 
 JOBS_PER_PAGE = 25
 LOG_LINES = 150
 MATTERS = 0.002  # share of the time from which a kernel is in the roofline
+
+
+@dataclass(frozen=True)
+class ArtifactRow:
+    """An artifact in the list; the job that made it first may be gone."""
+
+    artifact: ArtifactOut
+    model: str
+    target: str
+    job_id: str | None
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,7 @@ class JobPage:
     drift: CanaryDrift | None
     log: list[LogEntry]  # newest first
     last_stage: str | None  # where a job that is over, or paused, got to
-    peak: Peak | None  # of the device, once measured
+    peak: Peak | None  # of the target
 
     @property
     def bars(self) -> list[Bar]:
@@ -59,6 +72,22 @@ def jobs_page(session: Session, filter_name: str, offset: int) -> Page[JobOut]:
     return Page[JobOut](items=job_outs(session, found), total=total, limit=JOBS_PER_PAGE, offset=offset)
 
 
+def artifacts_page(session: Session, offset: int) -> Page[ArtifactRow]:
+    """One page of all artifacts, newest first."""
+    found, total = artifacts.find(session, limit=JOBS_PER_PAGE, offset=offset)
+    there = set(session.exec(select(Job.id).where(col(Job.id).in_([one.job_id for one in found]))))
+    items = [
+        ArtifactRow(
+            artifact=ArtifactOut.model_validate(one.model_dump()),
+            model=str((one.manifest.get("model") or {}).get("name", one.id)),
+            target=family(one.manifest["target"]) if "target" in one.manifest else "",
+            job_id=one.job_id if one.job_id in there else None,
+        )
+        for one in found
+    ]
+    return Page[ArtifactRow](items=items, total=total, limit=JOBS_PER_PAGE, offset=offset)
+
+
 def filter_counts(session: Session) -> dict[str, int]:
     """How many jobs each filter of the jobs page lets through."""
     by_state = dict(session.exec(select(Job.state, func.count()).group_by(col(Job.state))).all())
@@ -68,11 +97,11 @@ def filter_counts(session: Session) -> dict[str, int]:
     }
 
 
-def job_page(session: Session, job_id: str) -> JobPage:
+def job_page(session: Session, settings: Settings, job_id: str) -> JobPage:
     """One job with all that belongs to it. Raises NotFound naming it."""
     job = jobs.get(session, job_id)
     rows, _ = benchmarks.find(session, job_id=job_id)
-    workloads = sorted(workload_outs(session, job_id), key=lambda w: -(w.share or 0))
+    workloads = sorted(workload_outs(session, settings, job_id), key=lambda w: -(w.share or 0))
     return JobPage(
         job=job_out(session, job),
         workloads=workloads,
@@ -82,7 +111,7 @@ def job_page(session: Session, job_id: str) -> JobPage:
         drift=_drift(session, job_id),
         log=_log(session, job_id, {workload.workload_id: workload.name for workload in workloads}),
         last_stage=_last_stage(session, job_id),
-        peak=device_peak(session, job),
+        peak=peak_for(session, settings, job),
     )
 
 

@@ -8,7 +8,6 @@ from api.dashboard import charts, data, verdict, words
 from api.dashboard.recipe import how_to_run
 from api.dashboard.rendering import STATIC, FreshStatic, PageRoute, page
 from api.deps import EngineDep, Offset, SettingsDep
-from tuner import targets
 from tuner.db import devices, events
 from tuner.db.engine import read
 from tuner.db.models import utcnow
@@ -16,7 +15,7 @@ from tuner.errors import InvalidInput
 from tuner.importers.presets import PRESETS
 from tuner.jobs.state import ACTIVE
 from tuner.jobs.submit import PRESETS as BUDGETS
-from tuner.jobs.submit import local_facts
+from tuner.jobs.target_lookup import target_outs
 
 DEVICE_TONES = {"online": "good", "busy": "busy", "offline": "idle", "quarantined": "bad", "incompatible": "bad"}
 
@@ -44,7 +43,7 @@ def jobs_page(
         position = events.last_id(session)
         found = data.jobs_page(session, state, offset)
         counts = data.filter_counts(session)
-        known_targets = targets.known(settings.device_key, local_facts(session, settings))
+        targets = target_outs(session, settings)
     return page(
         request,
         "jobs.html",
@@ -57,17 +56,17 @@ def jobs_page(
         counts=counts,
         presets=list(PRESETS),
         budgets=BUDGETS,
-        targets=known_targets,
+        targets=targets,
         now=utcnow(),
     )
 
 
 @router.get("/jobs/{job_id}")
-def job_page(request: Request, engine: EngineDep, job_id: str) -> Response:
+def job_page(request: Request, settings: SettingsDep, engine: EngineDep, job_id: str) -> Response:
     """One job, live while it runs."""
     with read(engine) as session:
         position = events.last_id(session)
-        found = data.job_page(session, job_id)
+        found = data.job_page(session, settings, job_id)
     job, bars, dots = found.job, found.bars, found.dots
     manifest = found.artifact.manifest if found.artifact else {}
     return page(
@@ -77,8 +76,8 @@ def job_page(request: Request, engine: EngineDep, job_id: str) -> Response:
         events=f"/v1/events?job_id={job.id}" if job.state in ACTIVE else "",
         position=position,
         job=job,
-        steps=words.steps(job.state, found.last_stage),
-        headline=verdict.headline(job, found.benchmarks),
+        steps=words.steps(job.state, found.last_stage, job.compile_only),
+        headline=verdict.headline(job, found.benchmarks, manifest),
         evidence=verdict.evidence(manifest, found.benchmarks, found.drift),
         curve=charts.latency_curve(found.curve, job.baseline_ms, job.latency_ms) if found.curve else None,
         curve_words=charts.curve_in_words(found.curve),
@@ -90,6 +89,24 @@ def job_page(request: Request, engine: EngineDep, job_id: str) -> Response:
         artifact=found.artifact,
         how_to_run=how_to_run(job, found.artifact) if found.artifact else "",
         log=found.log,
+        now=utcnow(),
+    )
+
+
+@router.get("/artifacts")
+def artifacts_page(request: Request, engine: EngineDep, offset: Offset = 0) -> Response:
+    """All artifacts: what they are for, how much of them was tuned, how far they were tested."""
+    with read(engine) as session:
+        position = events.last_id(session)
+        found = data.artifacts_page(session, offset)
+    return page(
+        request,
+        "artifacts.html",
+        section="artifacts",
+        events="/v1/events",
+        position=position,
+        here=f"/artifacts?offset={offset}",
+        artifacts=found,
         now=utcnow(),
     )
 

@@ -18,6 +18,11 @@ LOAD_CHECKS = {
     "none": "No device of its kind has run it yet",
 }
 
+PEAK_SOURCES = {
+    "measured": "multiply-adds on registers reach there, as measured",
+    "computed": "its units reach at their clock, as computed",
+}
+
 
 @dataclass(frozen=True)
 class Headline:
@@ -54,10 +59,15 @@ def canary_drift(ratios: Sequence[float]) -> CanaryDrift | None:
     return CanaryDrift(len(moved), moved[max(0, math.ceil(0.9 * len(moved)) - 1)])
 
 
-def headline(job: JobOut, benchmarks: Sequence[BenchmarkOut]) -> Headline | None:
-    """The speedup over the best PyTorch variant of the same run; None before there is one."""
+def headline(
+    job: JobOut, benchmarks: Sequence[BenchmarkOut], manifest: Mapping[str, Any] | None = None
+) -> Headline | None:
+    """The speedup over the best PyTorch variant of the same run, else what else there is to say; None before the end.
+
+    PyTorch is not timed on a device elsewhere, and nothing is in a job that only compiles.
+    """
     if job.speedup is None or job.latency_ms is None or job.baseline_ms is None:
-        return None
+        return _without_pytorch(job, manifest) if manifest else None
     best = min((b for b in benchmarks if b.variant.startswith("torch")), key=lambda b: b.median_ms, default=None)
     name = variant_name(best.variant) if best else "PyTorch"
     detail = f"{milliseconds(job.latency_ms)} vs {milliseconds(job.baseline_ms)} with {name}"
@@ -69,6 +79,15 @@ def headline(job: JobOut, benchmarks: Sequence[BenchmarkOut]) -> Headline | None
     return Headline(f"{times(1 / job.speedup)} slower than PyTorch", detail, "bad")
 
 
+def _without_pytorch(job: JobOut, manifest: Mapping[str, Any]) -> Headline:
+    if job.latency_ms is not None:
+        device = (manifest.get("device") or {}).get("cpu") or job.target
+        return Headline(f"{milliseconds(job.latency_ms)} on {device}", "timed without PyTorch beside it", "good")
+    records, kernels = manifest.get("records", 0), manifest.get("kernels", 0)
+    detail = f"{records} of {kernels} kernels from records, the rest by default schedules; no device has timed it"
+    return Headline(f"Compiled for {job.target}, {manifest.get('tested', 'not load-tested')}", detail, "idle")
+
+
 def evidence(
     manifest: Mapping[str, Any], benchmarks: Sequence[BenchmarkOut], drift: CanaryDrift | None
 ) -> list[Evidence]:
@@ -77,9 +96,10 @@ def evidence(
         _outputs(manifest.get("verification") or {}),
         _timing(benchmarks),
         _quiet_machine(drift),
-        _arithmetic(manifest.get("gflops") or {}, manifest.get("peak_gflops")),
+        _arithmetic(manifest.get("gflops") or {}, manifest.get("peak_gflops"), manifest.get("peak_source")),
         _coverage(manifest.get("coverage")),
         _machine(benchmarks),
+        _left_out(manifest.get("left_out") or []),
         _load_check(manifest),
         _weights(manifest.get("weights")),
         _versions(manifest.get("versions") or {}),
@@ -116,10 +136,11 @@ def _quiet_machine(drift: CanaryDrift | None) -> Evidence | None:
     return Evidence("Quiet machine", f"± {percent(drift.usual)}", note, drift.usual <= CANARY_TOLERANCE)
 
 
-def _arithmetic(gflops: Mapping[str, float], peak: float | None) -> Evidence | None:
+def _arithmetic(gflops: Mapping[str, float], peak: float | None, source: str | None) -> Evidence | None:
     if peak is None or "tuned" not in gflops:
         return None
-    note = f"{percent(gflops['tuned'] / peak)} of the {significant(peak)} that multiply-adds on registers reach here"
+    reach = PEAK_SOURCES.get(source or "", "the target reaches")
+    note = f"{percent(gflops['tuned'] / peak)} of the {significant(peak)} that {reach}"
     best = max((value for name, value in gflops.items() if name.startswith("torch")), default=None)
     against = f"; PyTorch {significant(best)}" if best is not None else ""
     return Evidence("Arithmetic", f"{significant(gflops['tuned'])} GFLOPS", note + against)
@@ -129,6 +150,12 @@ def _coverage(coverage: float | None) -> Evidence | None:
     if coverage is None:
         return None
     return Evidence("Coverage", percent(coverage), "of the arithmetic runs in kernels that were tuned", coverage >= 0.9)
+
+
+def _left_out(reasons: Sequence[str]) -> Evidence | None:
+    if not reasons:
+        return None
+    return Evidence("Left out", f"{len(reasons)} record{'s' if len(reasons) != 1 else ''}", "; ".join(reasons), False)
 
 
 def _machine(benchmarks: Sequence[BenchmarkOut]) -> Evidence | None:

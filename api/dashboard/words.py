@@ -9,6 +9,7 @@ from tuner.jobs.state import ACTIVE
 
 NOTHING = "–"
 STAGES = ("importing", "extracting", "tuning", "compiling", "verifying", "benchmarking")
+_COMPILE_ONLY = ("importing", "extracting", "compiling", "verifying")
 PAUSABLE_STATES = ("submitted", "importing", "extracting", "tuning")
 
 # What the filter of the jobs page offers: its name in the URL -> the states it lets through.
@@ -138,13 +139,14 @@ def ago(then: datetime, now: datetime) -> str:
     return "yesterday" if days == 1 else f"{days} days ago"
 
 
-def steps(state: str, last_stage: str | None = None) -> list[Step]:
+def steps(state: str, last_stage: str | None = None, compile_only: bool = False) -> list[Step]:
     """The pipeline as seen from ``state``; ``last_stage`` is where a paused, failed or cancelled job got to."""
+    stages = _COMPILE_ONLY if compile_only else STAGES
     if state == "succeeded":
-        return [Step(name, "done") for name in STAGES]
-    at = "tuning" if state == "paused" else state if state in STAGES else last_stage
-    if at not in STAGES:
-        return [Step(name, "todo") for name in STAGES]
-    here = STAGES.index(at)
-    mark = "now" if state in STAGES else "stopped"
-    return [Step(name, "done" if i < here else mark if i == here else "todo") for i, name in enumerate(STAGES)]
+        return [Step(name, "done") for name in stages]
+    at = "tuning" if state == "paused" else state if state in stages else last_stage
+    if at not in stages:
+        return [Step(name, "todo") for name in stages]
+    here = stages.index(at)
+    mark = "now" if state in stages else "stopped"
+    return [Step(name, "done" if i < here else mark if i == here else "todo") for i, name in enumerate(stages)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -11,6 +10,7 @@ from fastapi.responses import FileResponse, Response
 
 from api.deps import EngineDep, Limit, Offset, SettingsDep
 from api.errors import answer
+from tuner.compiler.artifact import file_name, member_name
 from tuner.db import artifacts
 from tuner.db.engine import read
 from tuner.errors import InvalidInput
@@ -58,14 +58,14 @@ def download_artifact(
     """
     with read(engine) as session:
         artifact = artifacts.get(session, artifact_id)
-    member = None if form == "tar" else artifact_files.member_name(artifact.manifest, form)
+    member = None if form == "tar" else member_name(artifact.manifest, form)
     sha256 = artifact.manifest.get("files", {}).get(member, artifact.sha256)
     headers = {"etag": f'"{sha256}"', "cache-control": "private, no-cache"}
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     if headers["etag"] in known or "*" in known:
         return Response(status_code=304, headers=headers)
     if member is not None:
-        name = artifact.id + (Path(member).suffix if form == "source" else f".{form}")
+        name = file_name(artifact.id, artifact.manifest, form)
         headers["content-disposition"] = f'attachment; filename="{name}"'
         content = artifact_files.read_member(settings, artifact, member)
         return Response(content, media_type="text/plain" if form == "source" else _LIBRARY, headers=headers)

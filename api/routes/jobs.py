@@ -74,10 +74,10 @@ def resume_job(job_id: str, engine: EngineDep) -> JobOut:
 
 
 @router.get("/{job_id}/workloads")
-def list_job_workloads(job_id: str, engine: EngineDep) -> list[JobWorkloadOut]:
+def list_job_workloads(job_id: str, engine: EngineDep, settings: SettingsDep) -> list[JobWorkloadOut]:
     """The job's workloads in graph order."""
     with read(engine) as session:
-        return view.workload_outs(session, job_id)
+        return view.workload_outs(session, settings, job_id)
 
 
 @router.get("/{job_id}/curve")

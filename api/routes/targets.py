@@ -5,9 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api.deps import EngineDep, SettingsDep
-from tuner import targets
 from tuner.db.engine import read
-from tuner.jobs.submit import local_facts
+from tuner.jobs.target_lookup import target_outs
 from tuner.schemas import TargetOut
 
 router = APIRouter(prefix="/targets", tags=["targets"])
@@ -17,6 +16,4 @@ router = APIRouter(prefix="/targets", tags=["targets"])
 def list_targets(engine: EngineDep, settings: SettingsDep) -> list[TargetOut]:
     """Targets by name, as TVM sees them; a TVM target given as JSON can be submitted too."""
     with read(engine) as session:
-        facts = local_facts(session, settings)
-    known = targets.known(settings.device_key, facts)
-    return [TargetOut.model_validate(target) for target in known]
+        return target_outs(session, settings)

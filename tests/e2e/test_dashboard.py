@@ -15,12 +15,12 @@ from sqlmodel import select
 from tests.support import seed_db
 from tests.support.browser import chromium
 from tests.support.web import Web, serve
-from tuner.db import devices, events, jobs
+from tuner.db import artifacts, devices, events, jobs
 from tuner.db.engine import read, write
 from tuner.db.models import Job
 
 DONE, RUNNING, FAILED = "job-a1b2c3d4e5", "job-f00dcafe42", "job-0bad0bad00"
-PATHS = ["/", "/?state=failed", f"/jobs/{DONE}", f"/jobs/{RUNNING}", f"/jobs/{FAILED}", "/devices"]
+PATHS = ["/", "/?state=failed", f"/jobs/{DONE}", f"/jobs/{RUNNING}", f"/jobs/{FAILED}", "/artifacts", "/devices"]
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,9 @@ def test_finished_job_shows_where_the_time_goes(gallery: Web, watched: Watched) 
     page = watched.page
     page.goto(f"{gallery.url}/jobs/{DONE}")
     chart = page.locator("#roofline")
-    expect(chart).to_have_attribute("aria-label", re.compile(r"The device reaches 530 GFLOPS and reads 42.0 GB/s\."))
+    expect(chart).to_have_attribute(
+        "aria-label", re.compile(r"The device reaches 530 GFLOPS and reads 42.0 GB/s, as measured\.")
+    )
     expect(chart.locator("canvas")).to_be_visible()
     first = page.locator(".wide-rows tbody tr").first
     expect(first.locator("[data-label='Of peak']")).to_have_text("82 %")
@@ -162,6 +164,22 @@ def test_job_without_a_known_peak_shows_no_roofline(web: Web, watched: Watched) 
     watched.page.goto(f"{web.url}/jobs/{DONE}")
     expect(watched.page.locator("#roofline")).to_have_count(0)
     expect(watched.page.locator("[data-label='Of peak']").first).to_have_text("–")
+
+
+def test_artifacts_are_listed_with_what_was_tuned_and_tested(web: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{web.url}/artifacts")
+    row = page.locator("tbody tr").first
+    expect(row.locator("[data-label='Coverage']")).to_have_text("99 %")
+    with write(web.engine) as session:
+        (artifact,), _ = artifacts.find(session)
+        told = {"coverage": 0.0, "load_check": "symbols", "tested": "not load-tested on a Mac"}
+        artifact.manifest = artifact.manifest | told
+        events.emit(session, "artifact", {}, DONE)
+    expect(row.locator("[data-label='Coverage']")).to_have_text("0 %")
+    expect(row.locator("[data-label='Tested']")).to_have_text("not load-tested on a Mac")
+    row.get_by_role("link", name="bert-base-uncased").click()
+    expect(page.get_by_role("heading", name="bert-base-uncased")).to_be_visible()
 
 
 def test_failed_job_says_what_happened_and_what_to_do(gallery: Web, watched: Watched) -> None:
@@ -273,12 +291,28 @@ def test_the_form_submits_what_was_chosen(empty: Web, watched: Watched) -> None:
     page.get_by_label("Sequence").fill("32")
     page.get_by_text("More options").click()
     page.get_by_role("checkbox", name="Cold start").check()
-    page.get_by_role("button", name="Start tuning").click()
+    page.get_by_role("button", name="Start job").click()
     page.wait_for_url(f"{empty.url}/jobs/*")
     expect(page.get_by_role("heading", name="minilm-l6")).to_be_visible()
     with read(empty.engine) as session:
         job = session.exec(select(Job)).one()
     assert (job.budget_trials, job.budget_sec, job.seq_len, job.batch, job.cold) == (64, None, 32, 1, True)
+
+
+def test_the_form_offers_to_compile_only_for_a_machine_that_is_not_there(empty: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(empty.url)
+    page.get_by_label("Model").fill("minilm-l6")
+    page.get_by_label("Target").select_option("m1-metal")
+    page.get_by_role("checkbox", name="Compile only").check()
+    expect(page.get_by_role("group", name="Budget")).to_be_hidden()
+    page.get_by_role("button", name="Start job").click()
+    page.wait_for_url(f"{empty.url}/jobs/*")
+    expect(page.locator(".steps li")).to_have_text(["importing", "extracting", "compiling", "verifying"])
+    expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+    with read(empty.engine) as session:
+        job = session.exec(select(Job)).one()
+    assert (job.compile_only, job.target, job.budget_trials) == (True, "m1-metal", 0)
 
 
 def test_trials_typed_for_a_custom_budget_do_not_leak_into_a_preset(empty: Web, watched: Watched) -> None:
@@ -288,7 +322,7 @@ def test_trials_typed_for_a_custom_budget_do_not_leak_into_a_preset(empty: Web, 
     page.get_by_role("radio", name="Custom").check()
     page.get_by_label("Trials").fill("7")
     page.get_by_role("radio", name="Express").check()
-    page.get_by_role("button", name="Start tuning").click()
+    page.get_by_role("button", name="Start job").click()
     page.wait_for_url(f"{empty.url}/jobs/*")
     with read(empty.engine) as session:
         assert session.exec(select(Job)).one().budget_trials > 7
@@ -307,7 +341,7 @@ def test_the_form_shows_what_is_wrong_at_the_field(
     page.get_by_role("radio", name="Custom").check()
     page.get_by_label("Trials").fill("64")
     page.get_by_label(label).fill(value)
-    page.get_by_role("button", name="Start tuning").click()
+    page.get_by_role("button", name="Start job").click()
     expect(page.get_by_role("alert")).to_contain_text(said)
     expect(page.get_by_label(label)).to_be_focused()
     expect(page.get_by_label(label)).to_have_attribute("aria-invalid", "true")

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from rich.console import Console
+from rich.table import Table
 from sqlalchemy import Engine
 
+from tests.support.coordination import Bench
 from tests.support.rows import add_job, make_record, make_workload
+from tuner.cli import tables, words
+from tuner.config import Settings
 from tuner.db import events, jobs, records
 from tuner.db.engine import write
 from tuner.db.models import Benchmark, Device, JobWorkload, Lease, utcnow
+from tuner.schemas import JobOut
 
 
 def test_a_job_is_submitted_and_read_back(client: TestClient) -> None:
@@ -26,15 +33,32 @@ def test_a_job_is_submitted_and_read_back(client: TestClient) -> None:
     assert client.get(f"/v1/jobs/{job['id']}").json() == job
 
 
+def test_a_job_that_only_compiles_is_submitted_for_a_machine_that_is_not_there(client: TestClient) -> None:
+    body = {"model": "minilm-l6", "target": "m1-metal", "compile_only": True}
+    job = client.post("/v1/jobs", json=body).json()
+    assert (job["compile_only"], job["target"], job["budget"]) == (True, "m1-metal", {"trials": 0, "seconds": None})
+    error = client.post(f"/v1/jobs/{job['id']}/pause").json()["error"]
+    assert (error["code"], "only compiles" in error["message"]) == ("conflict", True)
+
+
 @pytest.mark.parametrize(
     ("body", "code", "says"),
     [
         ({"model": "bert-base-uncasde"}, "model_unknown", "bert-base-uncasde"),
         ({"model": "minilm-l6", "target": "lokal"}, "target_unknown", "lokal"),
         ({"model": "minilm-l6", "target": '{"kind": "llvm", "mcpu": "znver99"}'}, "target_unknown", "znver99"),
+        (
+            {
+                "model": "minilm-l6",
+                "target": '{"kind": "metal", "host": {"kind": "llvm", "mtriple": "x86_64-linux-gnu"}}',
+            },
+            "target_unknown",
+            "Apple hosts only",
+        ),
         ({"model": "minilm-l6", "budget": {"trials": 0}}, "budget_invalid", "0 trials"),
         ({"model": "minilm-l6", "budget": {"trials": -1}}, "budget_invalid", "-1 trials"),
         ({"model": "minilm-l6", "budget": {"minutes": 1e12}}, "budget_invalid", "minutes"),
+        ({"model": "minilm-l6", "compile_only": True, "budget": {"trials": 8}}, "budget_invalid", "does not tune"),
         ({"model": "minilm-l6", "seq_len": 513}, "sequence_too_long", "513"),
         ({"model": "minilm-l6", "seq_len": 0}, "invalid_input", "seq_len"),
         ({"model": "minilm-l6", "budget": {"trials": "many"}}, "invalid_input", "budget.trials"),
@@ -153,6 +177,75 @@ def test_models_are_added_and_listed(client: TestClient) -> None:
     assert client.get(f"/v1/models/{again['id']}").json()["max_seq_len"] == 512
     assert client.get("/v1/models/mdl-none").status_code == 404
     assert client.post("/v1/models", json={"name": "distilbirt"}).json()["error"]["code"] == "model_unknown"
+
+
+def test_a_job_without_a_device_waits_in_sight_wherever_one_looks(
+    client: TestClient, engine: Engine, settings: Settings
+) -> None:
+    bench = Bench(settings, engine)
+    job_id = client.post("/v1/jobs", json={"model": "minilm-l6", "target": "m1-metal"}).json()["id"]
+    bench.run_until(lambda: bench.job(job_id).message.startswith("waiting for a device"))
+    said = "waiting for a device of m1-metal; start one with: tunesmith agent --tracker HOST:PORT --key m1-metal"
+    assert not bench.cluster.running
+    shown = client.get(f"/v1/jobs/{job_id}").json()
+    assert (shown["state"], shown["message"]) == ("extracting", said)
+    for page in ("/", f"/jobs/{job_id}"):
+        assert said in client.get(page).text
+    job = JobOut.model_validate(shown)
+    assert said in printed(tables.job_table(job))
+    assert "extracting (waiting)" in printed(tables.jobs_table([job]))
+    assert said in words.state_line(job)
+
+
+def printed(table: Table) -> str:
+    console = Console(width=250, file=io.StringIO(), record=True)
+    console.print(table)
+    return console.export_text()
+
+
+APPLE_GPU = {"max_threads": 1024, "memory_bytes": 32768, "simd_width": 32}
+
+
+@pytest.mark.parametrize(
+    ("name", "triple", "suffix", "cores", "peak", "threadgroup"),
+    [
+        ("local", "x86_64-unknown-linux-gnu", ".so", 2, (530.0, 42.0, "measured"), None),
+        ("m1-cpu", "arm64-apple-macos", ".dylib", 4, (409.6, 68.3, "computed"), None),
+        ("m1-metal", "arm64-apple-macos", ".dylib", 4, (2617.3, 68.3, "computed"), APPLE_GPU),
+        (
+            "m1-metal-restricted",
+            "arm64-apple-macos",
+            ".dylib",
+            4,
+            (2617.3, 68.3, "computed"),
+            APPLE_GPU | {"max_threads": 256},
+        ),
+        ("m2-cpu", "arm64-apple-macos", ".dylib", 4, (448.0, 102.4, "computed"), None),
+        ("m2-metal", "arm64-apple-macos", ".dylib", 4, (3578.9, 102.4, "computed"), APPLE_GPU),
+        ("linux-arm64", "aarch64-linux-gnu", ".so", 4, (None, None, None), None),
+    ],
+)
+def test_a_target_says_all_there_is_to_know_of_it(
+    client: TestClient,
+    engine: Engine,
+    name: str,
+    triple: str,
+    suffix: str,
+    cores: int,
+    peak: tuple[float, float, str],
+    threadgroup: dict[str, int] | None,
+) -> None:
+    facts = {"mtriple": "x86_64-unknown-linux-gnu", "mcpu": "znver5", "threads": 2}
+    with write(engine) as session:
+        session.add(Device(key="local", facts=facts | {"peak": {"gflops": 530.0, "gb_per_sec": 42.0}}))
+        session.add(Device(key="m1-metal", state="busy"))
+        session.add(Device(key="m2-cpu", state="incompatible"))
+    found = {target["name"]: target for target in client.get("/v1/targets").json()}[name]
+    assert (found["host_triple"], found["suffix"], found["cores"]) == (triple, suffix, cores)
+    assert (found["peak_gflops"], found["bandwidth_gb_per_sec"], found["peak_source"]) == peak
+    assert found["threadgroup"] == threadgroup
+    assert found["tvm"]["kind"] == ("metal" if threadgroup else "llvm")
+    assert found["device_online"] == (found["device_key"] in ("local", "m1-metal"))
 
 
 def test_the_local_target_and_devices_are_listed(client: TestClient, engine: Engine) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import platform
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -61,6 +64,27 @@ def put_file(web: Web, content: bytes) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return artifact.id
+
+
+def put_module(web: Web, members: dict[str, bytes]) -> str:
+    """Gives the finished job's artifact a tar with a library, and perhaps its source, that no Mac has run; its id."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    artifact_id = put_file(web, buffer.getvalue())
+    library, *source = members
+    with write(web.engine) as session:
+        artifact_of_done(session).manifest = {
+            "library": library,
+            **({"source": source[0]} if source else {}),
+            "files": {name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
+            "load_check": "symbols",
+            "tested": "not load-tested on a Mac",
+        }
+    return artifact_id
 
 
 def artifact_of_done(session: Session) -> Artifact:
@@ -156,12 +180,60 @@ def test_download_then_run(tunesmith: Command, web: Web, tmp_path: Path) -> None
         np.testing.assert_allclose(outputs["y"], x @ tiny_artifact.WEIGHT + tiny_artifact.BIAS, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ({"kind": "llvm", "mtriple": "riscv64-unknown-linux-gnu"}, "compiled for riscv64, this machine is"),
+        ({"kind": "llvm", "mtriple": f"{platform.machine()}-apple-macos"}, "compiled for darwin, this machine runs"),
+    ],
+)
+def test_run_of_an_artifact_for_another_machine_says_so(
+    tunesmith: Command, tmp_path: Path, target: dict[str, str], says: str
+) -> None:
+    folder = tiny_artifact.build(tmp_path / "foreign")
+    tiny_artifact.write_manifest(folder, target=target)
+    code, _, err = tunesmith("run", folder)
+    assert code == 1
+    assert says in err
+    assert "hint:" in err
+
+
 def test_download_goes_on_from_its_part(tunesmith: Command, web: Web, tmp_path: Path) -> None:
     content = bytes(range(256)) * 100
     put_file(web, content)
     (tmp_path / "a.tar.part").write_bytes(content[:7000])
     assert tunesmith("download", DONE, "-o", tmp_path / "a.tar")[0] == 0
     assert (tmp_path / "a.tar").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "content"),
+    [("so", "art.so", b"\xcf\xfa"), ("dylib", "art.dylib", b"\xcf\xfa"), ("source", "art.metal", b"kernel void f()")],
+)
+def test_download_gives_a_part_of_the_artifact(
+    tunesmith: Command, web: Web, tmp_path: Path, form: str, name: str, content: bytes
+) -> None:
+    artifact_id = put_module(web, {"lib.dylib": b"\xcf\xfa", "source.metal": b"kernel void f()"})
+    code, _, err = tunesmith("download", DONE, "--format", form, "-o", tmp_path)
+    assert code == 0, err
+    assert (tmp_path / name.replace("art", artifact_id)).read_bytes() == content
+    assert "not load-tested on a Mac" in err
+
+
+def test_artifacts_are_listed_with_how_far_they_were_tested(tunesmith: Command, web: Web) -> None:
+    artifact_id = put_module(web, {"lib.dylib": b"\xcf\xfa"})
+    code, out, _ = tunesmith("artifacts")
+    assert (code, artifact_id in out, "not load-tested on a Mac" in out) == (0, True, True)
+    assert json.loads(tunesmith("artifacts", "--job", DONE, "--json")[1])["total"] == 1
+    assert "no artifacts yet" in tunesmith("artifacts", "--job", FAILED)[2]
+
+
+def test_download_in_a_format_there_is_not_says_so(tunesmith: Command, web: Web) -> None:
+    put_module(web, {"lib.so": b"\x7fELF"})
+    code, _, err = tunesmith("download", DONE, "--format", "dylib")
+    assert (code, "not for macOS" in err) == (1, True)
+    code, _, err = tunesmith("download", DONE, "--format", "exe")
+    assert (code, "tar, so, dylib, source" in err) == (2, True)
 
 
 def test_download_of_a_file_that_is_gone_says_what_to_do(tunesmith: Command) -> None:
@@ -237,5 +309,11 @@ def test_import_of_an_absent_log_is_named(tunesmith: Command, tmp_path: Path) ->
 def test_models_targets_and_devices_are_listed(tunesmith: Command) -> None:
     assert tunesmith("models", "add", "distilbert-base-uncased")[0] == 0
     assert "distilbert-base-uncased" in tunesmith("models", "list")[1]
-    assert "local" in tunesmith("targets")[1]
+    listed = tunesmith("targets")[1]
+    assert "device local, online" in listed
+    assert "peak 530 GFLOPS, 42 GB/s, measured" in listed
+    assert "device m1-metal, not there" in listed
+    assert "metal, apple-m1, arm64-apple-macos, .dylib, 4 performance cores" in listed
+    assert "peak 2,617 GFLOPS, 68.3 GB/s, computed" in listed
+    assert "threadgroup of at most 256 threads, 32 KiB" in listed
     assert "local" in tunesmith("devices")[1]

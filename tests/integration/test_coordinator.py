@@ -578,6 +578,26 @@ def test_a_job_for_a_device_that_is_not_there_waits_in_sight_and_leaves_the_engi
     bench.run_to(waiting, "cancelled")
 
 
+def test_a_job_that_only_compiles_needs_neither_device_nor_rounds(bench: Bench) -> None:
+    bench.devices = {}
+    job_id = bench.submit(target="m1-metal", target_family="metal-apple-m1-1024t", compile_only=True, budget_trials=0)
+    job = bench.run_to(job_id, "succeeded")
+    assert bench.states(job_id) == ["importing", "extracting", "compiling", "verifying", "succeeded"]
+    assert (bench.rounds(job_id), job.trials, job.progress) == ([], 0, 1.0)
+    assert not any("waiting for a device" in event.data["message"] for event in bench.events(job_id, "message"))
+
+
+def test_a_job_that_only_compiles_does_not_run_beside_what_is_timed_here(bench: Bench) -> None:
+    bench.cluster.room = 4
+    bench.cluster.stages["tune_round"] = hang
+    local = bench.submit()
+    bench.run_until(lambda: bench.rounds(local, "running"))
+    compiling = bench.submit(target="m1-cpu", compile_only=True, budget_trials=0)
+    for _ in range(3):
+        bench.pass_()
+    assert bench.job(compiling).state == "submitted"
+
+
 def test_a_job_goes_on_when_its_device_comes(bench: Bench) -> None:
     job_id = bench.submit(target="m1-cpu")
     bench.run_until(lambda: bench.job(job_id).message.startswith("waiting for a device of m1-cpu"))

@@ -11,15 +11,13 @@ import pytest
 
 from tests.support.tiny_models import write_model
 from tuner import targets
+from tuner.cli import words
 from tuner.client.runtime import ArtifactError, load
-from tuner.compiler.defaults import default_schedule, schedule_by_default
-from tuner.compiler.limits import threads_of
-from tuner.compiler.standalone import Order, compile_model, summary
+from tuner.compiler.standalone import Order, compile_model
 from tuner.compiler.symbols import check_library, read_library
 from tuner.config import Settings
-from tuner.errors import InvalidInput, LimitExceeded, LoadCheckFailed, SequenceTooLong
+from tuner.errors import InvalidInput, LoadCheckFailed, SequenceTooLong
 from tuner.importers.source import resolve_source
-from tuner.search.context import make_target
 
 SEQ_LEN = 16
 
@@ -78,7 +76,7 @@ def test_a_library_for_a_mac_is_checked_and_says_that_no_mac_ran_it(made: str, r
     assert manifest["binary"]["minimum_os"] == "macOS 11.0"
     assert manifest["coverage"] == 0.0
     assert "verification" not in manifest
-    assert "not load-tested on a Mac" in summary(manifest)
+    assert "not load-tested on a Mac" in words.compiled(manifest)
     assert set(manifest["files"]) == {path.name for path in folder.iterdir()} - {"manifest.json"}
 
 
@@ -87,33 +85,6 @@ def test_metal_kernels_travel_as_source(for_metal: Path) -> None:
     assert manifest_of(for_metal)["source"] == "source.metal"
     assert source.count("kernel void") >= manifest_of(for_metal)["kernels"]
     assert b"kernel void" in (for_metal / "lib.dylib").read_bytes()
-
-
-@pytest.fixture(scope="module")
-def product() -> Any:
-    """A vector times a matrix, which DLight gives 512 threads."""
-    import tvm
-    from tvm import te
-
-    a, b = te.placeholder((1, 768), name="a"), te.placeholder((768, 768), name="b")
-    k = te.reduce_axis((0, 768), "k")
-    out = te.compute((1, 768), lambda i, j: te.sum(a[i, k] * b[k, j], axis=k), name="out")
-    return tvm.IRModule({"main": te.create_prim_func([a, b, out]).with_attr("global_symbol", "main")})["main"]
-
-
-def test_no_default_schedule_has_more_threads_than_its_target(product: Any) -> None:
-    wide, narrow = (targets.resolve(name, "local").tvm for name in ("m1-metal", "m1-metal-restricted"))
-    assert threads_of(default_schedule(product, make_target(wide))) == 512
-    assert threads_of(default_schedule(product, make_target(narrow))) <= 256
-
-
-def test_a_schedule_beyond_the_targets_threads_is_refused_by_name(product: Any) -> None:
-    import tvm
-
-    wide, narrow = (targets.resolve(name, "local").tvm for name in ("m1-metal", "m1-metal-restricted"))
-    scheduled = tvm.IRModule({"vec_mat": default_schedule(product, make_target(wide))})
-    with pytest.raises(LimitExceeded, match=r"vec_mat \(512\): more threads in a threadgroup than the 256"):
-        schedule_by_default(scheduled, make_target(narrow))
 
 
 def test_cpu_kernels_come_with_their_llvm_text(for_m1: Path) -> None:

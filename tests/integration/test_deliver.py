@@ -12,41 +12,37 @@ import pytest
 from tests.support.rows import make_record, make_workload
 from tests.support.tiny_imports import import_tiny, local_target
 from tests.support.tiny_models import write_model
-from tuner.compiler.deliver import TUNED, UNTUNED, coverage, staging, verify_job
-from tuner.compiler.module import base_manifest, compile_into, write_manifest
+from tuner.compiler.deliver import TUNED, UNTUNED, staging, verify_job
+from tuner.compiler.module import base_manifest, compile_into, coverage, keep_records, write_manifest
 from tuner.config import Settings
-from tuner.db.models import Job, JobWorkload, Workload
+from tuner.db.models import Job, Workload
 from tuner.errors import VerificationFailed
 from tuner.importers import cache
 from tuner.importers.cache import import_key
 from tuner.importers.source import resolve_source
-from tuner.search.finals import Final, Finalist
 
 SEQ_LEN = 16
 
 
-def row(number: int, flops: float, weight: int) -> tuple[JobWorkload, Workload]:
-    workload = make_workload(number, flops=flops)
-    return JobWorkload(job_id="job-1", workload_id=workload.id, weight=weight), workload
-
-
-def decided(number: int, found: bool) -> dict[str, Final]:
-    workload = make_workload(number)
-    record = make_record("c", 1e-3, workload=number) if found else None
-    return {workload.id: Final(workload.id, Finalist(record, [1e-3]), None)}
+def kernel(number: int, flops: float, launches: int) -> tuple[int, Workload]:
+    return launches, make_workload(number, flops=flops)
 
 
 def test_coverage_weighs_by_flops_and_launches() -> None:
-    rows = [row(1, flops=100.0, weight=3), row(2, flops=50.0, weight=2)]
-    assert coverage(rows, {}) == 0.0
-    assert coverage(rows, decided(1, found=True)) == 0.75
-    assert coverage(rows, decided(1, found=True) | decided(2, found=True)) == 1.0
+    kernels = [kernel(1, flops=100.0, launches=3), kernel(2, flops=50.0, launches=2)]
+    one, other = (workload.id for _, workload in kernels)
+    assert coverage(kernels, {}) == 0.0
+    assert coverage(kernels, {one}) == 0.75
+    assert coverage(kernels, {one, other}) == 1.0
+    assert coverage([kernel(1, flops=0.0, launches=1)], {one}) == 0.0
 
 
-def test_plain_schedules_that_won_do_not_count_as_covered() -> None:
-    rows = [row(1, flops=100.0, weight=1), row(2, flops=100.0, weight=1)]
-    assert coverage(rows, decided(1, found=False) | decided(2, found=True)) == 0.5
-    assert coverage([row(1, flops=0.0, weight=1)], decided(1, found=True)) == 0.0
+def test_ready_made_schedules_that_won_do_not_count_as_covered(tmp_path: Path) -> None:
+    kernels = [kernel(1, flops=100.0, launches=1), kernel(2, flops=100.0, launches=1)]
+    found, other = (workload.id for _, workload in kernels)
+    said = keep_records(tmp_path, kernels, {found: make_record("c", 1e-3)}, [f"{other}:dlight"])
+    assert said == {"records": 1, "kernels": 2, "coverage": 0.5, "winners": ["c", f"{other}:dlight"]}
+    assert (tmp_path / "records.jsonl").read_text().count("\n") == 1
 
 
 @pytest.fixture(scope="module")

@@ -86,22 +86,17 @@ def test_what_can_not_be_tuned_is_refused_at_import(source: Path, tmp_path: Path
             cache.import_source(resolve_source(str(path)), 1, 1, tmp_path / "imports")
 
 
-def test_contestants_of_an_operator_compute_the_same_but_for_the_peak(tmp_path: Path) -> None:
+def test_contestants_of_an_operator_compute_the_same(tmp_path: Path) -> None:
     name = "op:swish_gemm:16,64,24"
     imported = cache.import_source(resolve_source(name), 1, 1, tmp_path / "imports")
     compile_plainly(tmp_path / "imports", imported, 1, 1, tmp_path / "out")
     variants = [
         Variant(name="torch-eager", kind="torch-eager"),
         Variant(name="product", kind="torch-product"),
-        Variant(name="peak", kind="peak"),
         Variant(name="untuned", kind="tvm", path=str(tmp_path / "out")),
     ]
-    calls, flops = operator_calls(
-        Spec(model=name, batch=1, seq_len=1, threads=1, variants=variants), resolve_source(name)
-    )
+    calls = operator_calls(Spec(model=name, batch=1, seq_len=1, threads=1, variants=variants), resolve_source(name))
     np.testing.assert_allclose(calls["untuned"]().numpy(), calls["torch-eager"]().numpy(), rtol=1e-4, atol=1e-5)
-    calls["peak"]()
-    assert flops["untuned"] == flops["product"] == 2.0 * 16 * 64 * 24 < flops["peak"]
     foreign = Spec(model=name, batch=1, seq_len=1, threads=1, variants=[Variant(name="x", kind="torch-sdpa")])
     with pytest.raises(InvalidInput, match="torch-sdpa"):
         operator_calls(foreign, resolve_source(name))

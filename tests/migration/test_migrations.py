@@ -16,6 +16,7 @@ from tuner.db import events, jobs, migrate, records
 from tuner.db.engine import make_engine, read
 from tuner.errors import SchemaOutdated, SchemaUnknown
 
+NEWEST = migrate.head()
 ASSETS = sorted((Path(__file__).parent / "assets").glob("*.db"))
 
 
@@ -52,6 +53,7 @@ def test_an_old_file_is_upgraded_with_its_rows(old: Path, settings: Settings) ->
         (job,), _ = jobs.find(session)
         (record,), _ = records.find(session)
         assert (job.state, job.latency_ms, record.job_id) == ("succeeded", 10.0, job.id)
+        assert not job.compile_only
         assert record.created_at.tzinfo is not None
         assert len(events.since(session, 0, job.id)) == 1
     engine.dispose()
@@ -75,7 +77,7 @@ def test_an_older_schema_is_refused_naming_the_command(settings: Settings, monke
     migrate.upgrade(settings)
     monkeypatch.setattr(migrate, "head", lambda: "9999")
     for check in (migrate.check_schema, migrate.create_or_check):
-        with pytest.raises(SchemaOutdated, match="0001") as caught:
+        with pytest.raises(SchemaOutdated, match=NEWEST) as caught:
             check(settings)
         assert f"tunesmith db upgrade --data-dir {settings.root}" in caught.value.hint
 
@@ -87,7 +89,7 @@ def test_an_upgrade_backs_the_file_up_first(settings: Settings, monkeypatch: pyt
     assert backup is not None
     assert backup.parent == settings.root
     with closing(sqlite3.connect(backup)) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(NEWEST,)]
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 

@@ -250,6 +250,7 @@ def _records(session: Session, job: Job, number: int) -> None:
 def _artifact(job: Job) -> Artifact:
     digest = hashlib.sha256(job.id.encode()).hexdigest()
     manifest = {
+        "model": {"name": "bert-base-uncased"},
         "target": TARGET,
         "versions": {"tvm": "0.27.0.post1", "tvm-ffi": "0.1.14.post1", "torch": "2.13.0"},
         "inputs": [
@@ -268,6 +269,7 @@ def _artifact(job: Job) -> Artifact:
         "weights": "pretrained",
         "records": 8,
         "load_check": "device",
+        "tested": "loaded and run",
     }
     return Artifact(
         id=f"art-{digest[:20]}",

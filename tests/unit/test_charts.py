@@ -124,7 +124,7 @@ def test_roofline_draws_kernels_by_their_share_of_time() -> None:
 
 def test_roofline_is_told_in_words_by_its_slowest_kernel() -> None:
     assert roofline_in_words(DOTS, PEAK) == (
-        "The device reaches 500 GFLOPS and reads 40.0 GB/s. gemm, 80 % of the time, reaches 400 GFLOPS "
+        "The device reaches 500 GFLOPS and reads 40.0 GB/s, as measured. gemm, 80 % of the time, reaches 400 GFLOPS "
         "of the 500 that its arithmetic intensity allows."
     )
 

@@ -62,10 +62,10 @@ def test_an_operator_has_no_batch_and_its_verdict_names_its_speed() -> None:
 
 
 def test_speeds_stand_beside_the_peak() -> None:
-    manifest = {"gflops": {"tuned": 450.0, "torch-eager": 225.0}, "peak_gflops": 500.0}
+    manifest = {"gflops": {"tuned": 450.0, "torch-eager": 225.0}, "peak_gflops": 500.0, "peak_source": "measured"}
     line = words.of_peak(manifest)
-    assert "tuned 450 (90% of the peak), torch-eager 225 (45% of the peak); peak of these cores 500" in line
-    assert words.of_peak({}) == words.DASH
+    assert "tuned 450 (90% of the peak), torch-eager 225 (45% of the peak); peak of the target 500, measured" in line
+    assert words.of_peak({"gflops": {"tuned": 450.0}}) == "GFLOPS: tuned 450; peak of the target unknown"
 
 
 def test_the_way_to_the_best_is_told_in_at_most_five_steps() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.fake_service import FakeService
 from tests.support.samples import artifact, job
-from tuner.client.download import download
+from tuner.client.download import download, wanted
 from tuner.errors import ArtifactMissing, ServiceUnreachable, StorageFull
 
 CONTENT = bytes(range(256)) * 40
@@ -24,7 +24,7 @@ def service() -> FakeService:
 
 def fetch(service: FakeService, path: Path, sha256: str = SHA) -> list[int]:
     told: list[int] = []
-    assert download(service.client(), artifact(CONTENT, sha256), path, told.append) == path
+    assert download(service.client(), wanted(artifact(CONTENT, sha256)), path, told.append) == path
     return told
 
 

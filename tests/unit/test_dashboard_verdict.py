@@ -81,8 +81,23 @@ def test_overlapping_spreads_claim_nothing() -> None:
     assert said.text == "About as fast as PyTorch"
 
 
-def test_without_a_baseline_there_is_no_headline() -> None:
+def test_before_the_end_there_is_no_headline() -> None:
     assert headline(job(43.0, None), [bench("tuned", 43.0)]) is None
+
+
+def test_a_module_timed_on_a_device_elsewhere_says_on_which() -> None:
+    said = headline(job(43.0, None), [bench("tuned", 43.0)], {"device": {"cpu": "Apple M1"}})
+    assert said is not None
+    assert said.text == "43.0 ms on Apple M1"
+
+
+def test_a_module_that_was_only_compiled_claims_no_more() -> None:
+    manifest = {"records": 3, "kernels": 12, "tested": "not load-tested on a Mac", "load_check": "symbols"}
+    said = headline(job(None, None), [], manifest)
+    assert said is not None
+    assert "not load-tested on a Mac" in said.text
+    assert "3 of 12 kernels from records" in said.detail
+    assert "no device has timed it" in said.detail
 
 
 @pytest.mark.parametrize(("absolute", "relative", "ok"), [(1e-6, 1e-2, True), (2e-3, 1e-4, True), (2e-3, 1e-2, False)])
@@ -120,15 +135,22 @@ def test_only_a_load_on_the_device_counts_as_load_tested(level: str, ok: bool) -
 
 def test_an_operator_stands_beside_the_peak_and_pytorch() -> None:
     speeds = {"tuned": 450.0, "torch-eager": 225.0, "product": 240.0}
-    found = find("Arithmetic", evidence({"gflops": speeds, "peak_gflops": 500.0}, [], None))
+    manifest = {"gflops": speeds, "peak_gflops": 500.0, "peak_source": "computed"}
+    found = find("Arithmetic", evidence(manifest, [], None))
     assert found.value == "450 GFLOPS"
-    assert "90 % of the 500" in found.note
+    assert "90 % of the 500 that its units reach at their clock, as computed" in found.note
     assert "PyTorch 225" in found.note
 
 
 def test_a_module_for_a_mac_that_no_mac_ran_says_so() -> None:
     manifest = {"load_check": "symbols", "tested": "not load-tested on a Mac"}
     assert find("Loads", evidence(manifest, [], None)).value == "not load-tested on a Mac"
+
+
+def test_records_that_could_not_be_used_are_named_with_their_reason() -> None:
+    found = find("Left out", evidence({"left_out": ["record c0 of matmul: it wants 2048 threads"]}, [], None))
+    assert (found.value, found.ok) == ("1 record", False)
+    assert "2048 threads" in found.note
 
 
 def test_random_weights_are_named() -> None:

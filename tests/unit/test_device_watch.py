@@ -87,19 +87,6 @@ def test_another_processor_has_another_peak(engine: Engine) -> None:
         assert "peak" not in devices.find(session)[0].facts
 
 
-def test_a_device_is_found_by_the_records_it_shares(engine: Engine) -> None:
-    facts = {"mtriple": "x86_64-linux-gnu", "mcpu": "znver5", "threads": 2}
-    with write(engine) as session:
-        for key, told in (("young", {}), ("a", facts), ("b", facts), ("other", {**facts, "mcpu": "znver3"})):
-            devices.seen(session, key, facts=told)
-        devices.put_peak(session, "b", {"gflops": 530.0, "gb_per_sec": 42.0})
-    with read(engine) as session:
-        found = devices.of_family(session, "llvm-x86_64-znver5-2c")
-        assert found is not None
-        assert found.key == "b"
-        assert devices.of_family(session, "llvm-x86_64-skylake-2c") is None
-
-
 def test_the_tracker_is_not_asked_more_often_than_needed(tracker: Tracker, watch: DeviceWatch) -> None:
     watch.look(100.0)
     watch.look(100.0 + LOOK_EVERY_SEC / 2)

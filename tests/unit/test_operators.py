@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tuner.bench.baselines import PEAK, arithmetic, baselines
-from tuner.bench.spec import Result, Timing
+from tuner.bench.baselines import arithmetic, baselines
+from tuner.bench.spec import Timing
 from tuner.db.models import Model
 from tuner.errors import InvalidInput, ModelInvalid, ModelUnknown
 from tuner.importers.source import resolve_source
 from tuner.operators import catalog, files
+from tuner.roofline import Peak
 from tuner.schemas import OperatorIn
 
 ADD = OperatorIn(name="add", tir='{"nodes": []}', constants=[1])
@@ -80,21 +81,28 @@ def test_a_damaged_operator_file_is_named(tmp_path: Path) -> None:
         files.read(path)
 
 
-def test_an_operator_is_timed_beside_pytorch_and_the_peak() -> None:
+def test_an_operator_is_timed_beside_pytorch_as_far_as_that_knows_it() -> None:
     def kinds(name: str, source: str = "operator") -> list[str]:
         return [variant.kind for variant in baselines(Model(name=name, source=source, location=name))]
 
-    assert kinds("op:gemm:8,8,8") == ["peak", "torch-eager"]
-    assert kinds("op:swish_gemm:8,8,8") == ["peak", "torch-eager", "torch-product"]
-    assert kinds("/data/add.operator.json") == ["peak"]
+    assert kinds("op:gemm:8,8,8") == ["torch-eager"]
+    assert kinds("op:swish_gemm:8,8,8") == ["torch-eager", "torch-product"]
+    assert kinds("/data/add.operator.json") == []
     assert kinds("bert-base-uncased", "preset") == ["torch-eager", "torch-sdpa"]
 
 
-def test_gflops_are_flops_by_the_median_and_the_peak_is_its_best_tenth() -> None:
-    def timing(name: str, median_ms: float, p10_ms: float) -> Timing:
-        return Timing(variant=name, median_ms=median_ms, p10_ms=p10_ms, p90_ms=9.0, n=5)
+def test_gflops_are_flops_by_the_median_beside_the_targets_peak() -> None:
+    def timing(name: str, median_ms: float) -> Timing:
+        return Timing(variant=name, median_ms=median_ms, p10_ms=1.0, p90_ms=9.0, n=5)
 
-    timings = [timing("tuned", 2.0, 1.0), timing(PEAK, 4.0, 1.0), timing("untuned", 8.0, 8.0)]
-    found = arithmetic(Result(threads=2, timings=timings, flops={"tuned": 2e9, PEAK: 2e9}))
-    assert found == {"gflops": {"tuned": 1000.0}, "peak_gflops": 2000.0}
-    assert arithmetic(Result(threads=2, timings=timings[:1])) == {}
+    def of(name: str, source: str = "operator") -> Model:
+        return Model(name=name, source=source, location=name)
+
+    timings = {name: timing(name, ms) for name, ms in (("tuned", 2.0), ("untuned", 8.0))}
+    peak = Peak(2617.3, 68.3, "computed")
+    gemm = of("op:gemm:1000,1000,1000")  # two GFLOP
+    told = {"peak_gflops": 2617.3, "peak_source": "computed"}
+    assert arithmetic(gemm, timings, peak) == {"gflops": {"tuned": 1000.0, "untuned": 250.0}, **told}
+    assert arithmetic(gemm, timings, None) == {"gflops": {"tuned": 1000.0, "untuned": 250.0}}
+    assert arithmetic(of("/data/add.operator.json"), timings, peak) == told
+    assert arithmetic(of("bert-base-uncased", "preset"), timings, peak) == {}

@@ -120,6 +120,14 @@ def test_what_does_not_measure_needs_no_device(state: JobState) -> None:
     assert isinstance(decide(Situation("job-1", state, device_problem="no device")), RunStage)
 
 
+@pytest.mark.parametrize("remote", [True, False])
+@pytest.mark.parametrize("state", ["importing", "extracting", "compiling", "verifying"])
+def test_a_job_that_only_compiles_needs_no_device(state: JobState, remote: bool) -> None:
+    at = Situation("job-1", state, device_problem="no device", remote=remote, compile_only=True)
+    assert decide(at) == RunStage(STAGES[state])
+    assert not plan.needs_device(state, remote, compile_only=True)
+
+
 def test_a_job_whose_target_is_not_known_waits_for_the_device_that_tells() -> None:
     at = Situation("job-1", "submitted", device_problem="no device", target_known=False)
     assert decide(at) == Wait("no device")

@@ -34,6 +34,17 @@ def test_every_active_state_can_be_cancelled_and_can_fail(state: JobState, event
     assert advance(state, event) == expected
 
 
+def test_a_job_that_only_compiles_neither_tunes_nor_times() -> None:
+    state: JobState = "submitted"
+    life = []
+    while state not in TERMINAL:
+        life.append(state)
+        state = advance(state, "start" if state == "submitted" else "done", compile_only=True)
+    assert (life, state) == (["submitted", "importing", "extracting", "compiling", "verifying"], "succeeded")
+    shares = [progress(state, 1.0, compile_only=True) for state in life]
+    assert shares == sorted(shares)
+
+
 def test_no_other_transition_exists() -> None:
     allowed = {(state, event) for state, event, _ in FLOW}
     allowed |= {(state, event) for state in ACTIVE for event in ("cancel", "fail")}

@@ -71,6 +71,16 @@ def test_the_same_model_is_kept_once_and_known_by_its_id(engine: Engine, setting
         assert models_.find(session)[1] == 2
 
 
+def test_a_job_that_only_compiles_has_no_budget(engine: Engine, settings: Settings) -> None:
+    wish = JobIn(model="minilm-l6", target="m1-metal", compile_only=True)
+    with write(engine) as session:
+        job = submit(session, settings, wish)
+        assert (job.compile_only, job.budget_trials, job.budget_sec) == (True, 0, None)
+        assert job.target_family == "metal-apple-m1-1024t"
+    with pytest.raises(BudgetInvalid, match="does not tune"), write(engine) as session:
+        submit(session, settings, wish.model_copy(update={"budget": BudgetIn(trials=64)}))
+
+
 def test_a_refused_job_leaves_nothing_behind(engine: Engine, settings: Settings) -> None:
     refused = [
         (JobIn(model="bert-base-uncasde"), ModelUnknown, "bert-base-uncasde"),

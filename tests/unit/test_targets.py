@@ -32,15 +32,23 @@ def test_local_is_what_its_device_says() -> None:
 
 
 def test_peaks_are_measured_here_and_computed_elsewhere() -> None:
-    here = resolve("local", "local", FACTS | {"peak": {"gflops": 530.0, "gb_per_sec": 40.0}})
-    assert (here.peak_gflops, here.bandwidth_gb_per_sec) == (530.0, 40.0)
-    assert resolve("local", "local", FACTS).peak_gflops is None
-    assert targets.computed_peak("m1-cpu") == Peak(410.0, 68.3)
-    assert targets.computed_peak("local") is None
+    measured = {"local": Peak(530.0, 40.0), "m1-cpu": Peak(1.0, 1.0), "linux-arm64": Peak(50.0, 10.0)}
+    here = resolve("local", "local", FACTS, measured)
+    assert (here.peak_gflops, here.bandwidth_gb_per_sec, here.peak_source) == (530.0, 40.0, "measured")
+    assert resolve("local", "local", FACTS).peak is None
+    assert resolve("linux-arm64", "local", FACTS, measured).peak_gflops == 50.0
+    assert resolve("m1-cpu", "local", FACTS, measured).peak == Peak(409.6, 68.3, "computed")
+    assert resolve("m2-metal", "local", FACTS, measured).peak == Peak(3578.9, 102.4, "computed")
+
+
+def test_a_peak_measured_on_a_cpu_is_not_its_gpus() -> None:
+    gpu = FACTS | {"cuda": {"name": "NVIDIA H200", "arch": "sm_90"}}
+    assert resolve("cuda", "local", gpu, {"local": Peak(530.0, 40.0)}).peak is None
 
 
 def test_apple_silicon_is_known_on_every_machine() -> None:
-    names = ["local", "m1-cpu", "m1-metal", "m1-metal-restricted", "m2-cpu", "m2-metal", "linux-arm64"]
+    apple = [f"{chip}-{part}" for chip in ("m1", "m2") for part in ("cpu", "metal", "metal-restricted")]
+    names = ["local", *apple, "linux-arm64"]
     assert [target.name for target in known("local")] == names
     assert [target.name for target in known("local", FACTS)] == names
 

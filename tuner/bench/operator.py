@@ -1,4 +1,4 @@
-"""The contestants of an operator's comparison: its compiled forms, PyTorch's, and the core's arithmetic peak."""
+"""The contestants of an operator's comparison: its compiled forms and PyTorch's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from tuner.bench.compiled import compiled_call
-from tuner.bench.peak import peak_call
 from tuner.bench.spec import Spec, Variant
 from tuner.errors import InvalidInput
 from tuner.importers.source import ModelSource
@@ -18,23 +17,14 @@ from tuner.operators.importer import LoadedOperator, load_operator
 Call = Callable[[], Any]
 
 
-def operator_calls(spec: Spec, source: ModelSource) -> tuple[dict[str, Call], dict[str, float]]:
-    """Calls by variant, on one seeded input, and floating-point operations of those whose number is known.
-
-    Raises InvalidInput for a kind of contestant that an operator has not.
-    """
+def operator_calls(spec: Spec, source: ModelSource) -> dict[str, Call]:
+    """Calls by variant, on one seeded input. Raises InvalidInput for a kind of contestant that an operator has not."""
     loaded = load_operator(source)
     inputs = loaded.samples()[0]
-    calls: dict[str, Call] = {}
-    flops: dict[str, float] = {}
-    for entry in spec.variants:
-        if entry.kind == "peak":
-            calls[entry.name], flops[entry.name] = peak_call(spec.threads)
-            continue
-        calls[entry.name] = compiled_call(entry, inputs) if entry.kind == "tvm" else _torch_call(entry, loaded, inputs)
-        if loaded.operator is not None:
-            flops[entry.name] = loaded.operator.flops
-    return calls, flops
+    return {
+        entry.name: compiled_call(entry, inputs) if entry.kind == "tvm" else _torch_call(entry, loaded, inputs)
+        for entry in spec.variants
+    }
 
 
 def _torch_call(entry: Variant, loaded: LoadedOperator, inputs: dict[str, Any]) -> Call:

@@ -33,12 +33,11 @@ def run(spec: Spec) -> Result:
     """
     torch.set_num_threads(spec.threads)
     source = resolve_source(spec.model, spec.allow_pickle, spec.head)
-    flops: dict[str, float] = {}
     with torch.inference_mode():
         errors: dict[str, float] = {}
         if source.source == "operator":
             weights = str(source.weights)
-            calls, flops = operator_calls(spec, source)
+            calls = operator_calls(spec, source)
         else:
             weights, calls, errors = _model_calls(spec, source)
         stats = interleave(calls, spec.rounds, spec.per_round, spec.warmup, spec.seed, _print_progress)
@@ -47,7 +46,6 @@ def run(spec: Spec) -> Result:
         machine=device_facts()["cpu"],
         weights=weights,
         timings=[Timing(variant=name, **stats[name].as_dict()) for name in calls],
-        flops=flops,
         max_abs_errors=errors,
     )
 

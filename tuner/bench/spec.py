@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Kind = Literal["torch-eager", "torch-sdpa", "torch-compile", "torch-product", "onnxruntime", "openvino", "tvm", "peak"]
+Kind = Literal["torch-eager", "torch-sdpa", "torch-compile", "torch-product", "onnxruntime", "openvino", "tvm"]
 
 
 class Variant(BaseModel):
@@ -76,7 +76,6 @@ class Result(BaseModel):
     threads: int
     machine: str = ""
     weights: str = ""
-    flops: dict[str, float] = Field(default_factory=dict)  # by variant, where they are known
     timings: list[Timing] = Field(default_factory=list)
     max_abs_errors: dict[str, float] = Field(default_factory=dict)
     error: Failure | None = None

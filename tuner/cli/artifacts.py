@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from tuner.cli.common import JsonOption, UrlOption, connected, console, notes
+from tuner.cli import tables
+from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
 from tuner.client.download import download as fetch
+from tuner.client.download import wanted
 from tuner.client.http import Client
+from tuner.compiler.artifact import FORMATS
 from tuner.errors import Conflict, InvalidInput, UploadInvalid
 from tuner.schemas import ArtifactOut
 
@@ -25,16 +28,37 @@ if TYPE_CHECKING:
 def download(
     thing: Annotated[str, typer.Argument(metavar="JOB|ARTIFACT", help="Id of a finished job or of an artifact.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File or folder to write to.")] = None,
+    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = "tar",
     url: UrlOption = None,
 ) -> None:
     """Download an artifact; a broken download goes on where it was."""
+    if form not in FORMATS:
+        raise typer.BadParameter(f"--format is {', '.join(FORMATS)}, not {form}")
     with connected(url) as client:
         artifact = artifact_of(client, thing)
-        path = fetch_artifact(client, artifact, output)
+        path = fetch_artifact(client, artifact, output, form)
     notes.print(f"wrote {path}", highlight=False, soft_wrap=True)
     if artifact.manifest.get("load_check", "device") != "device":
         notes.print(str(artifact.manifest["tested"]), style="yellow", highlight=False)
-    notes.print(f"run it with: tunesmith run {path}", highlight=False, soft_wrap=True)
+    if form == "tar":
+        notes.print(f"run it with: tunesmith run {path}", highlight=False, soft_wrap=True)
+
+
+def artifacts(
+    job: Annotated[str | None, typer.Option(help="Only the artifact of this job.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+) -> None:
+    """List artifacts, the newest first."""
+    with connected(url) as client:
+        page = client.artifacts(job, limit)
+    if as_json:
+        print_json(page)
+    elif page.items:
+        console.print(tables.artifacts_table(page.items))
+    else:
+        notes.print("no artifacts yet; a job that succeeds makes one", highlight=False)
 
 
 def artifact_of(client: Client, thing: str) -> ArtifactOut:
@@ -47,11 +71,11 @@ def artifact_of(client: Client, thing: str) -> ArtifactOut:
     return client.artifact(job.artifact_id)
 
 
-def fetch_artifact(client: Client, artifact: ArtifactOut, output: Path | None) -> Path:
+def fetch_artifact(client: Client, artifact: ArtifactOut, output: Path | None, form: str = "tar") -> Path:
     """Downloads with a progress bar; an ``output`` that is a folder gets the artifact's id as the name."""
-    path = output or Path()
+    file, path = wanted(artifact, form), output or Path()
     if path.is_dir():
-        path = path / f"{artifact.id}.tar"
+        path = path / file.name
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -60,8 +84,8 @@ def fetch_artifact(client: Client, artifact: ArtifactOut, output: Path | None) -
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=notes, transient=True) as progress:
-        task = progress.add_task(artifact.id, total=artifact.size_bytes)
-        return fetch(client, artifact, path, lambda done: progress.update(task, completed=done))
+        task = progress.add_task(artifact.id, total=file.size_bytes)
+        return fetch(client, file, path, lambda done: progress.update(task, completed=done))
 
 
 def run(

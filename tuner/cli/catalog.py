@@ -6,7 +6,7 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from tuner.cli import tables
+from tuner.cli import tables, words
 from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
 from tuner.cli.jobs import absolute_if_folder
 from tuner.schemas import ModelIn
@@ -54,7 +54,8 @@ def targets(as_json: JsonOption = False, url: UrlOption = None) -> None:
     if as_json:
         print_json(found)
     else:
-        console.print(tables.targets_table(found))
+        for target in found:
+            console.print(words.target(target), highlight=False, markup=False, soft_wrap=True)
 
 
 def devices(as_json: JsonOption = False, url: UrlOption = None) -> None:

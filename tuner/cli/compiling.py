@@ -25,7 +25,7 @@ def compile(
     """Compile a model for a target here, without tuning: from the records there are; needs no service."""
     from rpc.facts import device_facts  # it and what follows load TVM and torch: only this command pays
     from tuner import targets
-    from tuner.compiler.standalone import Order, compile_model, summary
+    from tuner.compiler.standalone import Order, compile_model
     from tuner.importers.source import resolve_source
 
     settings = settings_with(data_dir=data_dir)
@@ -35,6 +35,6 @@ def compile(
     if as_json:
         print_json(manifest)
         return
-    console.print(summary(manifest), highlight=False, markup=False, soft_wrap=True)
+    console.print(words.compiled(manifest), highlight=False, markup=False, soft_wrap=True)
     size = words.size(out.stat().st_size)
     console.print(f"wrote {out} ({size})", highlight=False, markup=False, soft_wrap=True)

@@ -29,6 +29,9 @@ def tune(
     batch: Annotated[int, typer.Option(help="Batch size to compile for.")] = 1,
     seq_len: Annotated[int, typer.Option(help="Sequence length to compile for.")] = 128,
     cold: Annotated[bool, typer.Option("--cold", help="Ignore records that are already known.")] = False,
+    compile_only: Annotated[
+        bool, typer.Option("--compile-only", help="From known records and default schedules; needs no device.")
+    ] = False,
     priority: Annotated[int, typer.Option(help="Higher goes first; -100 to 100.")] = 0,
     head: Annotated[str | None, typer.Option(help="encoder or sequence-classification; else the model's own.")] = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Trust weights that can run code.")] = False,
@@ -47,6 +50,7 @@ def tune(
         "batch": batch,
         "seq_len": seq_len,
         "cold": cold,
+        "compile_only": compile_only,
         "priority": priority,
         "head": head,
         "allow_pickle": allow_pickle,
@@ -104,8 +108,10 @@ def show_job(client: Client, job: JobOut) -> None:
         console.print(tables.benchmarks_table(benchmarks))
         first = benchmarks[0]
         console.print(f"interleaved in one process, {first.threads} threads, {first.machine}", style="dim")
-    if job.kind == "operator" and job.artifact_id:
-        console.print(words.of_peak(client.artifact(job.artifact_id).manifest), style="dim", highlight=False)
+    if job.artifact_id and (job.compile_only or job.kind == "operator"):
+        manifest = client.artifact(job.artifact_id).manifest
+        said = words.compiled(manifest) if job.compile_only else words.of_peak(manifest)
+        console.print(said, style="dim", highlight=False, markup=False)
 
 
 def follow(job_id: JobArgument, as_json: JsonOption = False, url: UrlOption = None) -> None:

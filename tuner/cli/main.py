@@ -18,7 +18,8 @@ for command in (
     *(demo.demo, service.serve, service.doctor, agent.agent),
     *(jobs.tune, operators.tune_op, jobs.jobs, jobs.show, jobs.follow),
     *(jobs.cancel, jobs.pause, jobs.resume, jobs.delete),
-    *(compiling.compile, artifacts.download, artifacts.run, catalog.targets, catalog.devices, service.version),
+    *(compiling.compile, artifacts.artifacts, artifacts.download, artifacts.run),
+    *(catalog.targets, catalog.devices, service.version),
 ):
     app.command()(command)
 app.add_typer(records.app, name="records")

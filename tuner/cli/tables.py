@@ -10,7 +10,8 @@ from rich.table import Table
 
 from tuner.cli import words
 from tuner.operators.files import label
-from tuner.schemas import BenchmarkOut, DeviceOut, JobOut, JobWorkloadOut, LegacyOut, ModelOut, TargetOut
+from tuner.schemas import ArtifactOut, BenchmarkOut, DeviceOut, JobOut, JobWorkloadOut, LegacyOut, ModelOut
+from tuner.triples import family
 
 _STATE_COLOUR = {"succeeded": "green", "failed": "red", "cancelled": "dim", "paused": "yellow"}
 _VARIANTS = {
@@ -32,8 +33,8 @@ def jobs_table(jobs: Iterable[JobOut]) -> Table:
             escape(label(job.model)),
             words.shape(job),
             escape(job.target),
-            _state(job),
-            f"{job.trials:,}/{job.budget.trials:,}",
+            _state(job) + (" [yellow](waiting)[/]" if words.is_waiting(job) else ""),
+            words.DASH if job.compile_only else f"{job.trials:,}/{job.budget.trials:,}",
             words.milliseconds(job.latency_ms if job.latency_ms is not None else job.predicted_ms),
             f"{job.speedup:.2f}x" if job.speedup is not None else words.DASH,
             words.ago(job.created_at, now),
@@ -53,16 +54,40 @@ def job_table(job: JobOut) -> Table:
         "batch x seq": words.shape(job),
         "state": _state(job) + (f"  {escape(job.message)}" if job.message else ""),
         "budget": words.budget(job) + ("  (cold)" if job.cold else ""),
+        **({} if job.compile_only else _figures(job)),
+        "artifact": job.artifact_id or words.DASH,
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _figures(job: JobOut) -> dict[str, str]:
+    return {
         "trials": f"{job.trials:,} in {words.duration(job.tuning_sec)}",
         "predicted": words.milliseconds(job.predicted_ms),
         "measured": words.milliseconds(job.latency_ms),
         **({"speed": words.gflops(job.gflops)} if job.kind == "operator" else {}),
         "PyTorch": words.milliseconds(job.baseline_ms),
         "speedup": f"[bold green]{job.speedup:.2f}x[/]" if job.speedup is not None else words.DASH,
-        "artifact": job.artifact_id or words.DASH,
     }
-    for name, value in rows.items():
-        table.add_row(name, value)
+
+
+def artifacts_table(artifacts: Iterable[ArtifactOut]) -> Table:
+    """One line per artifact, with how much of it was tuned and how far it was tested."""
+    table = _table("artifact", "model", "target", ">coverage", "tested", ">size", "created")
+    now = datetime.now(timezone.utc)
+    for one in artifacts:
+        manifest = one.manifest
+        table.add_row(
+            one.id,
+            escape(label(str((manifest.get("model") or {}).get("name", words.DASH)))),
+            escape(family(manifest["target"])) if "target" in manifest else words.DASH,
+            f"{manifest['coverage']:.0%}" if manifest.get("coverage") is not None else words.DASH,
+            str(manifest.get("tested", words.DASH)),
+            words.size(one.size_bytes),
+            words.ago(one.created_at, now),
+        )
     return table
 
 
@@ -121,24 +146,6 @@ def models_table(models: Iterable[ModelOut]) -> Table:
     for model in models:
         longest = str(model.max_seq_len) if model.max_seq_len else words.DASH
         table.add_row(escape(model.name), model.id, model.source, model.family, model.head, longest, model.weights)
-    return table
-
-
-def targets_table(targets: Iterable[TargetOut]) -> Table:
-    """One line per target."""
-    table = _table("target", "description", "device", "library", ">cores", ">GFLOPS", ">GB/s", ">threadgroup")
-    for target in targets:
-        group = target.threadgroup
-        table.add_row(
-            target.name,
-            escape(target.description),
-            target.device_key,
-            target.suffix,
-            str(target.cores or words.DASH),
-            f"{target.peak_gflops:,.0f}" if target.peak_gflops else words.DASH,
-            f"{target.bandwidth_gb_per_sec:g}" if target.bandwidth_gb_per_sec else words.DASH,
-            f"{group.max_threads} x {words.size(group.memory_bytes)}" if group else words.DASH,
-        )
     return table
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from tuner.schemas import JobOut, LegacyOut, LegacyPoint
+from tuner.schemas import JobOut, LegacyOut, LegacyPoint, TargetOut
 
 DASH = "–"
 
@@ -39,12 +39,48 @@ def gflops(value: float | None) -> str:
 
 
 def of_peak(manifest: Mapping[str, Any]) -> str:
-    """``GFLOPS: tuned 479 (90 % of the peak), torch-eager 230; peak 530``, from an operator's manifest."""
+    """``GFLOPS: tuned 479 (90% of the peak); peak of the target 530, measured``, from an operator's manifest."""
     peak = manifest.get("peak_gflops")
-    if peak is None:
-        return DASH
-    each = [f"{name} {value:,.0f} ({value / peak:.0%} of the peak)" for name, value in manifest["gflops"].items()]
-    return f"GFLOPS: {', '.join(each) or DASH}; peak of these cores {peak:,.0f}"
+    part = {name: f" ({value / peak:.0%} of the peak)" if peak else "" for name, value in _speeds(manifest).items()}
+    each = ", ".join(f"{name} {value:,.0f}{part[name]}" for name, value in _speeds(manifest).items())
+    known = f"peak of the target {peak:,.0f}, {manifest['peak_source']}" if peak else "peak of the target unknown"
+    return f"GFLOPS: {each or DASH}; {known}"
+
+
+def _speeds(manifest: Mapping[str, Any]) -> Mapping[str, float]:
+    return manifest.get("gflops") or {}
+
+
+def compiled(manifest: Mapping[str, Any]) -> str:
+    """What a person should know of a module that no device has timed, in a few lines."""
+    binary, check = manifest["binary"], manifest.get("verification")
+    lines = [
+        f"{manifest['library']}: {binary['format']}" + (f", {binary['minimum_os']}" if "minimum_os" in binary else ""),
+        f"coverage {manifest['coverage']:.0%}: {manifest['records']} of {manifest['kernels']} kernels from records",
+        f"{manifest['tested']}" + (", every symbol checked" if manifest["load_check"] == "symbols" else ""),
+    ]
+    lines += [f"left out: {reason}" for reason in manifest.get("left_out", [])]
+    if check:
+        lines.append(f"largest difference from PyTorch {check['max_abs_error']:.1e}")
+    return "\n".join(lines)
+
+
+def target(one: TargetOut) -> str:
+    """What there is to know of a target, in a few lines; ``--json`` has TVM's own description as well."""
+    cpu = (one.tvm.get("host") or one.tvm).get("mcpu")
+    lines = [
+        f"{one.name}: {one.description}",
+        f"device {one.device_key}, {'online' if one.device_online else 'not there'}",
+        ", ".join(filter(None, [one.tvm["kind"], cpu, one.host_triple, one.suffix]))
+        + (f", {one.cores} performance cores" if one.cores else ""),
+        "peak not measured yet"
+        if one.peak_gflops is None
+        else f"peak {one.peak_gflops:,.0f} GFLOPS, {one.bandwidth_gb_per_sec:g} GB/s, {one.peak_source}",
+    ]
+    if group := one.threadgroup:
+        limits = f"{group.max_threads} threads, {size(group.memory_bytes)}, simdgroups of {group.simd_width}"
+        lines.append(f"threadgroup of at most {limits}")
+    return "\n    ".join(lines)
 
 
 def legacy_curve(points: Sequence[LegacyPoint]) -> str:
@@ -78,8 +114,15 @@ def ago(moment: datetime, now: datetime) -> str:
 
 def budget(job: JobOut) -> str:
     """``1,000 trials or 10 min 00 s``."""
+    if job.compile_only:
+        return "compile only, no tuning"
     trials = f"{job.budget.trials:,} trials"
     return trials if job.budget.seconds is None else f"{trials} or {duration(job.budget.seconds)}"
+
+
+def is_waiting(job: JobOut) -> bool:
+    """Does the job wait for a device, a worker or its turn? Its message says for which."""
+    return job.finished_at is None and job.message.startswith("waiting")
 
 
 def shape(job: JobOut) -> str:
@@ -112,6 +155,8 @@ def verdict(job: JobOut) -> str:
     """The one sentence a finished job is about."""
     if job.state != "succeeded":
         return job.error.message if job.error else job.state
+    if job.latency_ms is None:
+        return f"{job.model} is compiled for {job.target}; no device has timed it"
     line = f"{job.model} runs in {milliseconds(job.latency_ms)}"
     if job.speedup is not None:
         line += f", {job.speedup:.2f}x PyTorch's {milliseconds(job.baseline_ms)}"

@@ -2,75 +2,86 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.client.http import Client
+from tuner.compiler.artifact import file_name, member_name, sha256_of
 from tuner.errors import ArtifactMissing, ServiceUnreachable, StorageFull
 from tuner.schemas import ArtifactOut
 
-_BLOCK = 1 << 20
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file of the service: what to call it, where it is had, and what it must be; None where the size is not told."""
+
+    name: str
+    path: str
+    sha256: str
+    size_bytes: int | None
 
 
-def download(client: Client, artifact: ArtifactOut, destination: Path, progress: Callable[[int], None]) -> Path:
-    """Writes the artifact to ``destination`` and returns it; ``progress`` hears the bytes there are so far.
+def wanted(artifact: ArtifactOut, form: str = "tar") -> Wanted:
+    """An artifact in one of its formats. Raises InvalidInput when it does not have that one."""
+    name, path = file_name(artifact.id, artifact.manifest, form), f"/v1/artifacts/{artifact.id}/download"
+    if form == "tar":
+        return Wanted(name, path, artifact.sha256, artifact.size_bytes)
+    sha256 = artifact.manifest["files"][member_name(artifact.manifest, form)]
+    return Wanted(name, f"{path}?format={form}", sha256, None)
+
+
+def download(client: Client, file: Wanted, destination: Path, progress: Callable[[int], None]) -> Path:
+    """Writes the file to ``destination`` and returns it; ``progress`` hears the bytes there are so far.
 
     What has come lies in ``<destination>.part`` until it is whole, so a second try asks for the rest only.
     A file that is there and matches is left alone.
     """
-    if destination.is_file() and _sha256(destination) == artifact.sha256:
-        progress(artifact.size_bytes)
+    if destination.is_file() and sha256_of(destination) == file.sha256:
+        progress(destination.stat().st_size)
         return destination
     part = destination.with_name(destination.name + ".part")
     destination.parent.mkdir(parents=True, exist_ok=True)
-    if part.exists() and part.stat().st_size > artifact.size_bytes:
+    if part.exists() and file.size_bytes is not None and part.stat().st_size > file.size_bytes:
         part.unlink()
     try:
-        _fetch_rest(client, artifact, part, progress)
+        _fetch_rest(client, file, part, progress)
     except OSError as error:
         raise StorageFull(
             f"{part} can't be written: {error.strerror}.", "Free some space, or give another path with -o."
         ) from error
-    if _sha256(part) != artifact.sha256:
+    if sha256_of(part) != file.sha256:
         part.unlink()
         raise ArtifactMissing(
-            f"What was downloaded of {artifact.id} does not match its checksum.",
+            f"What was downloaded as {file.name} does not match its checksum.",
             "Download it again; if that fails too, the service's file is damaged: tune the model again.",
         )
     part.replace(destination)
     return destination
 
 
-def _fetch_rest(client: Client, artifact: ArtifactOut, part: Path, progress: Callable[[int], None]) -> None:
+def _fetch_rest(client: Client, file: Wanted, part: Path, progress: Callable[[int], None]) -> None:
     have = part.stat().st_size if part.exists() else 0
-    if have == artifact.size_bytes:
+    if have == file.size_bytes:
         return
     headers = {"Accept-Encoding": "identity"}
     if have:  # should the file have changed, If-Range makes the whole of the new one come
-        headers |= {"Range": f"bytes={have}-", "If-Range": f'"{artifact.sha256}"'}
+        headers |= {"Range": f"bytes={have}-", "If-Range": f'"{file.sha256}"'}
     began = False
     try:
-        with client.stream(f"/v1/artifacts/{artifact.id}/download", headers=headers) as response:
+        with client.stream(file.path, headers=headers) as response:
             began, resumed = True, response.status_code == 206
             have = have if resumed else 0
-            with part.open("ab" if resumed else "wb") as file:
+            with part.open("ab" if resumed else "wb") as out:
                 for block in response.iter_bytes():
-                    file.write(block)
+                    out.write(block)
                     have += len(block)
                     progress(have)
     except ServiceUnreachable as error:
         if not began:
             raise
+        size = f" of {file.size_bytes}" if file.size_bytes is not None else ""
         raise ServiceUnreachable(
-            f"The download of {artifact.id} broke off at {have} of {artifact.size_bytes} bytes.",
+            f"The download of {file.name} broke off at {have}{size} bytes.",
             "Give the same command again; it goes on from there.",
         ) from error
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -46,7 +46,8 @@ class Runner:
         import tvm
         from tvm import relax
 
-        _refuse_wrong_machine(manifest)
+        if reason := misfit(manifest):
+            raise ArtifactError(reason)
         self.manifest = manifest
         self.inputs: list[dict[str, Any]] = manifest["inputs"]
         self.outputs: list[dict[str, Any]] = manifest["outputs"]
@@ -182,24 +183,27 @@ def _device(manifest: dict[str, Any]) -> Any:
     return device
 
 
-def _refuse_wrong_machine(manifest: dict[str, Any]) -> None:
-    """A library of another TVM or architecture fails with a riddle, one for a newer processor dies of SIGILL."""
+def misfit(manifest: dict[str, Any]) -> str:
+    """Why the artifact can't run on this machine with this TVM; empty when it can.
+
+    A library of another TVM or architecture fails with a riddle, one for a newer processor dies of SIGILL.
+    """
     import tvm
     from tvm.target import Target, codegen
 
     built_with = str(manifest.get("versions", {}).get("tvm", tvm.__version__))
     if built_with.split(".")[:2] != tvm.__version__.split(".")[:2]:
         pin = f"pip install apache-tvm=={built_with}"
-        raise ArtifactError(f"This artifact needs TVM {built_with}, {tvm.__version__} is installed. Run: {pin}")
+        return f"This artifact needs TVM {built_with}, {tvm.__version__} is installed. Run: {pin}"
     host = manifest["target"].get("host") or manifest["target"]  # a GPU's target names its host's
     target = {k: v for k, v in host.items() if k in ("kind", "mtriple", "mcpu", "mattr")}
     triple = target.get("mtriple") or manifest.get("machine") or platform.machine()
     wanted, here = (_ARCH.get(a.lower(), a.lower()) for a in (triple.split("-")[0], platform.machine()))
     if wanted != here:
-        raise ArtifactError(f"This artifact is compiled for {wanted}, this machine is {here}.")
+        return f"This artifact is compiled for {wanted}, this machine is {here}."
     system = "darwin" if ("darwin" in triple or "macos" in triple) else "linux"
     if "-" in triple and system != sys.platform:
-        raise ArtifactError(f"This artifact is compiled for {system}, this machine runs {sys.platform}.")
+        return f"This artifact is compiled for {system}, this machine runs {sys.platform}."
 
     def simd(spec: dict[str, Any]) -> set[str]:
         return {str(f) for f in codegen.llvm_get_cpu_features(Target(spec)) if str(f).startswith(_SIMD)}
@@ -209,7 +213,8 @@ def _refuse_wrong_machine(manifest: dict[str, Any]) -> None:
         missing = simd(target) - simd(own)
         if missing:
             names = ", ".join(sorted(missing))
-            raise ArtifactError(f"This artifact is compiled for {target['mcpu']}, this processor lacks {names}.")
+            return f"This artifact is compiled for {target['mcpu']}, this processor lacks {names}."
+    return ""
 
 
 def main() -> None:

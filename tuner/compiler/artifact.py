@@ -6,8 +6,13 @@ import hashlib
 import json
 import os
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from tuner.errors import InvalidInput
+
+FORMATS = ("tar", "so", "dylib", "source")  # what an artifact can be had as: whole, its library, its code as text
 
 _BLOCK = 1 << 20
 # What decides what an artifact computes and how fast; measured figures do not belong here, they differ each time.
@@ -29,6 +34,29 @@ def artifact_id(manifest: dict[str, Any]) -> str:
     """Identity from the parameters' hash, the records used, the target and the versions."""
     identity = {key: manifest.get(key) for key in _IDENTITY}
     return "art-" + hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def member_name(manifest: Mapping[str, Any], form: str) -> str:
+    """The member that a format means: ``so`` or ``dylib`` the library, ``source`` its generated code as text.
+
+    A library for macOS may be had under both names, one for Linux as ``so`` only. Raises InvalidInput.
+    """
+    library = str(manifest.get("library", "lib.so"))
+    if form == "source":
+        if "source" not in manifest:
+            raise InvalidInput("This artifact was made without its source text.", "Compile the model again.")
+        return str(manifest["source"])
+    if form == "dylib" and not library.endswith(".dylib"):
+        raise InvalidInput(f"This artifact is not for macOS: its library is {library}.", "Ask for the format so.")
+    return library
+
+
+def file_name(artifact_id: str, manifest: Mapping[str, Any], form: str) -> str:
+    """What a download of this format is called. Raises InvalidInput when the artifact has none."""
+    if form == "tar":
+        return f"{artifact_id}.tar"
+    member = member_name(manifest, form)
+    return artifact_id + (Path(member).suffix if form == "source" else f".{form}")
 
 
 def sha256_of(path: Path) -> str:

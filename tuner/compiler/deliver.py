@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,23 +11,24 @@ import numpy as np
 from sqlalchemy import Engine
 
 from rpc.facts import device_facts
-from tuner.bench.baselines import PEAK, arithmetic, baselines
+from tuner.bench.baselines import arithmetic, baselines
 from tuner.bench.launch import run_benchmark
 from tuner.bench.remote import run_remote_benchmark
 from tuner.bench.spec import Result, Spec, Timing, Variant
 from tuner.client.runtime import Runner, load
-from tuner.compiler import artifact as artifacts_on_disk
-from tuner.compiler.module import base_manifest, compile_into, seal, write_manifest
+from tuner.compiler import publish
+from tuner.compiler.module import base_manifest, compile_into, keep_records, read_manifest, seal, write_manifest
 from tuner.compiler.reference import ATOL, RTOL, compare, worst
 from tuner.compiler.remote import RemoteModule, session
 from tuner.compiler.symbols import DEVICE, load_check
 from tuner.config import Settings
-from tuner.db import artifacts, benchmarks, events, jobs, log
+from tuner.db import benchmarks, events, jobs
 from tuner.db.engine import write
-from tuner.db.models import Artifact, Benchmark, Job, JobWorkload, Model, Workload
+from tuner.db.models import Benchmark, Job, JobWorkload, Model, Record, Workload
 from tuner.errors import VerificationFailed
 from tuner.importers import cache
 from tuner.importers.cache import Imported, Sample
+from tuner.roofline import Peak
 from tuner.search.finals import Final
 from tuner.search.measure import DeviceAddress
 
@@ -50,42 +50,26 @@ def compile_job(
 ) -> None:
     """Compile the winners, and beside them the plain schedules as the untuned module."""
     prepared = cache.load_prepared(settings.imports_dir, imported)
-    winners, kept, chosen_ready_made = {}, [], []
+    winners: dict[str, tuple[str, list[float]]] = {}
+    kept: dict[str, Record] = {}
+    ready_made = []
     for _, workload in rows:
         final = decided.get(workload.id)
         if final is None or not final.winner.trace:
             continue
         winners[workload.tir] = (final.winner.trace, final.winner.run_secs)
         if final.winner.record is not None:
-            kept.append((workload, final.winner.record))
+            kept[workload.id] = final.winner.record
         else:
-            chosen_ready_made.append(f"{workload.id}:{final.winner.ready_made}")
+            ready_made.append(f"{workload.id}:{final.winner.ready_made}")
     for name, chosen in ((UNTUNED, {}), (TUNED, winners)):
         folder = staging(settings, job.id) / name
         compiled = compile_into(folder, prepared, job.target_json, chosen)
         write_manifest(folder, base_manifest(imported, job.batch, job.seq_len, job.target_json, compiled))
     folder = staging(settings, job.id) / TUNED
-    (folder / "records.jsonl").write_text("".join(log.line_of(record, workload) for workload, record in kept))
-    manifest = _manifest(folder)
-    manifest |= {
-        "records": len(kept),
-        "winners": sorted([*(record.candidate for _, record in kept), *chosen_ready_made]),
-        "coverage": coverage(rows, decided),
-        "kernels": len(rows),
-        "predicted_ms": job.predicted_ms,
-    }
-    write_manifest(folder, manifest)
-
-
-def coverage(rows: list[tuple[JobWorkload, Workload]], decided: Mapping[str, Final]) -> float:
-    """Part of the model's floating-point operations, 0..1, that kernels found by search carry out."""
-    total = sum(link.weight * workload.flops for link, workload in rows)
-    tuned = 0.0
-    for link, workload in rows:
-        final = decided.get(workload.id)
-        if final is not None and final.winner.record is not None:
-            tuned += link.weight * workload.flops
-    return tuned / total if total else 0.0
+    kernels = [(link.weight, workload) for link, workload in rows]
+    found = keep_records(folder, kernels, kept, ready_made) | {"predicted_ms": job.predicted_ms}
+    write_manifest(folder, read_manifest(folder) | found)
 
 
 def verify_job(settings: Settings, job: Job, imported: Imported, device: DeviceAddress | None) -> None:
@@ -98,7 +82,7 @@ def verify_job(settings: Settings, job: Job, imported: Imported, device: DeviceA
         folder = staging(settings, job.id) / name
         with _loaded(folder, device) as module:
             found = verification(module.run, samples, imported, f"{name} module of {job.id}")
-        manifest = _manifest(folder) | {"verification": found}
+        manifest = read_manifest(folder) | {"verification": found}
         manifest |= load_check(DEVICE, job.target_json)
         write_manifest(folder, manifest)
 
@@ -143,11 +127,15 @@ def benchmark_job(
     model: Model,
     imported: Imported,
     device: DeviceAddress | None,
+    peak: Peak | None,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Time the staged modules on ``device``, or (None) here beside PyTorch; store the figures, publish the artifact."""
+    """Time the staged modules on ``device``, or (None) here beside PyTorch; store the figures, publish the artifact.
+
+    ``peak`` is the target's, which an operator is seen against.
+    """
     folder = staging(settings, job.id)
-    manifest = _manifest(folder / TUNED)
+    manifest = read_manifest(folder / TUNED)
     if device is None:
         result = run_benchmark(_spec(job, model, manifest, folder), folder / "benchmark", progress)
         facts = device_facts()
@@ -155,19 +143,20 @@ def benchmark_job(
         inputs = cache.load_samples(settings.imports_dir, imported)[0].inputs
         folders = {name: folder / name for name in (UNTUNED, TUNED)}
         result, facts = run_remote_benchmark(device, folders, inputs, _ROUNDS, _PER_ROUND, progress)
-    manifest |= arithmetic(result)
-    result = result.model_copy(update={"timings": [t for t in result.timings if t.variant != PEAK]})
     timings = {timing.variant: timing for timing in result.timings}
-    published = _publish(settings, job, folder / TUNED, manifest | {"device": facts}, timings)
+    manifest |= arithmetic(model, timings, peak)
+    manifest |= {
+        "device": facts,
+        "latency": _figures(timings[TUNED]),
+        "baselines": {name: _figures(timing) for name, timing in timings.items() if name != TUNED},
+    }
+    made = publish.pack(settings, job.id, folder / TUNED, seal(folder / TUNED, manifest))
     with write(engine) as db:
         row = jobs.get(db, job.id)
-        stored = artifacts.put(db, published)
-        stored.size_bytes, stored.sha256, stored.manifest = published.size_bytes, published.sha256, published.manifest
-        row.artifact_id = stored.id
+        stored = publish.keep(db, row, made)
         row.latency_ms = timings[TUNED].median_ms
         benchmarks.replace(db, job.id, [_row(job.id, stored.id, timing, result) for timing in result.timings])
         events.emit(db, "benchmark", {name: timing.median_ms for name, timing in timings.items()}, job.id)
-        events.emit(db, "artifact", {"artifact_id": stored.id, "size_bytes": stored.size_bytes}, job.id)
 
 
 def _spec(job: Job, model: Model, manifest: dict[str, Any], folder: Path) -> Spec:
@@ -188,24 +177,6 @@ def _spec(job: Job, model: Model, manifest: dict[str, Any], folder: Path) -> Spe
     )
 
 
-def _publish(
-    settings: Settings, job: Job, folder: Path, manifest: dict[str, Any], timings: Mapping[str, Timing]
-) -> Artifact:
-    manifest["latency"] = _figures(timings[TUNED])
-    manifest["baselines"] = {name: _figures(timing) for name, timing in timings.items() if name != TUNED}
-    manifest = seal(folder, manifest)
-    tar = settings.artifacts_dir / f"{manifest['id']}.tar"
-    artifacts_on_disk.pack(folder, tar)
-    return Artifact(
-        id=manifest["id"],
-        job_id=job.id,
-        path=tar.name,
-        size_bytes=tar.stat().st_size,
-        sha256=artifacts_on_disk.sha256_of(tar),
-        manifest=manifest,
-    )
-
-
 def _figures(timing: Timing) -> dict[str, Any]:
     return timing.model_dump(exclude={"variant"})
 
@@ -214,8 +185,3 @@ def _row(job_id: str, artifact_id: str, timing: Timing, result: Result) -> Bench
     return Benchmark(
         job_id=job_id, artifact_id=artifact_id, threads=result.threads, machine=result.machine, **timing.model_dump()
     )
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-    return found

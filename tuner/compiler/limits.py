@@ -1,4 +1,4 @@
-"""How many threads a scheduled kernel starts in a threadgroup, and the refusal of those beyond the target's limit."""
+"""What a scheduled kernel takes of a threadgroup, threads and memory, and the refusal of what the target has not."""
 
 from __future__ import annotations
 
@@ -8,9 +8,24 @@ from typing import Any
 
 import tvm
 from tvm import tirx
-from tvm.s_tir import Schedule
+from tvm.s_tir import Schedule, transform
+from tvm.s_tir.analysis import calculate_allocated_bytes
 
 from tuner.errors import LimitExceeded
+
+# As far as a kernel must be lowered for its buffers to have the size that one threadgroup needs.
+_LOWERING = (
+    transform.LowerCrossThreadReduction(),
+    transform.LowerInitBlock(),
+    transform.PlanAndUpdateBufferAllocationLocation(),
+    transform.ConvertBlocksToOpaque(),
+    transform.CompactBufferAllocation(),
+    transform.UnifyThreadBinding(),
+    transform.LowerMatchBuffer(),
+    transform.InjectSoftwarePipeline(),
+    transform.LowerOpaqueBlock(),
+    tirx.transform.FlattenBuffer(),
+)
 
 
 def threads_of(func: Any) -> int:
@@ -20,23 +35,42 @@ def threads_of(func: Any) -> int:
     return max((_threads_around(schedule, block) for block in leaves), default=1)
 
 
+def memory_of(func: Any) -> int:
+    """The most bytes of threadgroup memory that a kernel of ``func`` holds at a time."""
+    mod = tvm.IRModule({"main": func})
+    for lower in _LOWERING:
+        mod = lower(mod)
+    scopes = calculate_allocated_bytes(mod)["main"]
+    return sum(int(size) for scope, size in scopes.items() if str(scope).startswith("shared"))
+
+
+def excess(func: Any, target: Any) -> str:
+    """What the kernel wants of a threadgroup beyond ``target``'s limits, in words; empty when it fits."""
+    threads, most_threads = threads_of(func), int(target.attrs["max_threads_per_block"])
+    if threads > most_threads:
+        return f"{threads} threads in a threadgroup, the target has {most_threads}"
+    memory, most_memory = memory_of(func), int(target.attrs["max_shared_memory_per_block"])
+    if memory > most_memory:
+        return f"{memory} bytes of threadgroup memory, the target has {most_memory}"
+    return ""
+
+
 def fits(func: Any, target: Any) -> bool:
-    """Is the kernel within the threads that ``target`` allows in a threadgroup?"""
-    return threads_of(func) <= int(target.attrs["max_threads_per_block"])
+    """Is the kernel within what ``target`` allows a threadgroup?"""
+    return not excess(func, target)
 
 
 def refuse_beyond_limits(mod: Any, target: Any) -> None:
     """Raise LimitExceeded naming the kernels of a scheduled module that ``target`` could not start."""
-    beyond = [
-        f"{var.name_hint} ({threads_of(func)})"
+    found = {
+        str(var.name_hint): excess(func, target)
         for var, func in mod.functions.items()
-        if isinstance(func, tirx.PrimFunc) and not fits(func, target)
-    ]
-    if beyond:
+        if isinstance(func, tirx.PrimFunc)
+    }
+    if any(found.values()):
         raise LimitExceeded(
-            f"{', '.join(sorted(beyond))}: more threads in a threadgroup than the "
-            f"{int(target.attrs['max_threads_per_block'])} of the target.",
-            "Use records that were made for this target, or a target with a higher max_threads_per_block.",
+            "; ".join(f"{name} wants {wish}" for name, wish in sorted(found.items()) if wish) + ".",
+            "Use schedules that were made for this target, or a target with higher limits.",
         )
 
 

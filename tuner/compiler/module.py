@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -20,25 +20,32 @@ from tuner import triples
 from tuner.compiler import ready_made
 from tuner.compiler.artifact import artifact_id, sha256_of
 from tuner.compiler.defaults import schedule_by_default
+from tuner.compiler.limits import excess
 from tuner.compiler.link import linker_for
 from tuner.compiler.prefetch import insert_prefetches
 from tuner.compiler.symbols import check_library
-from tuner.db.models import utcnow
+from tuner.db import log
+from tuner.db.models import Record, Workload, utcnow
 from tuner.graph.pipeline import Prepared, build, finish, kernel_names
 from tuner.importers.cache import Imported, named_params
 from tuner.search.context import Replay, make_target
 from tuner.search.space import space_for
 from tuner.search.workload import module_from_json
 
+Kernels = Sequence[tuple[int, Workload]]  # of a model: launches of each workload, in the order of the graph
+
 
 @dataclass(frozen=True)
 class Compiled:
-    """What compiling found out: parameter names in call order, members' names, and how the library was checked."""
+    """What compiling found out: parameter names in call order, members' names, how the library was checked, and why
+    winners, by TIR, were left out.
+    """
 
     params: list[str]
     library: str
     source: str
     checked: dict[str, Any]
+    left_out: dict[str, str]
 
 
 def compile_into(
@@ -52,7 +59,7 @@ def compile_into(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     tvm_target = make_target(target)
-    database = _database(tvm_target, winners)
+    database, left_out = _database(tvm_target, winners)
     mod, params = finish(prepared, database, tvm_target, lambda rest: schedule_by_default(rest, tvm_target))
     library = "lib" + triples.library_suffix(target)
     source = build(insert_prefetches(mod), tvm_target, str(folder / library), linker_for(target))
@@ -60,20 +67,30 @@ def compile_into(
     named = named_params(params)
     save_file(named, folder / "params.safetensors")
     checked = check_library(folder / library, target, kernel_names(mod))
-    return Compiled(list(named), library, f"source.{source.kind}", checked)
+    return Compiled(list(named), library, f"source.{source.kind}", checked, left_out)
 
 
-def _database(target: Any, winners: Mapping[str, tuple[str, list[float]]]) -> Any:
-    database = ms.database.MemoryDatabase()
+def _database(target: Any, winners: Mapping[str, tuple[str, list[float]]]) -> tuple[Any, dict[str, str]]:
+    """The winners for TVM to apply, and the reasons of those that can't be."""
+    database, left_out = ms.database.MemoryDatabase(), {}
     for tir, (trace, run_secs) in winners.items():
         mod = module_from_json(tir)
         replay = Replay(mod, target, space_for(target))
         by_name = ready_made.is_name(trace)
         schedule = ready_made.schedule(trace, mod, target) if by_name else replay.schedule(trace)
-        if schedule is not None:
-            database.commit_workload(mod)
-            database.commit_tuning_record(replay.record(schedule, run_secs))
-    return database
+        if schedule is None:
+            left_out[tir] = _refusal(replay, trace, target)
+            continue
+        database.commit_workload(mod)
+        database.commit_tuning_record(replay.record(schedule, run_secs))
+    return database, left_out
+
+
+def _refusal(replay: Replay, trace: str, target: Any) -> str:
+    """Why a winner has no schedule on this target."""
+    schedule = None if target.kind.name == "llvm" or ready_made.is_name(trace) else replay.traced(trace)
+    wish = excess(schedule.mod["main"], target) if schedule is not None else ""
+    return f"it wants {wish}" if wish else "it is no schedule of this release's search space"
 
 
 def base_manifest(
@@ -107,6 +124,36 @@ def base_manifest(
             **{name: metadata.version(name) for name in ("torch", "transformers")},
         },
     }
+
+
+def keep_records(
+    folder: Path, kernels: Kernels, kept: Mapping[str, Record], ready_made: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Write the records a module is made of beside it, by workload id; what its manifest says of where it is from.
+
+    ``ready_made`` are ``<workload>:<schedule>`` of those whose ready-made schedule won.
+    """
+    found = [(workload, kept[workload.id]) for _, workload in kernels if workload.id in kept]
+    (folder / "records.jsonl").write_text("".join(log.line_of(record, workload) for workload, record in found))
+    return {
+        "records": len(found),
+        "winners": sorted([*(record.candidate for _, record in found), *ready_made]),
+        "coverage": coverage(kernels, kept),
+        "kernels": len(kernels),
+    }
+
+
+def coverage(kernels: Kernels, from_records: Collection[str]) -> float:
+    """Part of the model's floating-point operations, 0..1, that kernels found by search carry out."""
+    total = sum(launches * workload.flops for launches, workload in kernels)
+    found = sum(launches * workload.flops for launches, workload in kernels if workload.id in from_records)
+    return found / total if total else 0.0
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder that is made but not packed yet."""
+    found: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return found
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:

@@ -6,12 +6,10 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from tuner import targets
 from tuner.db.models import Device, utcnow
 
 PEAK = "peak"  # the one fact that is measured here, once, and not told by the device
 _HARDWARE = ("cpu", "threads")  # facts that a peak belongs to
-_IDENTITY = {"mtriple", "mcpu", "threads"}  # facts that say which records a device shares
 
 
 def find(session: Session) -> list[Device]:
@@ -43,10 +41,3 @@ def put_peak(session: Session, key: str, peak: dict[str, float]) -> None:
     if device is not None:
         device.facts = {**device.facts, PEAK: peak}
         session.add(device)
-
-
-def of_family(session: Session, family: str) -> Device | None:
-    """A device whose records are shared by ``family``; of several, one whose peak is known."""
-    complete = [device for device in find(session) if device.facts.keys() >= _IDENTITY]
-    found = [device for device in complete if targets.known(device.key, device.facts)[0].family == family]
-    return max(found, key=lambda device: PEAK in device.facts, default=None)

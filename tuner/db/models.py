@@ -65,6 +65,7 @@ class Job(SQLModel, table=True):
     budget_trials: int
     budget_sec: float | None = None
     cold: bool = False  # ignore records that are already known
+    compile_only: bool = False  # from known records and default schedules, without tuning and without a device
     priority: int = 0
     state: str = Field(default="submitted", index=True)
     wish: str = ""  # "" | cancel | pause | resume: what the user asked for and the coordinator has yet to do

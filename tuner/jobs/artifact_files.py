@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from tuner.config import Settings
 from tuner.db.models import Artifact
-from tuner.errors import ArtifactMissing, InvalidInput
+from tuner.errors import ArtifactMissing
 from tuner.schemas import ArtifactCheck
 
 _BLOCK = 1024 * 1024
@@ -25,21 +25,6 @@ def locate(settings: Settings, artifact: Artifact) -> Path:
             "Submit its job again with `tunesmith tune`: it starts from the records and makes the same artifact.",
         )
     return path
-
-
-def member_name(manifest: Mapping[str, Any], form: str) -> str:
-    """The member that a format means: ``so`` or ``dylib`` the library, ``source`` its generated code as text.
-
-    A library for macOS may be had under both names, one for Linux as ``so`` only. Raises InvalidInput.
-    """
-    library = str(manifest.get("library", "lib.so"))
-    if form == "source":
-        if "source" not in manifest:
-            raise InvalidInput("This artifact was made without its source text.", "Compile the model again.")
-        return str(manifest["source"])
-    if form == "dylib" and not library.endswith(".dylib"):
-        raise InvalidInput(f"This artifact is not for macOS: its library is {library}.", "Ask for the format so.")
-    return library
 
 
 def read_member(settings: Settings, artifact: Artifact, name: str) -> bytes:

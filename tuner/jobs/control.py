@@ -24,6 +24,8 @@ def cancel(session: Session, job_id: str) -> Job:
 def pause(session: Session, job_id: str) -> Job:
     """Ask for no further rounds. Raises NotFound, or Conflict when tuning is over or the job is paused already."""
     job = _unfinished(session, job_id, "paused")
+    if job.compile_only:
+        raise Conflict(f"Job {job.id} only compiles and can't be paused.", "Only tuning can be paused.")
     if job.state not in _PAUSABLE or job.wish == "cancel":
         raise Conflict(
             f"Job {job.id} is {_doing(job)} and can't be paused.",

@@ -41,7 +41,7 @@ from tuner.jobs.engine import DaskEngine, Engine, Outcome
 from tuner.jobs.forecast import Forecast
 from tuner.jobs.plan import Situation, Task
 from tuner.jobs.state import ROUND, STAGES
-from tuner.jobs.submit import resolve_target
+from tuner.jobs.target_lookup import resolve_target
 from tuner.schemas import JobState
 from tuner.search.planner import Stop
 from tuner.search.planner import plan as plan_rounds
@@ -221,6 +221,7 @@ class Coordinator:
             storage_problem=self._storage_problem,
             target_known=bool(job.target_family) or job.state != "submitted" or self._resolve(job),
             remote=self._is_remote(job),
+            compile_only=job.compile_only,
         )
 
     def _kill(self, keys: tuple[str, ...], why: str) -> None:
@@ -284,14 +285,15 @@ class Coordinator:
             if row.state == "submitted":
                 ledger.move(session, row, "start")
             else:
-                ledger.say(session, row, plan.MESSAGES[cast(JobState, row.state)])
+                ledger.say(session, row, plan.message_of(cast(JobState, row.state), row.compile_only))
         task = self._stage_task(row)
         self._submit(task, task.stage, job_id=row.id)
         return True
 
     def _stage_task(self, job: Job) -> Task:
         state = cast(JobState, job.state)
-        device_key = self._device_key(job) if plan.needs_device(state, self._is_remote(job)) else ""
+        needed = plan.needs_device(state, self._is_remote(job), job.compile_only)
+        device_key = self._device_key(job) if needed else ""
         return Task(plan.stage_key(job), job.id, self._clock(), STAGES[state], device_key=device_key)
 
     def _start_round(self, job: Job) -> bool:

@@ -21,11 +21,11 @@ def move(
     session: Session, job: Job, event: Event, message: str | None = None, error: dict[str, str] | None = None
 ) -> None:
     """Take the job to its next state and say so; ``error`` is the body of an error answer."""
-    state = advance(cast(JobState, job.state), event)
+    state = advance(cast(JobState, job.state), event, job.compile_only)
     job.state, job.attempts = state, 0
     job.error = error
-    job.message = message or (error["message"] if error else plan.MESSAGES[state])
-    job.progress = progress(state, _used(job), job.progress)
+    job.message = message or (error["message"] if error else plan.message_of(state, job.compile_only))
+    job.progress = progress(state, _used(job), job.progress, job.compile_only)
     if event == "start":
         job.started_at = utcnow()
     if state in TERMINAL:

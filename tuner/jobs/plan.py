@@ -33,6 +33,10 @@ MESSAGES: dict[JobState, str] = {
     "succeeded": "done",
     "cancelled": "cancelled",
 }
+_COMPILE_ONLY_MESSAGES: dict[JobState, str] = {
+    "compiling": "compiling from known records and default schedules",
+    "verifying": "checking the library",
+}
 
 STOPS: dict[str, str] = {
     "trials": "the trial budget is used up",
@@ -75,6 +79,7 @@ class Situation:
     storage_problem: str = ""
     target_known: bool = True
     remote: bool = False  # its device is another machine
+    compile_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,9 +131,14 @@ def decide(at: Situation) -> Action:
     return _grant_wish(at) or _end_overdue(at) or _go_on(at)
 
 
-def needs_device(state: JobState, remote: bool) -> bool:
+def needs_device(state: JobState, remote: bool, compile_only: bool = False) -> bool:
     """Does a job in this state use its device? The finished module runs in the engine, or on a ``remote`` device."""
-    return state in NEEDS_DEVICE or (remote and state in RUNS_MODULE)
+    return not compile_only and (state in NEEDS_DEVICE or (remote and state in RUNS_MODULE))
+
+
+def message_of(state: JobState, compile_only: bool) -> str:
+    """What a job in this state says of itself."""
+    return (MESSAGES | _COMPILE_ONLY_MESSAGES if compile_only else MESSAGES)[state]
 
 
 def fits_beside(task: Task, running: Collection[Task], local_key: str) -> bool:
@@ -284,7 +294,7 @@ def _go_on(at: Situation) -> Action:
     if at.state == "submitted":
         # Without its device's word a local target is not known, and nothing can be compiled for it.
         return RunStage(STAGES["importing"]) if at.target_known else Wait(at.device_problem)
-    if at.device_problem and needs_device(at.state, at.remote):
+    if at.device_problem and needs_device(at.state, at.remote, at.compile_only):
         return Wait(at.device_problem)
     return RunStage(STAGES[at.state])
 

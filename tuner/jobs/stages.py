@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec
 
 from sqlalchemy import Engine
@@ -15,22 +16,26 @@ from sqlmodel import Session
 
 import rpc.errors
 from tuner import targets
-from tuner.compiler import deliver
+from tuner.compiler import deliver, from_records, publish
 from tuner.config import Settings
 from tuner.db import events, jobs, models_, records
 from tuner.db.engine import make_engine, read, write
-from tuner.db.models import Job, JobWorkload, Record, Workload
+from tuner.db.models import Job, JobWorkload, Record
 from tuner.errors import DeviceUnavailable, StageFailed
 from tuner.importers import cache
 from tuner.importers.cache import Imported
 from tuner.importers.source import resolve_source
+from tuner.jobs.target_lookup import peak_for
 from tuner.legacy import seeds
 from tuner.operators import catalog
+from tuner.roofline import Peak
 from tuner.search import shipped
+from tuner.search.context import make_target
 from tuner.search.finals import Finals
 from tuner.search.measure import DeviceAddress
 from tuner.search.peaks import know_peak
 from tuner.search.round import Tuner
+from tuner.search.workload import ExtractedWorkload
 from tuner.search.workload import extract as extract_workloads
 
 log = logging.getLogger(__name__)
@@ -72,43 +77,41 @@ def import_model(settings: Settings, job_id: str) -> None:
 def extract(settings: Settings, job_id: str) -> None:
     """List the model's workloads, bring in shipped records that fit them, and time their plain schedules."""
     engine, imported = _engine(settings), _imported(settings, job_id)
-    tuner = _tuner(settings)
     with read(engine) as db:
         job = jobs.get(db, job_id)
-    if job.target_json["kind"] == "llvm":  # what is measured is the CPU
-        know_peak(engine, device_address(settings, job), tuner.builders, settings.root / "canaries")
-    found = extract_workloads(cache.load_module(settings.imports_dir, imported), tuner.target_of(job))
+    target = make_target(job.target_json)
+    found = extract_workloads(cache.load_module(settings.imports_dir, imported), target)
     if not job.cold:
         brought = shipped.bring_in(engine, settings, {w.id for w in found}, job.target_family)
         if brought.imported:
             _say(settings, job_id, f"starting from {brought.imported} shipped records")
-    finals = _finals(settings, job, tuner)
-    plain = {w.id: finals.decide(w.id, w.tir, w.weight_bytes, []) for w in found}
+    plain_us = {} if job.compile_only else _time_plainly(settings, job, found)
     with write(engine) as db:
         for position, one in enumerate(found):
-            row = Workload(
-                id=one.id,
-                name=one.name,
-                summary=one.summary,
-                flops=one.flops,
-                weight_bytes=one.weight_bytes,
-                tir=one.tir,
-            )
-            records.put_workload(db, row)
+            records.put_workload(db, one.as_row())
             best = _best(db, job, one.id, 1)
             link = db.get(JobWorkload, (job_id, one.id)) or JobWorkload(job_id=job_id, workload_id=one.id)
             link.position, link.weight, link.tunable = position, one.weight, one.tunable
-            timed = plain[one.id]
-            link.untuned_us = timed.winner.seconds * 1e6 if timed else None
+            link.untuned_us = plain_us.get(one.id)
             if link.best_us is None and best and best[0].mean_sec:
                 link.best_us = best[0].mean_sec * 1e6
             db.add(link)
         events.emit(db, "workloads", {"count": len(found)}, job_id)
-    if not job.cold and catalog.is_operator(imported.location):
+    if not job.cold and not job.compile_only and catalog.is_operator(imported.location):
         operator, (one,) = catalog.parse(imported.location), found
-        seeded = seeds.bring_in(engine, job, operator, one.id, one.mod, tuner.target_of(job))
+        seeded = seeds.bring_in(engine, job, operator, one.id, one.mod, target)
         if seeded.message:
             _say(settings, job_id, seeded.message)
+
+
+def _time_plainly(settings: Settings, job: Job, found: list[ExtractedWorkload]) -> dict[str, float]:
+    """Microseconds of each workload's plain schedule on the device, those that ran."""
+    tuner = _tuner(settings)
+    if job.target_json["kind"] == "llvm" and _peak(settings, job) is None:  # what is measured is the CPU
+        know_peak(_engine(settings), device_address(settings, job), tuner.builders, settings.root / "canaries")
+    finals = _finals(settings, job, tuner)
+    timed = {one.id: finals.decide(one.id, one.tir, one.weight_bytes, []) for one in found}
+    return {workload: final.winner.seconds * 1e6 for workload, final in timed.items() if final}
 
 
 @_stage
@@ -119,13 +122,22 @@ def tune_round(settings: Settings, job_id: str, round_id: str) -> None:
 
 @_stage
 def compile_module(settings: Settings, job_id: str) -> None:
-    """Measure the best few records of each workload once more, then compile the winners and the plain schedules."""
-    engine, imported, tuner = _engine(settings), _imported(settings, job_id), _tuner(settings)
+    """Measure the best few records of each workload once more, then compile the winners and the plain schedules.
+
+    A job that only compiles measures nothing: it takes the fastest record as it is.
+    """
+    engine, imported = _engine(settings), _imported(settings, job_id)
     with read(engine) as db:
         job = jobs.get(db, job_id)
         rows = jobs.workloads(db, job_id)
         best = {w.id: _best(db, job, w.id, _FINALISTS) for _, w in rows}
-    finals = _finals(settings, job, tuner)
+    if job.compile_only:
+        kernels = [(link.weight, workload) for link, workload in rows]
+        wanted = from_records.Wanted(imported, job.batch, job.seq_len, job.target_json)
+        known = {workload: found[0] for workload, found in best.items() if found}
+        from_records.compile_known(settings.imports_dir, wanted, kernels, known, _module_folder(settings, job_id))
+        return
+    finals = _finals(settings, job, _tuner(settings))
     decided = {}
     for number, (_, workload) in enumerate(rows, 1):
         _say(settings, job_id, f"measuring the best kernels once more ({number}/{len(rows)})")
@@ -147,10 +159,19 @@ def compile_module(settings: Settings, job_id: str) -> None:
 
 @_stage
 def verify(settings: Settings, job_id: str) -> None:
-    """Compare the compiled module's outputs with PyTorch's on real text."""
-    with read(_engine(settings)) as db:
+    """Compare the compiled module's outputs with PyTorch's on real text.
+
+    That of a job that only compiles is run if it is for this machine, and published at once.
+    """
+    engine, imported = _engine(settings), _imported(settings, job_id)
+    with read(engine) as db:
         job = jobs.get(db, job_id)
-    deliver.verify_job(settings, job, _imported(settings, job_id), _remote_device(settings, job))
+    if job.compile_only:
+        folder = _module_folder(settings, job_id)
+        manifest = from_records.verify_here(settings.imports_dir, imported, folder, f"module of {job_id}")
+        publish.publish_unmeasured(settings, engine, job_id, folder, manifest)
+        return
+    deliver.verify_job(settings, job, imported, _remote_device(settings, job))
 
 
 @_stage
@@ -165,8 +186,8 @@ def benchmark(settings: Settings, job_id: str) -> None:
         if total:
             _say(settings, job_id, f"timing it (round {done}/{total})")
 
-    imported = _imported(settings, job_id)
-    deliver.benchmark_job(settings, engine, job, model, imported, _remote_device(settings, job), progress)
+    imported, device = _imported(settings, job_id), _remote_device(settings, job)
+    deliver.benchmark_job(settings, engine, job, model, imported, device, _peak(settings, job), progress)
 
 
 @functools.cache
@@ -217,6 +238,15 @@ def _imported(settings: Settings, job_id: str) -> Imported:
         model = models_.get(db, job.model_id)
     source = resolve_source(model.name, model.allow_pickle, model.head or None)
     return cache.import_source(source, job.batch, job.seq_len, settings.imports_dir)
+
+
+def _peak(settings: Settings, job: Job) -> Peak | None:
+    with read(_engine(settings)) as db:
+        return peak_for(db, settings, job)
+
+
+def _module_folder(settings: Settings, job_id: str) -> Path:
+    return deliver.staging(settings, job_id) / deliver.TUNED
 
 
 def _finals(settings: Settings, job: Job, tuner: Tuner) -> Finals:

@@ -2,6 +2,8 @@
 
 submitted -> importing -> extracting -> tuning -> compiling -> verifying -> benchmarking -> succeeded
                                  (any) -> failed | cancelled;  tuning <-> paused
+
+A job that only compiles leaves out tuning and benchmarking.
 """
 
 from __future__ import annotations
@@ -39,6 +41,11 @@ _TRANSITIONS: dict[tuple[JobState, Event], JobState] = {
     **{(state, "cancel"): "cancelled" for state in ACTIVE},
 }
 
+_COMPILE_ONLY: dict[tuple[JobState, Event], JobState] = {
+    ("extracting", "done"): "compiling",
+    ("verifying", "done"): "succeeded",
+}
+
 # Progress when a state begins; tuning fills the span up to where compiling begins.
 _BEGINS: dict[JobState, float] = {
     "submitted": 0.0,
@@ -51,19 +58,20 @@ _BEGINS: dict[JobState, float] = {
     "benchmarking": 0.97,
     "succeeded": 1.0,
 }
+_BEGINS_COMPILE_ONLY: dict[JobState, float] = {"extracting": 0.30, "compiling": 0.40}
 
 
 class IllegalTransition(ValueError):
     """An event that the state does not know: a bug of the caller, never a user's doing."""
 
 
-def advance(state: JobState, event: Event) -> JobState:
-    """The state that follows ``event``.
+def advance(state: JobState, event: Event, compile_only: bool = False) -> JobState:
+    """The state that follows ``event``, in the life of a job that tunes or of one that only compiles.
 
     Raises ``IllegalTransition`` when the state does not know the event.
     """
     try:
-        return _TRANSITIONS[(state, event)]
+        return (_TRANSITIONS | _COMPILE_ONLY if compile_only else _TRANSITIONS)[(state, event)]
     except KeyError:
         raise IllegalTransition(f"a job that is {state} can't take the event {event!r}") from None
 
@@ -75,12 +83,12 @@ def budget_used(trials: int, budget_trials: int, seconds: float, budget_seconds:
     return min(1.0, max(by_trials, by_seconds))
 
 
-def progress(state: JobState, used: float, before: float = 0.0) -> float:
+def progress(state: JobState, used: float, before: float = 0.0, compile_only: bool = False) -> float:
     """How far a job is, 0..1, from its state and the part of its tuning budget that is used.
 
     Never falls below ``before``; a job that ended early keeps what it had.
     """
-    begins = _BEGINS.get(state)
+    begins = (_BEGINS | _BEGINS_COMPILE_ONLY if compile_only else _BEGINS).get(state)
     if begins is None:
         return before
     span = _BEGINS["compiling"] - _BEGINS["tuning"] if state in ("tuning", "paused") else 0.0

@@ -6,12 +6,12 @@ import math
 
 from sqlmodel import Session
 
-from tuner import targets
 from tuner.config import Settings
 from tuner.db import events, models_
-from tuner.db.models import Device, Job, Model
+from tuner.db.models import Job, Model
 from tuner.errors import BudgetInvalid
 from tuner.importers.source import check_seq_len, resolve_source
+from tuner.jobs.target_lookup import resolve_target
 from tuner.schemas import BudgetIn, JobIn, ModelIn
 
 # Preset: largest number of trials, minutes.
@@ -23,7 +23,7 @@ def submit(session: Session, settings: Settings, wish: JobIn) -> Job:
 
     Raises ModelUnknown, ModelInvalid, TargetUnknown, BudgetInvalid or SequenceTooLong.
     """
-    trials, seconds = budget(wish.budget, settings)
+    trials, seconds = no_budget(wish.budget) if wish.compile_only else budget(wish.budget, settings)
     target = resolve_target(session, settings, wish.target)
     model = _model_of(session, wish)
     check_seq_len(model.name, model.max_seq_len, wish.seq_len)
@@ -37,6 +37,7 @@ def submit(session: Session, settings: Settings, wish: JobIn) -> Job:
         budget_trials=trials,
         budget_sec=seconds,
         cold=wish.cold,
+        compile_only=wish.compile_only,
         priority=wish.priority,
         weights=model.weights,
         message="waiting for its turn",
@@ -63,15 +64,11 @@ def add_model(session: Session, wish: ModelIn) -> Model:
     )
 
 
-def resolve_target(session: Session, settings: Settings, name: str) -> targets.Target:
-    """The target of this name, with what the local device said of itself."""
-    return targets.resolve(name, settings.device_key, local_facts(session, settings))
-
-
-def local_facts(session: Session, settings: Settings) -> dict[str, object] | None:
-    """What the local device said of itself; None while it was never seen."""
-    device = session.get(Device, settings.device_key)
-    return device.facts if device is not None and device.facts else None
+def no_budget(wish: BudgetIn) -> tuple[int, None]:
+    """The budget of a job that only compiles: no trials. Raises BudgetInvalid when one is given."""
+    if wish != BudgetIn():
+        raise BudgetInvalid("A job that only compiles does not tune.", "Leave out the budget, or tune instead.")
+    return 0, None
 
 
 def budget(wish: BudgetIn, settings: Settings) -> tuple[int, float | None]:

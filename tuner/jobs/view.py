@@ -8,12 +8,13 @@ from typing import cast
 
 from sqlmodel import Session, col, select
 
-from tuner import targets
-from tuner.db import benchmarks, devices, jobs
+from tuner.config import Settings
+from tuner.db import benchmarks, jobs
 from tuner.db.models import Benchmark, Job, JobWorkload, Model, Record, Workload
+from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.traffic import traffic_bytes
 from tuner.operators import catalog
-from tuner.roofline import Peak, peak_of
+from tuner.roofline import Peak
 from tuner.schemas import BudgetOut, ErrorBody, JobOut, JobState, JobWorkloadOut, RecordOut
 
 _BASELINE = "torch-"  # variants of this prefix are PyTorch's
@@ -75,16 +76,10 @@ def eta_sec(job: Job) -> float | None:
     return max(0.0, min(left)) if left else None
 
 
-def workload_outs(session: Session, job_id: str) -> list[JobWorkloadOut]:
+def workload_outs(session: Session, settings: Settings, job_id: str) -> list[JobWorkloadOut]:
     """The job's workloads in graph order. Raises NotFound for an unknown job."""
     job = jobs.get(session, job_id)
-    return describe_workloads(jobs.workloads(session, job_id), device_peak(session, job))
-
-
-def device_peak(session: Session, job: Job) -> Peak | None:
-    """What a device of the job's kind can do at most: measured, else computed; None while neither is known."""
-    device = devices.of_family(session, job.target_family)
-    return (peak_of(device.facts) if device else None) or targets.computed_peak(job.target)
+    return describe_workloads(jobs.workloads(session, job_id), peak_for(session, settings, job))
 
 
 def describe_workloads(rows: Sequence[tuple[JobWorkload, Workload]], peak: Peak | None = None) -> list[JobWorkloadOut]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from typing import Any
 
 import tvm
@@ -14,6 +15,9 @@ from tvm.s_tir.meta_schedule.logging import get_logging_func
 
 _LOGGER = logging.getLogger("tunesmith.search.tvm")
 _LOGGER.setLevel(logging.WARNING)  # it tells of every generation
+
+# What TVM's parts raise over a trace that is not of the workload: records may come from anywhere.
+_NO_SCHEDULE = (RuntimeError, ValueError, TypeError, LookupError, tvm.error.InternalError)
 
 
 def make_context(mod: Any, target: Any, space: Any, strategy: Any, seed: int, threads: int, name: str) -> Any:
@@ -71,10 +75,19 @@ class Replay:
         self._context = make_context(mod, target, space, strategy, seed=1, threads=1, name="replay")
 
     def schedule(self, text: str) -> Any | None:
-        """The schedule of a record; None when it does not fit the space any more."""
+        """The schedule of a record; None when it does not fit the space any more, or never was one of this workload."""
+        schedule = self.traced(text)
+        with suppress(*_NO_SCHEDULE):
+            return None if schedule is None else self.post_process(schedule)
+        return None
+
+    def traced(self, text: str) -> Any | None:
+        """The schedule of a record as its trace alone makes it, whether it fits or not; None when it makes none."""
         schedule = tvm.s_tir.Schedule(self.workload.mod)
-        record_from_json(text, self.workload).trace.apply_to_schedule(schedule, remove_postproc=True)
-        return self.post_process(schedule)
+        with suppress(*_NO_SCHEDULE):
+            record_from_json(text, self.workload).trace.apply_to_schedule(schedule, remove_postproc=True)
+            return schedule
+        return None
 
     def post_process(self, schedule: Any) -> Any | None:
         """Run the space's post-processors on a schedule of the workload; None when one of them refuses it."""

@@ -14,6 +14,8 @@ from tvm.s_tir.analysis import estimate_tir_flops
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
 
+from tuner.db.models import Workload
+
 
 @dataclass(frozen=True)
 class ExtractedWorkload:
@@ -36,6 +38,17 @@ class ExtractedWorkload:
     def tir(self) -> str:
         """The module as JSON, as records keep it."""
         return str(tvm.ir.save_json(self.mod))
+
+    def as_row(self) -> Workload:
+        """What the database keeps of it; how often it is launched is each model's own."""
+        return Workload(
+            id=self.id,
+            name=self.name,
+            summary=self.summary,
+            flops=self.flops,
+            weight_bytes=self.weight_bytes,
+            tir=self.tir,
+        )
 
 
 def plain_name(name: str) -> str:

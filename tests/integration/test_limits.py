@@ -1,0 +1,135 @@
+"""No schedule takes more of a threadgroup than the target has: not the search's, not a ready-made, not a custom one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tvm
+from tvm import te
+from tvm.s_tir import Schedule
+
+from tests.support.rows import make_record
+from tuner import targets
+from tuner.compiler.defaults import default_schedule, schedule_by_default
+from tuner.compiler.from_records import Wanted, compile_known
+from tuner.compiler.limits import excess, fits, memory_of, threads_of
+from tuner.compiler.module import read_manifest
+from tuner.errors import LimitExceeded
+from tuner.importers import cache
+from tuner.importers.source import resolve_source
+from tuner.search.context import Replay, make_target, record_json, tuning_record
+from tuner.search.space import space_for
+from tuner.search.workload import extract
+
+SIZE = 16384
+
+
+def target(name: str) -> Any:
+    return make_target(targets.resolve(name, "local").tvm)
+
+
+def product(rows: int, columns: int, depth: int) -> Any:
+    a, b = te.placeholder((rows, depth), name="a"), te.placeholder((depth, columns), name="b")
+    k = te.reduce_axis((0, depth), "k")
+    out = te.compute((rows, columns), lambda i, j: te.sum(a[i, k] * b[k, j], axis=k), name="out")
+    return te.create_prim_func([a, b, out]).with_attr("global_symbol", "main")
+
+
+def copy(size: int = SIZE) -> Any:
+    a = te.placeholder((size,), name="a")
+    func = te.create_prim_func([a, te.compute((size,), lambda i: a[i] + 1.0, name="out")])
+    return tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
+
+
+def staged(groups: int, threads: int) -> Any:
+    """A schedule of ``copy`` that brings a group's part of the input into threadgroup memory first."""
+    schedule = Schedule(copy())
+    block = schedule.get_sblock("out")
+    group, thread, _ = schedule.split(*schedule.get_loops(block), [groups, threads, None])
+    schedule.bind(group, "blockIdx.x")
+    schedule.bind(thread, "threadIdx.x")
+    read = schedule.cache_read(block, 0, "shared")
+    schedule.compute_at(read, group)
+    loader, _ = schedule.split(schedule.get_loops(read)[-1], [threads, None])
+    schedule.bind(loader, "threadIdx.x")
+    return schedule
+
+
+def test_what_a_kernel_takes_is_counted_for_one_threadgroup() -> None:
+    func = staged(groups=4, threads=256).mod["main"]
+    assert (threads_of(func), memory_of(func)) == (256, SIZE // 4 * 4)
+    assert (threads_of(copy()["main"]), memory_of(copy()["main"])) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "groups", "threads", "wish"),
+    [
+        ("m1-metal", 4, 1024, ""),
+        ("m1-metal", 2, 256, ""),
+        ("m1-metal", 1, 256, "65536 bytes of threadgroup memory, the target has 32768"),
+        ("m1-metal", 8, 2048, "2048 threads in a threadgroup, the target has 1024"),
+        ("m1-metal-restricted", 8, 512, "512 threads in a threadgroup, the target has 256"),
+    ],
+)
+def test_threads_and_memory_beyond_the_target_are_named(name: str, groups: int, threads: int, wish: str) -> None:
+    schedule = staged(groups, threads)
+    assert excess(schedule.mod["main"], target(name)) == wish
+    replay = Replay(copy(), target(name), space_for(target(name)))
+    assert (replay.post_process(schedule) is None) == bool(wish)  # candidates of the search are held to the same
+
+
+def test_no_default_schedule_is_beyond_its_target() -> None:
+    func = product(1, 768, 768)  # DLight gives it 512 threads
+    assert threads_of(default_schedule(func, target("m1-metal"))) == 512
+    assert threads_of(default_schedule(func, target("m1-metal-restricted"))) <= 256
+    assert fits(default_schedule(product(128, 768, 768), target("m1-metal")), target("m1-metal"))
+
+
+@pytest.mark.parametrize(("groups", "threads", "wish"), [(8, 512, "512 threads"), (1, 64, "65536 bytes")])
+def test_a_custom_schedule_beyond_the_target_is_refused_by_name(groups: int, threads: int, wish: str) -> None:
+    custom = staged(groups, threads).mod["main"].with_attr("tirx.is_scheduled", True)
+    with pytest.raises(LimitExceeded, match=f"mine wants {wish}") as caught:
+        schedule_by_default(tvm.IRModule({"mine": custom}), target("m1-metal-restricted"))
+    assert "target" in caught.value.hint
+
+
+def _greedy(mod: Any, gpu: Any) -> str:
+    """A record that gives each of 2048 results a thread of one group."""
+    schedule = Schedule(mod)
+    (block,) = schedule.get_child_blocks(schedule.get_sblock("root"))
+    rows, columns, _ = schedule.get_loops(block)
+    group, thread = schedule.split(schedule.fuse(rows, columns), [1, None])
+    schedule.bind(group, "blockIdx.x")
+    schedule.bind(thread, "threadIdx.x")
+    replay = Replay(mod, gpu, space_for(gpu))
+    return record_json(tuning_record(schedule.trace, replay.workload, None, gpu, replay.candidate(schedule).args_info))
+
+
+def _damaged(mod: Any, gpu: Any) -> str:
+    return "[]"
+
+
+@pytest.mark.parametrize(
+    ("trace", "why"),
+    [
+        (_greedy, "it wants 2048 threads in a threadgroup, the target has 1024"),
+        (_damaged, "no schedule of this release's search space"),
+    ],
+)
+def test_a_record_that_can_not_be_used_is_left_out_and_said(
+    tmp_path: Path, trace: Callable[[Any, Any], str], why: str
+) -> None:
+    imported = cache.import_source(resolve_source("op:gemm:32,64,64"), 1, 1, tmp_path / "imports")
+    description = targets.resolve("m1-metal", "local").tvm
+    (one,) = extract(cache.load_module(tmp_path / "imports", imported), make_target(description))
+    record = make_record("c0ffee", 1e-6, trace=trace(one.mod, make_target(description)))
+    wanted = Wanted(imported, 1, 1, description)
+    compile_known(tmp_path / "imports", wanted, [(1, one.as_row())], {one.id: record}, tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
+    assert (manifest["records"], manifest["coverage"], manifest["load_check"]) == (0, 0.0, "symbols")
+    (reason,) = manifest["left_out"]
+    assert "c0ffee" in reason
+    assert why in reason

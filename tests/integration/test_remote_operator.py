@@ -1,0 +1,66 @@
+"""An operator's job for a chip whose device is elsewhere: this machine plays it, over the real tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlmodel import Session
+
+from tests.support.processes import free_port
+from tests.support.rpc_device import agent_process, tracker_process
+from tests.support.tiny_imports import local_target
+from tuner import targets
+from tuner.cli import words
+from tuner.config import Settings
+from tuner.db import artifacts, benchmarks, jobs
+from tuner.db.engine import make_engine, read, write
+from tuner.db.migrate import upgrade
+from tuner.jobs import stages, submit
+from tuner.jobs.target_lookup import peak_for
+from tuner.jobs.view import job_out
+from tuner.roofline import Peak
+from tuner.schemas import BudgetIn, JobIn
+
+TARGET = "m1-cpu"
+OPERATOR = "op:gemm:16,64,24"
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    number = free_port()
+    with tracker_process(number), agent_process(number, key=TARGET):
+        yield number
+
+
+def submitted(session: Session, settings: Settings) -> str:
+    """A job for the chip, whose kernels are built for the machine that plays it."""
+    job = submit.submit(session, settings, JobIn(model=OPERATOR, target=TARGET, budget=BudgetIn(trials=1)))
+    job.target_json = local_target()
+    return job.id
+
+
+def test_an_operator_timed_elsewhere_is_seen_against_its_chips_peak(port: int, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, tracker_port=port, build_workers=1)
+    upgrade(settings)
+    database = make_engine(settings)
+    with write(database) as session:
+        job_id = submitted(session, settings)
+    for stage in (stages.import_model, stages.extract, stages.compile_module, stages.verify, stages.benchmark):
+        stage(settings, job_id)
+    with read(database) as session:
+        job = jobs.get(session, job_id)
+        out = job_out(session, job)
+        peak = peak_for(session, settings, job)
+        assert job.artifact_id is not None
+        manifest: dict[str, Any] = artifacts.get(session, job.artifact_id).manifest
+        timed, _ = benchmarks.find(session, job_id=job_id)
+    database.dispose()
+    assert peak == targets.resolve(TARGET, "local").peak == Peak(409.6, 68.3, "computed")
+    assert (manifest["peak_gflops"], manifest["peak_source"]) == (409.6, "computed")
+    assert set(manifest["gflops"]) == {row.variant for row in timed} == {"tuned", "untuned"}
+    assert out.latency_ms is not None
+    assert manifest["gflops"]["tuned"] == pytest.approx(2 * 16 * 64 * 24 / out.latency_ms / 1e6)
+    assert "of the peak); peak of the target 410, computed" in words.of_peak(manifest)
