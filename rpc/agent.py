@@ -15,7 +15,7 @@ from types import FrameType
 
 from rpc import apple
 from rpc.errors import RpcError, StartFailed
-from rpc.facts import THREADS_ENV, cpu_model, device_facts, physical_cores
+from rpc.facts import THREADS_ENV, cpu_model, device_facts, physical_cores, thread_env
 from rpc.lean import prepare_lean_import
 from rpc.loopback import check_loopback
 from rpc.registration import Registration
@@ -49,7 +49,7 @@ def run_agent(
     if work_root:
         shutil.rmtree(work_root, ignore_errors=True)  # what a killed agent left behind
         work_root.mkdir(parents=True)
-    os.environ[THREADS_ENV] = str(threads or physical_cores())  # TVM alone would halve the cores of an x86
+    os.environ.update(thread_env(threads or physical_cores()))  # TVM alone would halve the cores of an x86
     prepare_lean_import()
     import_runtime()
     with tempfile.TemporaryDirectory(prefix="tunesmith-device-", dir=work_root) as work_dir:

@@ -16,6 +16,7 @@ from rpc import apple
 from rpc.gpu import cuda_facts
 
 THREADS_ENV = "TVM_NUM_THREADS"
+BIND_ENV = "TVM_BIND_THREADS"
 _ON_MAC = sys.platform == "darwin"
 
 
@@ -23,6 +24,15 @@ def physical_cores() -> int:
     """Cores without hyper-threading; on Apple silicon the performance cores."""
     performance = apple.performance_cores() if _ON_MAC else None
     return performance or psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+
+
+def thread_env(threads: int) -> dict[str, str]:
+    """Environment of a process in which TVM computes on this many threads, wherever the system puts them.
+
+    TVM binds each worker to a core, but not the thread that calls: where that lands on a worker's core, both share it,
+    and kernels take twice as long.
+    """
+    return {THREADS_ENV: str(threads), BIND_ENV: "0"}
 
 
 @functools.cache

@@ -14,7 +14,7 @@ import dask
 import psutil
 from distributed import LocalCluster
 
-from rpc.facts import THREADS_ENV, physical_cores
+from rpc.facts import physical_cores, thread_env
 from rpc.lifeline import die_with_parent
 from tuner.config import Settings
 from tuner.errors import TunerError
@@ -51,7 +51,7 @@ def main() -> None:
     except TunerError as error:
         sys.exit(f"{error.message}\n{error.hint}")
     threads = settings.device_threads or physical_cores()
-    os.environ[THREADS_ENV] = str(threads)  # TVM on its own takes half of the cores
+    os.environ.update(thread_env(threads))  # TVM on its own takes half of the cores
     dask.config.set(DASK_CONFIG)
     scratch = settings.root / "run" / "engine"
     scratch.mkdir(parents=True, exist_ok=True)
