@@ -95,9 +95,14 @@ def _batched(a: Any, b: Any) -> Any:
 
 
 def ready(kernel: Kernel) -> dict[str, Lowered]:
-    """Code of the ready-made schedules there are for a kernel, by name."""
-    made = {name: ready_made.schedule(name, kernel.mod, TARGET) for name in ready_made.names(TARGET)}
-    return {name: lower(schedule.mod, TARGET) for name, schedule in made.items() if schedule is not None}
+    """Code of the ready-made schedules there are for a kernel, by name; the same code once."""
+    codes: dict[str, Lowered] = {}
+    for name in ready_made.names(TARGET):
+        schedule = ready_made.schedule(name, kernel.mod, TARGET)
+        code = lower(schedule.mod, TARGET) if schedule is not None else None
+        if code is not None and code not in codes.values():
+            codes[name] = code
+    return codes
 
 
 def sampled(kernel: Kernel, count: int, target: Any = TARGET) -> Iterator[Lowered]:
