@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 import tvm
 import tvm_ffi.libinfo
 
+from rpc.facts import physical_cores
 from tests.support.msl.source import Lowered, lower, translated
 
 _SHIM = Path(__file__).parent / "shim"
@@ -93,9 +95,10 @@ def _runtime(sanitize: bool) -> tempfile.TemporaryDirectory[str]:
     """What all programs share, compiled once a process: the executor, and the shim's headers."""
     folder = tempfile.TemporaryDirectory(prefix="msl-runtime-")
     command = ["g++", *_flags(sanitize), *_includes()]
-    for source in _RUNTIME:
-        _call([*command, "-O2", "-c", str(_SHIM / source)], Path(folder.name))
-    _call([*command, "-x", "c++-header", str(_SHIM / "host.h"), "-o", "host.h.gch"], Path(folder.name))
+    commands = [[*command, "-O2", "-c", str(_SHIM / source)] for source in _RUNTIME]
+    commands.append([*command, "-x", "c++-header", str(_SHIM / "host.h"), "-o", "host.h.gch"])
+    with ThreadPoolExecutor(physical_cores()) as pool:
+        list(pool.map(lambda each: _call(each, Path(folder.name)), commands))
     return folder
 
 
