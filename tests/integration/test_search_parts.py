@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tvm
-from tvm import te
+from tvm import s_tir, te, tirx
 
 from rpc.errors import DeviceUnavailable
 from tests.support.deadly_path import DeadlyPath
@@ -18,6 +19,8 @@ from tests.support.processes import free_port, wait_until
 from tests.support.rpc_device import agent_process, free, tracker_process
 from tests.support.tiny_imports import local_target
 from tests.support.tuning import device, hang, product, segfault, wrong
+from tuner.compiler import ready_made
+from tuner.compiler.fallback import plain_schedule
 from tuner.db.models import Record
 from tuner.search.builder import BuildJob, BuildPool
 from tuner.search.context import built_arguments, make_target
@@ -242,6 +245,36 @@ def test_without_records_the_plain_schedule_wins(finals: Finals, large: Any) -> 
     assert final is not None
     assert final.winner.record is None
     assert final.winner == final.plain
+
+
+def zeros(like: Any) -> Any:
+    """As fast as can be, and wrong."""
+    *inputs, (shape, dtype) = buffers_of(like["main"])
+    tensors = [te.placeholder(each, name=f"in{n}") for n, (each, _) in enumerate(inputs)]
+    nothing = te.compute(shape, lambda *_: tirx.const(0, dtype), name="nothing")
+    return tvm.IRModule({"main": te.create_prim_func([*tensors, nothing]).with_attr("global_symbol", "main")})
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_ready_made_winner_must_compute_what_the_workload_says(
+    finals: Finals, large: Any, right: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tvm.IRModule({"main": plain_schedule(large["main"])}) if right else zeros(large)
+    monkeypatch.setattr(ready_made, "names", lambda target: ("mine",))
+    monkeypatch.setattr(ready_made, "schedule", lambda name, mod, target: s_tir.Schedule(made))
+    monkeypatch.setattr("tuner.search.finals.default_schedule", lambda func, target: func)  # far slower than plain
+    final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [])
+    assert final is not None
+    assert final.winner.ready_made == ("mine" if right else "")
+
+
+def test_what_a_gpu_must_give_is_computed_by_its_host(
+    port: int, builders: BuildPool, small: Any, tmp_path: Path
+) -> None:
+    target = json.dumps({"kind": "metal", "max_threads_per_block": 64, "host": local_target()})
+    gpu = replace(device(port), kind="metal")
+    for (a, b), result in OutputCheck(small, target, gpu, builders, tmp_path).expected:
+        np.testing.assert_allclose(result, np.maximum(a @ b, 0), rtol=1e-4, atol=1e-4 * max(1.0, np.abs(result).max()))
 
 
 def test_cost_model_ranks_what_it_learnt() -> None:

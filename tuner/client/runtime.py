@@ -129,8 +129,8 @@ def load(path: str | Path) -> Runner:
     for name, wanted in manifest.get("files", {}).items():
         if name not in places or hashlib.sha256(_view(places[name]).data).hexdigest() != wanted:
             raise ArtifactError(f"{path} is damaged: {name} does not match its checksum. Download it again.")
-    # TVM reads these when its thread pool starts, so before the first call. Its own guess is half the cores, and it binds
-    # workers to cores, where the thread that calls may come to lie as well.
+    # TVM reads these when its thread pool starts, so before the first call. Its own guess is half the cores, and it
+    # binds workers to cores, where the thread that calls may come to lie as well.
     os.environ.setdefault("TVM_NUM_THREADS", str(_threads(manifest)))
     os.environ.setdefault("TVM_BIND_THREADS", "0")
     return Runner(manifest, places)

@@ -2,12 +2,13 @@
 
 The best of hundreds of noisy measurements is partly luck; a second, interleaved look picks the one that is really
 fastest, and tells what it will take. A kernel that search could not improve keeps its plain schedule, or, on a GPU, the
-fastest of those that TVM has ready.
+fastest of the ready-made ones. What those compute is checked here, as search has done with its best candidates.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,11 @@ from tuner.db.models import Record
 from tuner.search.builder import BuildJob, BuildPool
 from tuner.search.context import Replay, built_arguments, make_target
 from tuner.search.measure import COLD_WEIGHT_BYTES, DeviceAddress, Measured, Probe, measure
+from tuner.search.outputs import OutputCheck
 from tuner.search.space import space_for
 from tuner.search.workload import module_from_json
+
+log = logging.getLogger(__name__)
 
 _ROUNDS = 3
 
@@ -56,6 +60,16 @@ class _Entrant:
     record: Record | None = None
     ready_made: str = ""
 
+    @property
+    def id(self) -> str:
+        """Its name among the files of a check."""
+        return self.ready_made
+
+    @property
+    def tir(self) -> str:
+        """The module as JSON."""
+        return str(tvm.ir.save_json(self.mod))
+
 
 @dataclass(frozen=True)
 class Final:
@@ -77,11 +91,12 @@ class Finals:
         self._folder = folder
 
     def decide(self, workload_id: str, tir: str, weight_bytes: int, candidates: Sequence[Record]) -> Final | None:
-        """Time the default schedule, the ready-made ones and the candidates, interleaved; None when nothing ran.
+        """Time the default schedule, the ready-made ones and the candidates, interleaved; the fastest right one wins.
 
-        Raises DeviceUnavailable of ``rpc.errors`` when the device does not come.
+        None when nothing ran. Raises DeviceUnavailable of ``rpc.errors`` when the device does not come.
         """
-        entrants = self._entrants(module_from_json(tir), candidates)
+        mod = module_from_json(tir)
+        entrants = self._entrants(mod, candidates)
         probes = self._probes(workload_id, entrants)
         timings: dict[int, list[float]] = {}
 
@@ -93,9 +108,18 @@ class Finals:
         finalists = {
             n: Finalist(entrants[n].record, secs, entrants[n].ready_made) for n, secs in timings.items() if secs
         }
-        if not finalists:
-            return None
-        return Final(workload_id, min(finalists.values(), key=lambda f: f.seconds), finalists.get(0))
+        check = OutputCheck(mod, self._target, self._device, self._builders, self._folder)
+        for number in sorted(finalists, key=lambda n: finalists[n].seconds):
+            if self._is_right(workload_id, entrants[number], check):
+                return Final(workload_id, finalists[number], finalists.get(0))
+        return None
+
+    def _is_right(self, workload_id: str, entrant: _Entrant, check: OutputCheck) -> bool:
+        """Does it compute what the workload says? Only ready-made schedules were never asked."""
+        problem = check.problem_of(entrant, self._folder / workload_id) if entrant.ready_made else None
+        if problem is not None:
+            log.warning("schedule %s of %s is wrong: %s", entrant.ready_made, workload_id, problem)
+        return problem is None
 
     def _entrants(self, mod: Any, candidates: Sequence[Record]) -> list[_Entrant]:
         """The default schedule first, then all that differ from it."""

@@ -1,24 +1,40 @@
-"""Does a candidate compute what its workload says? Compared on the device with an unscheduled build of the workload."""
+"""Does a candidate compute what its workload says? Compared on the device with an unscheduled build of the workload.
+
+Only scheduled kernels have threads: what a GPU must give is computed by the CPU beside it.
+"""
 
 from __future__ import annotations
 
+import json
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tvm
 
 from rpc.errors import SessionLost
+from tuner import triples
 from tuner.importers.wrapper import PADDING_BIAS
 from tuner.search.builder import BuildJob, BuildPool
 from tuner.search.measure import DeviceAddress, load_library
-from tuner.search.session import Proposal
-from tuner.search.workload import buffers_of
+from tuner.search.workload import buffers_of, workload_id
 
 # Sums of up to a few thousand products in another order: relative to the largest output.
-_TOLERANCE = 1e-4
+_TOLERANCE = {"float16": 2e-2, "float32": 1e-4}
 # Magnitudes of the arguments: "large" as scores and activations of real models reach, "masked" with all padded.
 _KINDS = {"random": 1.0, "zeros": 0.0, "large": 1e3, "masked": 1.0}
+_LARGEST = {"float16": 10.0}  # the sums must not overflow
+
+
+class Candidate(Protocol):
+    """What can be checked: a scheduled module as JSON, and a name for its files."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def tir(self) -> str: ...
 
 
 class OutputCheck:
@@ -31,30 +47,35 @@ class OutputCheck:
         self._builders = builders
         self._folder = folder
         self._buffers = buffers_of(mod["main"])
-        self._expected: list[tuple[list[np.ndarray], np.ndarray]] = []
+        self._tolerance = _TOLERANCE.get(self._buffers[-1][1], 0.0)
 
-    def problem_of(self, proposal: Proposal, folder: Path) -> str | None:
+    @cached_property
+    def expected(self) -> list[tuple[list[np.ndarray], np.ndarray]]:
+        """Inputs of each kind, and the output that they must give."""
+        target = json.dumps(triples.host_of(json.loads(self._target)) or {"kind": "llvm"})
+        library = self._build(str(tvm.ir.save_json(self._mod)), target, self._folder / f"{workload_id(self._mod)}.so")
+        inputs = [self._inputs(kind) for kind in _KINDS]
+        return list(zip(inputs, self._run(library, inputs, by_cpu=True), strict=True))
+
+    def problem_of(self, candidate: Candidate, folder: Path) -> str | None:
         """What is wrong with the candidate's outputs, or None."""
-        library = self._build(proposal.tir, folder / proposal.id / f"{proposal.id}-check.so")
-        if not self._expected:
-            reference = self._build(str(tvm.ir.save_json(self._mod)), self._folder / f"{proposal.id}-reference.so")
-            inputs = [self._inputs(kind) for kind in _KINDS]
-            self._expected = list(zip(inputs, self._run(reference, inputs), strict=True))
+        library = self._build(candidate.tir, self._target, folder / candidate.id / f"{candidate.id}-check.so")
+        inputs = [given for given, _ in self.expected]
         try:
-            got = self._run(library, [inputs for inputs, _ in self._expected])
+            got = self._run(library, inputs)
         except SessionLost as lost:
             return f"it ends the device's session when its outputs are checked: {lost.message}"
-        for (_, wanted), result in zip(self._expected, got, strict=True):
+        for (_, wanted), result in zip(self.expected, got, strict=True):
             scale = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0)) or 1.0
             if not np.array_equal(np.isfinite(wanted), np.isfinite(result)):
                 return "it has infinities or NaN where the workload has none"
             error = float(np.abs(np.where(np.isfinite(wanted), wanted - result, 0.0)).max()) / scale
-            if error > _TOLERANCE:
-                return f"its outputs are off by {error:.2e} of the largest (tolerated: {_TOLERANCE:g})"
+            if error > self._tolerance:
+                return f"its outputs are off by {error:.2e} of the largest (tolerated: {self._tolerance:g})"
         return None
 
-    def _build(self, tir: str, path: Path) -> str:
-        (built,) = self._builders.build([BuildJob(tir, self._target, str(path), rewritten_arguments=False)])
+    def _build(self, tir: str, target: str, path: Path) -> str:
+        (built,) = self._builders.build([BuildJob(tir, target, str(path), rewritten_arguments=False)])
         if built.error_class:
             raise RuntimeError(f"the build to check outputs with failed: {built.error}")
         return built.path
@@ -65,18 +86,18 @@ class OutputCheck:
         rank = max(len(shape) for shape, _ in self._buffers)
         arrays = []
         for shape, dtype in self._buffers[:-1]:
-            values = rng.uniform(-1.0, 1.0, shape) * _KINDS[kind]
+            values = rng.uniform(-1.0, 1.0, shape) * min(_KINDS[kind], _LARGEST.get(dtype, np.inf))
             if kind == "masked" and len(shape) == rank and 1 in shape[1:]:  # what is broadcast over heads and rows
                 values = np.full(shape, -PADDING_BIAS)
-            arrays.append(values.astype(dtype))
+            arrays.append(np.asarray(values).astype(dtype))
         return arrays
 
-    def _run(self, path: str, inputs: list[list[np.ndarray]]) -> list[np.ndarray]:
+    def _run(self, path: str, inputs: list[list[np.ndarray]], by_cpu: bool = False) -> list[np.ndarray]:
         """Outputs of a library for each set of arguments."""
         shape, dtype = self._buffers[-1]
         with self._device.lease() as remote:
             function = load_library(remote, path)["main"]
-            device = self._device.of(remote)
+            device = remote.cpu(0) if by_cpu else self._device.of(remote)
             results = []
             for arguments in inputs:
                 out = tvm.runtime.empty(shape, dtype, device)

@@ -17,6 +17,8 @@ from tvm.s_tir.meta_schedule import mutator as mut
 from tvm.s_tir.meta_schedule import postproc as post
 from tvm.s_tir.meta_schedule import schedule_rule as rule
 
+from tuner.search.lane_reads import LanesAreReadable
+
 _VECTOR_LANES = [1, 2, 4]  # Metal's vectors end at four lanes; three are packed and load no faster
 _UNROLL_STEPS = [0, 16, 64, 256]  # Apple's shader compiler unrolls by itself; beyond this only its time grows
 _MAX_INNERMOST = 16
@@ -136,6 +138,7 @@ def _postprocs(limits: ThreadgroupLimits) -> list[Any]:
         post.RewriteUnboundBlock(max_threadblocks=_MAX_THREADGROUPS),
         post.RewriteParallelVectorizeUnroll(),
         post.RewriteReductionBlock(),
+        LanesAreReadable(),
         post.VerifyGPUCode(),
     ]
 

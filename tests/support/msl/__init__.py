@@ -14,7 +14,9 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,15 @@ import numpy as np
 import tvm
 import tvm_ffi.libinfo
 
+from rpc.facts import physical_cores
 from tests.support.msl.source import Lowered, lower, translated
 
 _SHIM = Path(__file__).parent / "shim"
 _SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+_RUNTIME = ("executor.cpp", "host.cpp", "memory.cpp")
 _CODES = {"i": 0, "u": 1, "f": 2, "b": 6}
 _DEADLINE_SEC = 240
+_COMPILING_RUNTIME = threading.Lock()
 
 
 class KernelFault(Exception):
@@ -54,7 +59,7 @@ def run(
 def run_lowered(
     lowered: Lowered, arguments: Sequence[np.ndarray], sanitize: bool = False, seed: int = 0
 ) -> list[np.ndarray]:
-    """The same for kernels that are source already."""
+    """The same for kernels that are source already; several threads may do it at once."""
     with tempfile.TemporaryDirectory(prefix="msl-") as name:
         folder = Path(name)
         program = _compile(lowered, folder, sanitize)
@@ -74,11 +79,12 @@ def run_lowered(
 
 
 def _compile(lowered: Lowered, folder: Path, sanitize: bool) -> Path:
-    runtime = Path(_runtime(sanitize).name)
+    with _COMPILING_RUNTIME:
+        runtime = Path(_runtime(sanitize).name)
     (folder / "host.c").write_text(lowered.host)
     (folder / "kernels.cpp").write_text(translated(lowered))
     _call(["gcc", "-w", "-Dhalf=_Float16", *_includes(), "-c", "host.c", "-o", "host.o"], folder)
-    objects = [str(runtime / "executor.o"), str(runtime / "host.o")]
+    objects = [str(runtime / name.replace(".cpp", ".o")) for name in _RUNTIME]
     command = ["g++", *_flags(sanitize), "-I", str(runtime), *_includes()]
     _call([*command, "kernels.cpp", "host.o", *objects, "-o", "program"], folder)
     return folder / "program"
@@ -89,9 +95,10 @@ def _runtime(sanitize: bool) -> tempfile.TemporaryDirectory[str]:
     """What all programs share, compiled once a process: the executor, and the shim's headers."""
     folder = tempfile.TemporaryDirectory(prefix="msl-runtime-")
     command = ["g++", *_flags(sanitize), *_includes()]
-    for source in ("executor.cpp", "host.cpp"):
-        _call([*command, "-c", str(_SHIM / source)], Path(folder.name))
-    _call([*command, "-x", "c++-header", str(_SHIM / "host.h"), "-o", "host.h.gch"], Path(folder.name))
+    commands = [[*command, "-O2", "-c", str(_SHIM / source)] for source in _RUNTIME]
+    commands.append([*command, "-x", "c++-header", str(_SHIM / "host.h"), "-o", "host.h.gch"])
+    with ThreadPoolExecutor(physical_cores()) as pool:
+        list(pool.map(lambda each: _call(each, Path(folder.name)), commands))
     return folder
 
 

@@ -64,7 +64,7 @@ def translated(lowered: Lowered) -> str:
     code = _THREADGROUP_ARRAY.sub(shared, lowered.metal)
     code = _THREAD_ARRAY.sub(r"\1\2 \3[\4]; msl::poison(\3);", code)
     code = _UNUSED.sub("", _POINTER.sub(r"msl::pointer<\1>", code))
-    return f'#include "host.h"\n{code}\nconst std::vector<msl::Kernel> kernels = {{\n{table}\n}};\n'
+    return f'#include "host.h"\n{code}\nconst msl::Kernel kernels[] = {{\n{table},\n{{}}}};\n'
 
 
 def _entry(match: re.Match[str], lowered: Lowered) -> str:

@@ -29,6 +29,18 @@ void wait_as(State state) {
   swapcontext(&self().context, &group.scheduler);
 }
 
+Space* threadgroup_space(int number, size_t size, size_t granule, const char* name) {
+  auto& slot = group.arrays[number];
+  if (!slot) {
+    slot = std::make_unique<Space>(name, size, granule, true, false);
+    group.array_bytes += size;
+    if (group.array_bytes > limits.threadgroup_bytes)
+      fail("limit: " + std::to_string(group.array_bytes) + " bytes of threadgroup memory, the target has " +
+           std::to_string(limits.threadgroup_bytes));
+  }
+  return slot.get();
+}
+
 static void enter() {
   group.body(group.block, self().thread);
   wait_as(State::done);

@@ -70,16 +70,9 @@ template <class F> void as_simdgroup(int64_t argument, F act) {
   now.agent = me;
 }
 
+Space* threadgroup_space(int number, size_t size, size_t granule, const char* name);
 template <class T> pointer<T> threadgroup_array(int number, size_t count, const char* name) {
-  auto& slot = group.arrays[number];
-  if (!slot) {
-    slot = std::make_unique<Space>(name, count * sizeof(T), sizeof(T), true, false);
-    group.array_bytes += count * sizeof(T);
-    if (group.array_bytes > limits.threadgroup_bytes)
-      fail("limit: " + std::to_string(group.array_bytes) + " bytes of threadgroup memory, the target has " +
-           std::to_string(limits.threadgroup_bytes));
-  }
-  return {slot.get(), 0};
+  return {threadgroup_space(number, count * sizeof(T), sizeof(T), name), 0};
 }
 
 template <class T> void poison(T& array) { std::memset(static_cast<void*>(&array), 0xFF, sizeof array); }

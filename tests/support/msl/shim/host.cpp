@@ -9,6 +9,14 @@ static unsigned seed;
 
 namespace msl {
 
+static std::map<const void*, std::unique_ptr<Space>> buffers;  // device memory by its address
+
+Space* device_space(const void* address) {
+  auto found = buffers.find(address);
+  if (found == buffers.end()) fail("a kernel's argument is no device buffer");
+  return found->second.get();
+}
+
 static void* allocate(const std::string& name, size_t size, size_t granule, bool defined) {
   auto space = std::make_unique<Space>(name, size, granule, false, defined);
   void* address = space->bytes.data();
@@ -18,12 +26,13 @@ static void* allocate(const std::string& name, size_t size, size_t granule, bool
 
 static void launch(const Kernel& called, const TVMFFIAny* arguments, int count) {
   Index grid{1, 1, 1}, size{1, 1, 1};
-  if (count != called.arguments + int(called.tags.size())) fail("the host passes another number of arguments than expected");
-  for (size_t i = 0; i < called.tags.size(); ++i) {
-    Index& extents = called.tags[i].starts_with("blockIdx") ? grid : size;
-    unsigned extent = arguments[called.arguments + i].v_int64;
-    (called.tags[i].back() == 'x' ? extents.x : called.tags[i].back() == 'y' ? extents.y : extents.z) = extent;
+  int used = called.arguments;
+  for (const char* const* each = called.tags; *each; ++each) {
+    std::string tag = *each;
+    Index& extents = tag.starts_with("blockIdx") ? grid : size;
+    (tag.back() == 'x' ? extents.x : tag.back() == 'y' ? extents.y : extents.z) = arguments[used++].v_int64;
   }
+  if (count != used) fail("the host passes another number of arguments than expected");
   launch(called.name, grid, size, seed, [&](Index block, Index thread) { called.call(arguments, block, thread); });
 }
 
@@ -34,8 +43,8 @@ int32_t __tvm_ffi_main(void* self, void* arguments, int32_t count, void* result)
 
 int TVMFFIEnvModLookupFromImports(TVMFFIObjectHandle, const char* name, TVMFFIObjectHandle* out) {
   *out = &set_device;
-  for (const msl::Kernel& one : kernels)
-    if (std::string(name) == one.name) *out = const_cast<msl::Kernel*>(&one);
+  for (const msl::Kernel* one = kernels; one->name; ++one)
+    if (std::string(name) == one->name) *out = const_cast<msl::Kernel*>(one);
   return 0;
 }
 int TVMFFIFunctionCall(TVMFFIObjectHandle called, TVMFFIAny* arguments, int32_t count, TVMFFIAny*) {

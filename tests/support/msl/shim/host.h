@@ -8,18 +8,13 @@ namespace msl {
 
 struct Kernel {
   const char* name;
-  std::vector<std::string> tags;  // what the extents behind the arguments mean: blockIdx.x, threadIdx.y, ...
+  const char* tags[7];  // what the extents behind the arguments mean: blockIdx.x, threadIdx.y, ...; null is the last
   int arguments;
   void (*call)(const TVMFFIAny* arguments, Index block, Index thread);
 };
 
-inline std::map<const void*, std::unique_ptr<Space>> buffers;  // device memory by its address
-
-template <class T> pointer<T> device(const TVMFFIAny& argument) {
-  auto found = buffers.find(argument.v_ptr);
-  if (found == buffers.end()) fail("a kernel's argument is no device buffer");
-  return {found->second.get(), 0};
-}
+Space* device_space(const void* address);
+template <class T> pointer<T> device(const TVMFFIAny& argument) { return {device_space(argument.v_ptr), 0}; }
 
 // A scalar as Metal gets it: in the first half of an eight-byte field.
 template <class T> void pack(T (&field)[2], const TVMFFIAny& argument) {
@@ -29,6 +24,6 @@ template <class T> void pack(T& field, const TVMFFIAny& argument) { field = stat
 
 }  // namespace msl
 
-extern const std::vector<msl::Kernel> kernels;  // written by the driver
+extern const msl::Kernel kernels[];  // written by the driver; one without a name is the last
 
 #include <metal_stdlib>  // last: it takes words like `thread` and `kernel` away
