@@ -75,7 +75,11 @@ def test_time_to_quality_is_the_best_until_then() -> None:
 
 
 def test_repeated_jobs_are_compared_by_what_was_measured_side_by_side() -> None:
-    jobs = [job(id="job-1", predicted_ms=49.0, latency_ms=55.0), job(id="job-2", predicted_ms=51.0)]
+    jobs = [
+        job(id="job-1", predicted_ms=49.0, latency_ms=50.0),
+        job(id="job-2", predicted_ms=56.1, latency_ms=55.0),
+    ]
     found = compared(jobs, Result(threads=2, timings=[timing("job-1", 50.0), timing("job-2", 51.0)]))
     assert found["spread"] == pytest.approx(0.02)
     assert found["prediction_error"] == pytest.approx(0.02)
+    assert [row["prediction_error"] for row in found["jobs"]] == [pytest.approx(-0.02), pytest.approx(0.02)]
