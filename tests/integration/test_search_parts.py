@@ -286,6 +286,7 @@ def test_cost_model_ranks_what_it_learnt() -> None:
     model = make_cost_model(1)
     fresh = SearchSession(str(tvm.ir.save_json(mod)), make_target(local_target()), model, batch=16, threads=1, seed=2)
     fresh.learn([(p.id, p.trace, [units * 1e-5]) for p, units in zip(proposals, cost, strict=True)])
+    fresh._evolution.fit(fresh._lessons)
     scores = model.predict(fresh._evolution.context, [p.candidate for p in proposals])
     ranks = np.argsort(np.argsort(scores))
     assert np.corrcoef(ranks, -np.array(cost))[0, 1] > 0.5
