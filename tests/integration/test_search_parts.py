@@ -247,6 +247,21 @@ def test_without_records_the_plain_schedule_wins(finals: Finals, large: Any) -> 
     assert final.winner == final.plain
 
 
+def test_an_untuned_time_is_the_plain_schedules_though_a_ready_made_one_is_faster(
+    finals: Finals, large: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = tvm.IRModule({"main": plain_schedule(large["main"])})
+    monkeypatch.setattr(ready_made, "names", lambda target: ("mine",))
+    monkeypatch.setattr(ready_made, "schedule", lambda name, mod, target: s_tir.Schedule(fast))
+    monkeypatch.setattr("tuner.search.finals.default_schedule", lambda func, target: func)  # far slower than plain
+    tir = str(tvm.ir.save_json(large))
+    untuned, final = finals.time_plain("wl-1", tir, 0), finals.decide("wl-1", tir, 0, [])
+    assert untuned is not None
+    assert final is not None
+    assert (untuned.trace, final.winner.ready_made) == ("", "mine")
+    assert untuned.seconds > 1.5 * final.winner.seconds
+
+
 def zeros(like: Any) -> Any:
     """As fast as can be, and wrong."""
     *inputs, (shape, dtype) = buffers_of(like["main"])

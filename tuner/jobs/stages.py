@@ -110,8 +110,8 @@ def _time_plainly(settings: Settings, job: Job, found: list[ExtractedWorkload]) 
     if job.target_json["kind"] == "llvm" and _peak(settings, job) is None:  # what is measured is the CPU
         know_peak(_engine(settings), device_address(settings, job), tuner.builders, settings.root / "canaries")
     finals = _finals(settings, job, tuner)
-    timed = {one.id: finals.decide(one.id, one.tir, one.weight_bytes, []) for one in found}
-    return {workload: final.winner.seconds * 1e6 for workload, final in timed.items() if final}
+    timed = {one.id: finals.time_plain(one.id, one.tir, one.weight_bytes) for one in found}
+    return {workload: plain.seconds * 1e6 for workload, plain in timed.items() if plain}
 
 
 @_stage

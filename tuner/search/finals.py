@@ -97,6 +97,19 @@ class Finals:
         """
         mod = module_from_json(tir)
         entrants = self._entrants(mod, candidates)
+        finalists = self._timed(workload_id, entrants, weight_bytes)
+        check = OutputCheck(mod, self._target, self._device, self._builders, self._folder)
+        for number in sorted(finalists, key=lambda n: finalists[n].seconds):
+            if self._is_right(workload_id, entrants[number], check):
+                return Final(workload_id, finalists[number], finalists.get(0))
+        return None
+
+    def time_plain(self, workload_id: str, tir: str, weight_bytes: int) -> Finalist | None:
+        """Time the default schedule alone, what the kernel takes untuned; None when it did not run."""
+        return self._timed(workload_id, [self._plain(module_from_json(tir))], weight_bytes).get(0)
+
+    def _timed(self, workload_id: str, entrants: list[_Entrant], weight_bytes: int) -> dict[int, Finalist]:
+        """Those that ran, by their position."""
         probes = self._probes(workload_id, entrants)
         timings: dict[int, list[float]] = {}
 
@@ -105,14 +118,7 @@ class Finals:
 
         for _ in range(_ROUNDS):
             measure(self._device, probes, weight_bytes >= COLD_WEIGHT_BYTES, None, None, keep)
-        finalists = {
-            n: Finalist(entrants[n].record, secs, entrants[n].ready_made) for n, secs in timings.items() if secs
-        }
-        check = OutputCheck(mod, self._target, self._device, self._builders, self._folder)
-        for number in sorted(finalists, key=lambda n: finalists[n].seconds):
-            if self._is_right(workload_id, entrants[number], check):
-                return Final(workload_id, finalists[number], finalists.get(0))
-        return None
+        return {n: Finalist(entrants[n].record, secs, entrants[n].ready_made) for n, secs in timings.items() if secs}
 
     def _is_right(self, workload_id: str, entrant: _Entrant, check: OutputCheck) -> bool:
         """Does it compute what the workload says? Only ready-made schedules were never asked."""
@@ -123,7 +129,7 @@ class Finals:
 
     def _entrants(self, mod: Any, candidates: Sequence[Record]) -> list[_Entrant]:
         """The default schedule first, then all that differ from it."""
-        entrants = [_Entrant(tvm.IRModule({"main": default_schedule(mod["main"], self._tvm_target)}))]
+        entrants = [self._plain(mod)]
         for name in ready_made.names(self._tvm_target):
             schedule = ready_made.schedule(name, mod, self._tvm_target)
             if schedule is not None and not any(_same(schedule.mod, other.mod) for other in entrants):
@@ -133,6 +139,9 @@ class Finals:
             if (schedule := replay.schedule(record.trace)) is not None:
                 entrants.append(_Entrant(schedule.mod, record))
         return entrants
+
+    def _plain(self, mod: Any) -> _Entrant:
+        return _Entrant(tvm.IRModule({"main": default_schedule(mod["main"], self._tvm_target)}))
 
     def _probes(self, workload_id: str, entrants: list[_Entrant]) -> list[Probe]:
         jobs = [
