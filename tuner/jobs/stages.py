@@ -141,16 +141,16 @@ def compile_module(settings: Settings, job_id: str) -> None:
     decided = {}
     for number, (_, workload) in enumerate(rows, 1):
         _say(settings, job_id, f"measuring the best kernels once more ({number}/{len(rows)})")
-        final = finals.decide(workload.id, workload.tir, workload.weight_bytes, best[workload.id])
-        if final is not None:
-            decided[workload.id] = final
+        decided[workload.id] = finals.decide(workload.id, workload.tir, workload.weight_bytes, best[workload.id])
     with write(engine) as db:
         job = jobs.get(db, job_id)
         total_us = 0.0
         for link, workload in jobs.workloads(db, job_id):
-            if (final := decided.get(workload.id)) is not None:
+            final = decided[workload.id]
+            if final.winner:
                 link.best_us = final.winner.seconds * 1e6
-                link.untuned_us = final.plain.seconds * 1e6 if final.plain else link.untuned_us
+            if final.plain:
+                link.untuned_us = final.plain.seconds * 1e6
             total_us += link.weight * (link.best_us or link.untuned_us or 0.0)
         job.predicted_ms = total_us / 1e3
     _say(settings, job_id, "compiling the module")
