@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import tvm
+from fastapi.testclient import TestClient
 from tvm import te
 from tvm.s_tir import Schedule
 
@@ -25,6 +26,8 @@ from tuner.errors import LimitExceeded
 from tuner.importers import cache
 from tuner.importers.cache import Imported
 from tuner.importers.source import resolve_source
+from tuner.jobs import stages
+from tuner.jobs.engine import run_stage
 from tuner.search.builder import BuildJob, Built
 from tuner.search.context import Replay, make_target, record_json, tuning_record
 from tuner.search.finals import Finals
@@ -102,6 +105,39 @@ def test_a_custom_schedule_beyond_the_target_is_refused_by_name(groups: int, thr
     with pytest.raises(LimitExceeded, match=f"mine wants {wish}") as caught:
         schedule_by_default(tvm.IRModule({"mine": custom}), target("m1-metal-restricted"))
     assert "target" in caught.value.hint
+
+
+def _refusal_of(client: TestClient, settings: Settings, func: Any, target_name: str) -> dict[str, str]:
+    """The error of a job that is to tune ``func``, sent as an operator."""
+    model = client.post("/v1/operators", json={"name": "mine", "tir": str(tvm.ir.save_json(func))}).json()["name"]
+    job = client.post("/v1/jobs", json={"model": model, "target": target_name, "budget": {"trials": 8}}).json()
+    error = run_stage(stages.__name__, "import_model", settings.model_dump(mode="json"), {"job_id": job["id"]})
+    assert error is not None
+    return error
+
+
+@pytest.mark.parametrize(
+    ("name", "threads", "code", "says"),
+    [
+        ("m1-metal", 2048, "limit_exceeded", "mine wants 2048 threads in a threadgroup, the target has 1024"),
+        ("m1-metal", 256, "model_invalid", "bound to threads already"),
+        ("m1-cpu", 2048, "model_invalid", "bound to threads already"),
+    ],
+)
+def test_an_operator_that_comes_bound_to_threads_is_refused_in_plain_words(
+    client: TestClient, settings: Settings, name: str, threads: int, code: str, says: str
+) -> None:
+    error = _refusal_of(client, settings, staged(8, threads).mod["main"], name)
+    assert (error["code"], says in error["message"]) == (code, True)
+    assert "Traceback" not in str(error)
+    assert error["hint"]
+
+
+def test_an_operator_without_blocks_is_refused_in_plain_words(client: TestClient, settings: Settings) -> None:
+    lowered = tvm.s_tir.transform.LowerOpaqueBlock()(tvm.s_tir.transform.ConvertBlocksToOpaque()(copy()))["main"]
+    error = _refusal_of(client, settings, lowered, "m1-metal")
+    assert error["code"] == "model_invalid"
+    assert "holds no blocks" in error["message"]
 
 
 def _greedy(mod: Any, gpu: Any) -> str:

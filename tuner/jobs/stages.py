@@ -24,10 +24,11 @@ from tuner.db.models import Job, JobWorkload, Record
 from tuner.errors import DeviceUnavailable, StageFailed
 from tuner.importers import cache
 from tuner.importers.cache import Imported
-from tuner.importers.source import resolve_source
+from tuner.importers.source import ModelSource, resolve_source
 from tuner.jobs.target_lookup import peak_for
 from tuner.legacy import seeds
 from tuner.operators import catalog
+from tuner.operators.bound import refuse_bound
 from tuner.roofline import Peak
 from tuner.search import shipped
 from tuner.search.context import make_target
@@ -63,6 +64,7 @@ def _stage(function: Callable[P, None]) -> Callable[P, None]:
 @_stage
 def import_model(settings: Settings, job_id: str) -> None:
     """Load the model, export it, rewrite its graph, compute what it must compute; all into the import cache."""
+    _refuse_bound_operator(settings, job_id)
     imported = _imported(settings, job_id)
     with write(_engine(settings)) as db:
         job = jobs.get(db, job_id)
@@ -231,12 +233,22 @@ def _remote_device(settings: Settings, job: Job) -> DeviceAddress | None:
     return None if device.key == settings.device_key else device
 
 
-def _imported(settings: Settings, job_id: str) -> Imported:
-    """The job's import, from the cache or made now."""
+def _refuse_bound_operator(settings: Settings, job_id: str) -> None:
+    job, source = _source(settings, job_id)
+    if source.source == "operator" and not catalog.is_operator(source.location):
+        refuse_bound(source, make_target(job.target_json))
+
+
+def _source(settings: Settings, job_id: str) -> tuple[Job, ModelSource]:
     with read(_engine(settings)) as db:
         job = jobs.get(db, job_id)
         model = models_.get(db, job.model_id)
-    source = resolve_source(model.name, model.allow_pickle, model.head or None)
+    return job, resolve_source(model.name, model.allow_pickle, model.head or None)
+
+
+def _imported(settings: Settings, job_id: str) -> Imported:
+    """The job's import, from the cache or made now."""
+    job, source = _source(settings, job_id)
     return cache.import_source(source, job.batch, job.seq_len, settings.imports_dir)
 
 
