@@ -257,8 +257,11 @@ class BenchmarkOut(BaseModel):
 
 
 class DeviceOut(BaseModel):
+    """``problem`` says why it gets no work and what to do, as the rest of a sentence; empty when all is well."""
+
     key: str
     state: str
+    problem: str
     facts: dict[str, Any]
     crashes: int
     last_seen: datetime

@@ -10,12 +10,13 @@ from sqlmodel import Session, col, select
 
 from tuner.config import Settings
 from tuner.db import benchmarks, jobs
-from tuner.db.models import Benchmark, Job, JobWorkload, Model, Record, Workload
+from tuner.db.models import Benchmark, Device, Job, JobWorkload, Model, Record, Workload
+from tuner.jobs.device_watch import trouble
 from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.traffic import traffic_bytes
 from tuner.operators import catalog
 from tuner.roofline import Peak
-from tuner.schemas import BudgetOut, ErrorBody, JobOut, JobState, JobWorkloadOut, RecordOut
+from tuner.schemas import BudgetOut, DeviceOut, ErrorBody, JobOut, JobState, JobWorkloadOut, RecordOut
 
 _BASELINE = "torch-"  # variants of this prefix are PyTorch's
 _TUNING_AHEAD = ("submitted", "importing", "extracting", "tuning")
@@ -103,6 +104,11 @@ def describe_workloads(rows: Sequence[tuple[JobWorkload, Workload]], peak: Peak 
 def _intensity(workload: Workload) -> float | None:
     moved = traffic_bytes(workload.summary, workload.weight_bytes)
     return workload.flops / moved if moved else None
+
+
+def device_out(device: Device) -> DeviceOut:
+    """One device, and what keeps it from work."""
+    return DeviceOut(**device.model_dump(), problem=trouble(device.state, device.facts))
 
 
 def record_out(record: Record) -> RecordOut:
