@@ -9,6 +9,7 @@ from importlib import metadata
 from fastapi import APIRouter, FastAPI
 
 from api import errors
+from api.cross_site import RefuseCrossSite
 from api.dashboard import pages as dashboard
 from api.routes import artifacts, benchmarks, devices, events, health, jobs, models, operators, records, targets
 from tuner.config import Settings
@@ -34,6 +35,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.engine = make_engine(settings)
     errors.install(app)
+    app.add_middleware(RefuseCrossSite)
     v1 = APIRouter(prefix="/v1")
     for module in _V1:
         v1.include_router(module.router)

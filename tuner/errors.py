@@ -81,6 +81,13 @@ class Conflict(TunerError):
     status = 409
 
 
+class CrossSite(TunerError):
+    """A web page of another site made a browser ask for a change."""
+
+    code = "cross_site"
+    status = 403
+
+
 class UploadInvalid(InvalidInput):
     """An upload was empty, truncated, or not what it should be."""
 

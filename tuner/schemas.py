@@ -127,7 +127,8 @@ class JobOut(BaseModel):
     trials: int
     trials_per_sec: float | None
     tuning_sec: float
-    eta_sec: float | None
+    eta_low_sec: float | None  # of tuning: the planner may stop before the budget ends
+    eta_high_sec: float | None
     predicted_ms: float | None
     latency_ms: float | None
     baseline_ms: float | None  # best PyTorch variant of the same run
@@ -257,8 +258,11 @@ class BenchmarkOut(BaseModel):
 
 
 class DeviceOut(BaseModel):
+    """``problem`` says why it gets no work and what to do, as the rest of a sentence; empty when all is well."""
+
     key: str
     state: str
+    problem: str
     facts: dict[str, Any]
     crashes: int
     last_seen: datetime

@@ -16,6 +16,7 @@ from tuner.importers.presets import PRESETS
 from tuner.jobs.state import ACTIVE
 from tuner.jobs.submit import PRESETS as BUDGETS
 from tuner.jobs.target_lookup import target_outs
+from tuner.jobs.view import device_out
 
 DEVICE_TONES = {"online": "good", "busy": "busy", "offline": "idle", "quarantined": "bad", "incompatible": "bad"}
 
@@ -116,7 +117,7 @@ def devices_page(request: Request, engine: EngineDep) -> Response:
     """The devices as last seen."""
     with read(engine) as session:
         position = events.last_id(session)
-        found = devices.find(session)
+        found = [device_out(device) for device in devices.find(session)]
     return page(
         request,
         "devices.html",

@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from api.dashboard import words
 from tuner.errors import InvalidInput, NotFound, TunerError
+from tuner.jobs.eta import time_left
 from tuner.jobs.state import ACTIVE
 from tuner.operators.files import label
 
@@ -54,7 +55,7 @@ TEMPLATES.env.filters |= {
         "ago", "count", "duration", "microseconds", "milliseconds", "percent", "significant", "size", "times", "tone",
         "weights_note",
     )
-} | {"code_spans": code_spans, "label": label}  # fmt: skip
+} | {"code_spans": code_spans, "label": label, "time_left": time_left}  # fmt: skip
 TEMPLATES.env.globals |= {
     "active": ACTIVE,
     "fact": words.fact,

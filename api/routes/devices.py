@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from api.deps import EngineDep
 from tuner.db import devices
 from tuner.db.engine import read
+from tuner.jobs.view import device_out
 from tuner.schemas import DeviceOut
 
 router = APIRouter(prefix="/devices", tags=["devices"])
@@ -16,4 +17,4 @@ router = APIRouter(prefix="/devices", tags=["devices"])
 def list_devices(engine: EngineDep) -> list[DeviceOut]:
     """All devices ever seen."""
     with read(engine) as session:
-        return [DeviceOut.model_validate(device, from_attributes=True) for device in devices.find(session)]
+        return [device_out(device) for device in devices.find(session)]

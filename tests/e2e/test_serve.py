@@ -37,7 +37,7 @@ def refused(data_dir: Path, *options: str) -> str:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(tmp_path_factory.mktemp("service")) as started:
+    with serving(tmp_path_factory.mktemp("service"), "--port", "0") as started:
         yield started
 
 
@@ -45,6 +45,7 @@ def test_banner_names_the_dashboard_and_the_data_directory(service: Service) -> 
     url = re.search(r"Dashboard +(http://\S+)", service.output)
     assert url is not None
     assert httpx.get(url[1], timeout=10).is_success
+    assert not url[1].endswith(":0")
     assert str(service.data_dir) in service.output
     assert service.state()["url"] == url[1]
 

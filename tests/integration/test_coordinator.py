@@ -64,6 +64,9 @@ def test_each_round_is_told_with_what_it_brought(bench: Bench) -> None:
     assert latencies == sorted(latencies, reverse=True)
     times = [data["t_sec"] for data in told]
     assert times == sorted(times)
+    assert [data["rounds"] for data in told] == list(range(1, len(told) + 1))
+    assert all(0 < data["fewest_left"] <= 64 - data["trials"] for data in told[:-1])
+    assert told[-1]["fewest_left"] == 0
 
 
 def test_progress_only_ever_grows(bench: Bench) -> None:

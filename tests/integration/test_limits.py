@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tvm
+from fastapi.testclient import TestClient
 from tvm import te
 from tvm.s_tir import Schedule
 
 from tests.support.rows import make_record
 from tuner import targets
 from tuner.compiler.defaults import default_schedule, schedule_by_default
+from tuner.compiler.deliver import TUNED, compile_job, staging
 from tuner.compiler.from_records import Wanted, compile_known
 from tuner.compiler.limits import excess, fits, memory_of, threads_of
 from tuner.compiler.module import read_manifest
+from tuner.config import Settings
+from tuner.db.models import Job, JobWorkload, Record
 from tuner.errors import LimitExceeded
 from tuner.importers import cache
+from tuner.importers.cache import Imported
 from tuner.importers.source import resolve_source
+from tuner.jobs import stages
+from tuner.jobs.engine import run_stage
+from tuner.search.builder import BuildJob, Built
 from tuner.search.context import Replay, make_target, record_json, tuning_record
+from tuner.search.finals import Finals
+from tuner.search.measure import DeviceAddress
 from tuner.search.space import space_for
-from tuner.search.workload import extract
+from tuner.search.workload import ExtractedWorkload, extract
 
 SIZE = 16384
 
@@ -96,6 +107,39 @@ def test_a_custom_schedule_beyond_the_target_is_refused_by_name(groups: int, thr
     assert "target" in caught.value.hint
 
 
+def _refusal_of(client: TestClient, settings: Settings, func: Any, target_name: str) -> dict[str, str]:
+    """The error of a job that is to tune ``func``, sent as an operator."""
+    model = client.post("/v1/operators", json={"name": "mine", "tir": str(tvm.ir.save_json(func))}).json()["name"]
+    job = client.post("/v1/jobs", json={"model": model, "target": target_name, "budget": {"trials": 8}}).json()
+    error = run_stage(stages.__name__, "import_model", settings.model_dump(mode="json"), {"job_id": job["id"]})
+    assert error is not None
+    return error
+
+
+@pytest.mark.parametrize(
+    ("name", "threads", "code", "says"),
+    [
+        ("m1-metal", 2048, "limit_exceeded", "mine wants 2048 threads in a threadgroup, the target has 1024"),
+        ("m1-metal", 256, "model_invalid", "bound to threads already"),
+        ("m1-cpu", 2048, "model_invalid", "bound to threads already"),
+    ],
+)
+def test_an_operator_that_comes_bound_to_threads_is_refused_in_plain_words(
+    client: TestClient, settings: Settings, name: str, threads: int, code: str, says: str
+) -> None:
+    error = _refusal_of(client, settings, staged(8, threads).mod["main"], name)
+    assert (error["code"], says in error["message"]) == (code, True)
+    assert "Traceback" not in str(error)
+    assert error["hint"]
+
+
+def test_an_operator_without_blocks_is_refused_in_plain_words(client: TestClient, settings: Settings) -> None:
+    lowered = tvm.s_tir.transform.LowerOpaqueBlock()(tvm.s_tir.transform.ConvertBlocksToOpaque()(copy()))["main"]
+    error = _refusal_of(client, settings, lowered, "m1-metal")
+    assert error["code"] == "model_invalid"
+    assert "holds no blocks" in error["message"]
+
+
 def _greedy(mod: Any, gpu: Any) -> str:
     """A record that gives each of 2048 results a thread of one group."""
     schedule = Schedule(mod)
@@ -112,24 +156,68 @@ def _damaged(mod: Any, gpu: Any) -> str:
     return "[]"
 
 
-@pytest.mark.parametrize(
+UNUSABLE = pytest.mark.parametrize(
     ("trace", "why"),
     [
         (_greedy, "it wants 2048 threads in a threadgroup, the target has 1024"),
         (_damaged, "no schedule of this release's search space"),
     ],
 )
-def test_a_record_that_can_not_be_used_is_left_out_and_said(
-    tmp_path: Path, trace: Callable[[Any, Any], str], why: str
-) -> None:
-    imported = cache.import_source(resolve_source("op:gemm:32,64,64"), 1, 1, tmp_path / "imports")
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A small product, imported as jobs on an M1's GPU have it, and an unusable record of it."""
+
+    imported: Imported
+    target: dict[str, Any]
+    workload: ExtractedWorkload
+    record: Record
+
+
+@pytest.fixture
+def operator(settings: Settings, trace: Callable[[Any, Any], str]) -> Operator:
+    imported = cache.import_source(resolve_source("op:gemm:32,64,64"), 1, 1, settings.imports_dir)
     description = targets.resolve("m1-metal", "local").tvm
-    (one,) = extract(cache.load_module(tmp_path / "imports", imported), make_target(description))
-    record = make_record("c0ffee", 1e-6, trace=trace(one.mod, make_target(description)))
-    wanted = Wanted(imported, 1, 1, description)
-    compile_known(tmp_path / "imports", wanted, [(1, one.as_row())], {one.id: record}, tmp_path / "out")
-    manifest = read_manifest(tmp_path / "out")
-    assert (manifest["records"], manifest["coverage"], manifest["load_check"]) == (0, 0.0, "symbols")
+    gpu = make_target(description)
+    (one,) = extract(cache.load_module(settings.imports_dir, imported), gpu)
+    return Operator(imported, description, one, make_record("c0ffee", 1e-6, trace=trace(one.mod, gpu)))
+
+
+def _names_the_record(manifest: dict[str, Any], why: str) -> bool:
     (reason,) = manifest["left_out"]
-    assert "c0ffee" in reason
-    assert why in reason
+    return "c0ffee" in reason and why in reason and (manifest["records"], manifest["coverage"]) == (0, 0.0)
+
+
+@UNUSABLE
+def test_a_record_that_can_not_be_used_is_left_out_and_said(
+    operator: Operator, settings: Settings, tmp_path: Path, why: str
+) -> None:
+    wanted = Wanted(operator.imported, 1, 1, operator.target)
+    kernels = [(1, operator.workload.as_row())]
+    known = {operator.workload.id: operator.record}
+    compile_known(settings.imports_dir, wanted, kernels, known, tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
+    assert _names_the_record(manifest, why)
+    assert manifest["load_check"] == "symbols"
+
+
+class NoBuilds:
+    """Builds nothing, so that nothing is measured."""
+
+    def build(self, wanted: Sequence[BuildJob]) -> list[Built]:
+        return []
+
+
+@UNUSABLE
+def test_a_record_that_finals_can_not_use_is_said_in_the_same_words(
+    operator: Operator, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    monkeypatch.setattr("tuner.search.finals.measure", lambda *_: None)
+    one, job = operator.workload, Job(id="job-1", model_id="mdl-1", target="m1-metal", target_json=operator.target)
+    finals = Finals(DeviceAddress("", 0, "m1-metal", 1.0, 1.0), NoBuilds(), operator.target, tmp_path)
+    final = finals.decide(one.id, one.tir, one.weight_bytes, [operator.record])
+    assert (final.winner, final.plain) == (None, None)
+    rows = [(JobWorkload(job_id=job.id, workload_id=one.id, weight=1), one.as_row())]
+    compile_job(settings, job, operator.imported, rows, {one.id: final})
+    assert _names_the_record(read_manifest(staging(settings, job.id) / TUNED), why)

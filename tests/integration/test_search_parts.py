@@ -220,7 +220,7 @@ def test_the_faster_of_two_wins_whatever_the_order(
         pytest.skip("these candidates are equally fast")
     entrants = [fast, slow] if fast_first else [slow, fast]
     final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, entrants)
-    assert final is not None
+    assert final.winner is not None
     assert final.plain is not None
     assert final.winner.record is not slow
     if final.winner.record is None:
@@ -235,16 +235,31 @@ def test_measured_seconds_of_the_past_do_not_count(finals: Finals, large: Any, r
         pytest.skip("these candidates are equally fast")
     lucky = Record(**{**slow.model_dump(), "mean_sec": 1e-9, "run_secs": [1e-9]})
     final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [lucky, fast])
-    assert final is not None
+    assert final.winner is not None
     assert final.winner.record is not lucky
     assert final.winner.seconds > 1e-7
 
 
 def test_without_records_the_plain_schedule_wins(finals: Finals, large: Any) -> None:
     final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [])
-    assert final is not None
+    assert final.winner is not None
     assert final.winner.record is None
     assert final.winner == final.plain
+
+
+def test_an_untuned_time_is_the_plain_schedules_though_a_ready_made_one_is_faster(
+    finals: Finals, large: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = tvm.IRModule({"main": plain_schedule(large["main"])})
+    monkeypatch.setattr(ready_made, "names", lambda target: ("mine",))
+    monkeypatch.setattr(ready_made, "schedule", lambda name, mod, target: s_tir.Schedule(fast))
+    monkeypatch.setattr("tuner.search.finals.default_schedule", lambda func, target: func)  # far slower than plain
+    tir = str(tvm.ir.save_json(large))
+    untuned, final = finals.time_plain("wl-1", tir, 0), finals.decide("wl-1", tir, 0, [])
+    assert untuned is not None
+    assert final.winner is not None
+    assert (untuned.trace, final.winner.ready_made) == ("", "mine")
+    assert untuned.seconds > 1.5 * final.winner.seconds
 
 
 def zeros(like: Any) -> Any:
@@ -264,7 +279,7 @@ def test_ready_made_winner_must_compute_what_the_workload_says(
     monkeypatch.setattr(ready_made, "schedule", lambda name, mod, target: s_tir.Schedule(made))
     monkeypatch.setattr("tuner.search.finals.default_schedule", lambda func, target: func)  # far slower than plain
     final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [])
-    assert final is not None
+    assert final.winner is not None
     assert final.winner.ready_made == ("mine" if right else "")
 
 

@@ -226,6 +226,8 @@ def _curve(session: Session, job: Job, rounds: int, until_ms: float) -> None:
             "t_sec": round(job.tuning_sec * part, 1),
             "trials": int(job.trials * part),
             "predicted_ms": round(until_ms if i == rounds - 1 else ms, 2),
+            "rounds": i + 1,
+            "fewest_left": int(job.trials * (1 - part)),
         }
         at = job.created_at + timedelta(seconds=job.tuning_sec * part)
         session.add(Event(job_id=job.id, kind="round", data=data, created_at=at))

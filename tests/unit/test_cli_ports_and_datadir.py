@@ -36,6 +36,14 @@ def test_default_port_makes_way_for_the_next_free_one() -> None:
         assert is_free(HOST, chosen)
 
 
+def test_port_zero_is_any_free_one_decided_before_anything_starts(tmp_path: Path) -> None:
+    decided = serve.with_addresses(Settings(data_dir=tmp_path, port=0, tracker_port=0))
+    assert decided.port
+    assert decided.tracker_port
+    assert is_free(HOST, decided.port)
+    assert str(decided.port) in serve.service_processes(decided, own_engine=True)[-2].argv
+
+
 def test_every_setting_reaches_the_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decided = serve.with_addresses(Settings(data_dir=tmp_path, port=any_free_port(HOST), device_threads=1))
     for name, value in decided.as_env().items():

@@ -40,7 +40,7 @@ def test_ago_takes_the_services_times_as_utc() -> None:
 
 
 def test_state_line_says_how_far_and_how_fast() -> None:
-    assert words.state_line(job()) == "tuning  320/1000 trials  2.5 trials/s  best 61.5 ms  4 min 10 s left"
+    assert words.state_line(job()) == "tuning  320/1000 trials  2.5 trials/s  best 61.5 ms  2 to 5 min left"
     assert words.state_line(job(state="importing", message="reading weights")) == "importing  reading weights"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.rows import make_record, make_workload
 from tuner.db.models import Benchmark, Job, JobWorkload, Model
-from tuner.jobs.view import describe_job, describe_workloads, eta_sec, record_out
+from tuner.jobs.view import describe_job, describe_workloads, record_out
 from tuner.roofline import Peak
 
 BERT = Model(name="bert", source="preset", location="bert")
@@ -50,21 +50,23 @@ def test_an_operator_shows_its_arithmetic_at_the_measured_latency_else_the_predi
 
 
 @pytest.mark.parametrize(
-    ("fields", "expected"),
+    ("fields", "last_round", "expected"),
     [
-        ({"state": "tuning", "trials": 50, "tuning_sec": 25.0}, 25.0),
-        ({"state": "tuning", "trials": 50, "tuning_sec": 25.0, "budget_sec": 30.0}, 5.0),
-        ({"state": "tuning", "trials": 0, "budget_sec": 30.0}, 30.0),
-        ({"state": "tuning", "trials": 120, "tuning_sec": 25.0}, 0.0),
-        ({"state": "tuning"}, None),
-        ({"state": "paused", "trials": 50, "tuning_sec": 25.0}, None),
-        ({"state": "succeeded", "trials": 50, "tuning_sec": 25.0}, None),
+        ({"state": "tuning", "trials": 50, "tuning_sec": 25.0}, {"rounds": 4, "fewest_left": 30}, (10.0, 37.5)),
+        ({"state": "tuning", "trials": 50, "tuning_sec": 25.0, "budget_sec": 35.0}, {"rounds": 4}, (0.0, 10.0)),
+        ({"state": "tuning", "budget_sec": 30.0}, {}, (0.0, 30.0)),
+        ({"state": "submitted", "budget_sec": 30.0}, {}, (0.0, 30.0)),
+        ({"state": "tuning", "trials": 120, "tuning_sec": 25.0}, {"rounds": 4}, (0.0, 0.0)),
+        ({"state": "tuning"}, {}, (None, None)),
+        ({"state": "paused", "trials": 50, "tuning_sec": 25.0}, {"rounds": 4}, (None, None)),
+        ({"state": "succeeded", "trials": 50, "tuning_sec": 25.0}, {"rounds": 4}, (None, None)),
     ],
 )
-def test_eta_is_what_is_left_of_the_budget_part_that_ends_first(
-    fields: dict[str, object], expected: float | None
+def test_what_is_left_is_a_band_while_tuning_is_ahead(
+    fields: dict[str, object], last_round: dict[str, int], expected: tuple[float | None, float | None]
 ) -> None:
-    assert eta_sec(_job(**fields)) == expected
+    out = describe_job(_job(**fields), BERT, [], last_round)
+    assert (out.eta_low_sec, out.eta_high_sec) == expected
 
 
 def test_shares_of_measured_workloads_sum_to_one() -> None:

@@ -66,5 +66,8 @@ def devices(as_json: JsonOption = False, url: UrlOption = None) -> None:
         print_json(found)
     elif found:
         console.print(tables.devices_table(found))
+        for device in found:
+            if device.problem:
+                console.print(f"{device.key} {device.problem}", highlight=False, markup=False, soft_wrap=True)
     else:
         notes.print("no device yet; see what is missing with: tunesmith doctor", highlight=False)

@@ -10,11 +10,13 @@ _TRIES = 50
 
 
 def choose_port(host: str, wanted: int | None, default: int, setting: str) -> int:
-    """The port to listen on: ``wanted`` itself, or with None the first free one from ``default`` up.
+    """The port to listen on: ``wanted`` itself, any free one if it is 0, else the first free one from ``default`` up.
 
     Raises:
         PortTaken: the wanted port is in use; the hint names the ``setting`` to change.
     """
+    if wanted == 0:
+        return any_free_port(host)
     if wanted is not None:
         if not is_free(host, wanted):
             raise PortTaken(f"Port {wanted} of {host} is in use.", f"Set {setting} to another one, or leave it unset.")

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from tuner.cli.words import duration, milliseconds, state_line
+from tuner.jobs.eta import time_left
 from tuner.schemas import JobOut
 
 PLAIN_SEC = 10.0  # between two lines that say the same with other numbers
@@ -68,8 +69,8 @@ def _facts(job: JobOut) -> str:
         facts.append(f"{job.trials_per_sec:.1f}/s")
     if job.predicted_ms is not None:
         facts.append(f"best [green]{milliseconds(job.predicted_ms)}[/]")
-    if job.eta_sec is not None:
-        facts.append(f"{duration(job.eta_sec)} left")
+    if left := time_left(job):
+        facts.append(left)
     if job.message and job.message != job.state:
         facts.append(f"[dim]{escape(job.message)}[/]")
     return "  ".join(facts)

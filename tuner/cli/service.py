@@ -18,7 +18,7 @@ _SHOWN = ("tunesmith", "apache-tvm", "apache-tvm-ffi", "torch", "transformers")
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port to listen on.", show_default="8000 or the next free one")
+        int | None, typer.Option(help="Port to listen on; 0: any free one.", show_default="8000 or the next free one")
     ] = None,
     data_dir: DataDirOption = None,
 ) -> None:

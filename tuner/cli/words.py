@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from tuner.jobs.eta import time_left
 from tuner.schemas import JobOut, LegacyOut, LegacyPoint, TargetOut
 
 DASH = "–"
@@ -144,8 +145,8 @@ def state_line(job: JobOut) -> str:
             parts.append(f"{job.trials_per_sec:.1f} trials/s")
         if job.predicted_ms is not None:
             parts.append(f"best {milliseconds(job.predicted_ms)}")
-        if job.eta_sec is not None:
-            parts.append(f"{duration(job.eta_sec)} left")
+        if left := time_left(job):
+            parts.append(left)
     if job.message:
         parts.append(job.message)
     return "  ".join(parts)

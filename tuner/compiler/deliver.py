@@ -17,6 +17,7 @@ from tuner.bench.remote import run_remote_benchmark
 from tuner.bench.spec import Result, Spec, Timing, Variant
 from tuner.client.runtime import Runner, load
 from tuner.compiler import publish
+from tuner.compiler.left_out import in_words
 from tuner.compiler.module import base_manifest, compile_into, keep_records, read_manifest, seal, write_manifest
 from tuner.compiler.reference import ATOL, RTOL, compare, worst
 from tuner.compiler.remote import RemoteModule, session
@@ -48,14 +49,18 @@ def compile_job(
     rows: list[tuple[JobWorkload, Workload]],
     decided: Mapping[str, Final],
 ) -> None:
-    """Compile the winners, and beside them the plain schedules as the untuned module."""
+    """Compile the winners, and beside them the plain schedules as the untuned module.
+
+    ``decided`` is the outcome of each workload's finals; one without a winner gets the plain schedule.
+    """
     prepared = cache.load_prepared(settings.imports_dir, imported)
     winners: dict[str, tuple[str, list[float]]] = {}
     kept: dict[str, Record] = {}
-    ready_made = []
+    ready_made, left_out = [], []
     for _, workload in rows:
-        final = decided.get(workload.id)
-        if final is None or not final.winner.trace:
+        final = decided[workload.id]
+        left_out += [in_words(record, workload.name, reason) for record, reason in final.left_out]
+        if final.winner is None or not final.winner.trace:
             continue
         winners[workload.tir] = (final.winner.trace, final.winner.run_secs)
         if final.winner.record is not None:
@@ -68,7 +73,7 @@ def compile_job(
         write_manifest(folder, base_manifest(imported, job.batch, job.seq_len, job.target_json, compiled))
     folder = staging(settings, job.id) / TUNED
     kernels = [(link.weight, workload) for link, workload in rows]
-    found = keep_records(folder, kernels, kept, ready_made) | {"predicted_ms": job.predicted_ms}
+    found = keep_records(folder, kernels, kept, ready_made, left_out) | {"predicted_ms": job.predicted_ms}
     write_manifest(folder, read_manifest(folder) | found)
 
 

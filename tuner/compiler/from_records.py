@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from tuner.client.runtime import load, misfit
 from tuner.compiler.deliver import verification
+from tuner.compiler.left_out import in_words
 from tuner.compiler.module import Kernels, base_manifest, compile_into, keep_records, read_manifest, write_manifest
 from tuner.compiler.symbols import DEVICE, load_check
 from tuner.db import records
@@ -48,11 +49,9 @@ def compile_known(
     manifest = base_manifest(wanted.imported, wanted.batch, wanted.seq_len, wanted.target, compiled)
     used = {w.id: best[w.id] for _, w in kernels if w.id in best and w.tir not in compiled.left_out}
     left_out = [
-        f"record {best[w.id].candidate} of {w.name}: {compiled.left_out[w.tir]}"
-        for _, w in kernels
-        if w.tir in compiled.left_out
+        in_words(best[w.id], w.name, compiled.left_out[w.tir]) for _, w in kernels if w.tir in compiled.left_out
     ]
-    manifest |= keep_records(folder, kernels, used) | ({"left_out": left_out} if left_out else {})
+    manifest |= keep_records(folder, kernels, used, left_out=left_out)
     write_manifest(folder, manifest)
     return manifest
 

@@ -20,7 +20,7 @@ from tuner import triples
 from tuner.compiler import ready_made
 from tuner.compiler.artifact import artifact_id, sha256_of
 from tuner.compiler.defaults import schedule_by_default
-from tuner.compiler.limits import excess
+from tuner.compiler.left_out import refusal
 from tuner.compiler.link import linker_for
 from tuner.compiler.prefetch import insert_prefetches
 from tuner.compiler.symbols import check_library
@@ -79,18 +79,11 @@ def _database(target: Any, winners: Mapping[str, tuple[str, list[float]]]) -> tu
         by_name = ready_made.is_name(trace)
         schedule = ready_made.schedule(trace, mod, target) if by_name else replay.schedule(trace)
         if schedule is None:
-            left_out[tir] = _refusal(replay, trace, target)
+            left_out[tir] = refusal(replay, trace, target)
             continue
         database.commit_workload(mod)
         database.commit_tuning_record(replay.record(schedule, run_secs))
     return database, left_out
-
-
-def _refusal(replay: Replay, trace: str, target: Any) -> str:
-    """Why a winner has no schedule on this target."""
-    schedule = None if target.kind.name == "llvm" or ready_made.is_name(trace) else replay.traced(trace)
-    wish = excess(schedule.mod["main"], target) if schedule is not None else ""
-    return f"it wants {wish}" if wish else "it is no schedule of this release's search space"
 
 
 def base_manifest(
@@ -127,11 +120,16 @@ def base_manifest(
 
 
 def keep_records(
-    folder: Path, kernels: Kernels, kept: Mapping[str, Record], ready_made: Sequence[str] = ()
+    folder: Path,
+    kernels: Kernels,
+    kept: Mapping[str, Record],
+    ready_made: Sequence[str] = (),
+    left_out: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write the records a module is made of beside it, by workload id; what its manifest says of where it is from.
 
-    ``ready_made`` are ``<workload>:<schedule>`` of those whose ready-made schedule won.
+    ``ready_made`` are ``<workload>:<schedule>`` of those whose ready-made schedule won, ``left_out`` the records that
+    could not be used, in words.
     """
     found = [(workload, kept[workload.id]) for _, workload in kernels if workload.id in kept]
     (folder / "records.jsonl").write_text("".join(log.line_of(record, workload) for workload, record in found))
@@ -140,6 +138,7 @@ def keep_records(
         "winners": sorted([*(record.candidate for _, record in found), *ready_made]),
         "coverage": coverage(kernels, kept),
         "kernels": len(kernels),
+        **({"left_out": list(left_out)} if left_out else {}),
     }
 
 

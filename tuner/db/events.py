@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import func
@@ -32,6 +33,13 @@ def since(
 def last_id(session: Session) -> int:
     """Id of the newest event, 0 when there is none."""
     return session.exec(select(func.max(Event.id))).one() or 0
+
+
+def last_rounds(session: Session, job_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """What the newest finished round of each job told, for those that have one."""
+    newest = select(func.max(Event.id)).where(Event.kind == "round", col(Event.job_id).in_(job_ids))
+    query = select(Event).where(col(Event.id).in_(newest.group_by(col(Event.job_id))))
+    return {str(event.job_id): event.data for event in session.exec(query)}
 
 
 def curve(session: Session, job_id: str) -> list[dict[str, Any]]:

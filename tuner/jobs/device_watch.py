@@ -22,6 +22,10 @@ REST_SEC = 15.0  # before a device that is registered but did not answer is aske
 _SUMMARY_TIMEOUT_SEC = 1.0
 _PRESENT = ("online", "busy", "incompatible")
 _TVM = PINS["apache-tvm"]
+_QUARANTINED = (
+    f"crashed {MAX_CRASHES} times in a row and is out of use; "
+    "look at run/logs/device.log, then restart `tunesmith serve` to try it again"
+)
 
 Summary = dict[str, Any]
 
@@ -57,7 +61,7 @@ class DeviceWatch:
         self._looked_at = float("-inf")
         self._count: dict[str, int] = {}
         self._quarantined: set[str] = set()
-        self._misfits: dict[str, str] = {}  # key: another TVM version than ours
+        self._misfits: dict[str, str] = {}  # key: what is wrong with the device there
         self._silent: dict[str, tuple[float, str]] = {}  # until when, why
 
     def look(self, now: float) -> None:
@@ -69,7 +73,7 @@ class DeviceWatch:
         summary = self._ask()
         present = tracker.registered(summary)
         self._count = {key: len(entries) for key, entries in present.items()}
-        self._misfits = {key: found for key, entries in present.items() if (found := _other_version(entries))}
+        self._misfits = {key: found for key, entries in present.items() if (found := _misfit_among(entries))}
         with read(self._engine) as session:
             known = {device.key: device for device in devices.find(session)}
         self._quarantined = {key for key, device in known.items() if device.state == "quarantined"}
@@ -90,17 +94,11 @@ class DeviceWatch:
     def problem(self, key: str) -> str:
         """Why no device of this key can be used, for people; empty when one can."""
         if key in self._quarantined:
-            return (
-                f"waiting: the device {key} crashed {MAX_CRASHES} times in a row and is out of use; "
-                "look at run/logs/device.log, then restart `tunesmith serve` to try it again"
-            )
+            return f"waiting: the device {key} {_QUARANTINED}"
         if not self._count.get(key):
             return f"waiting for a device of {key}; {self._how_to_start(key)}"
         if key in self._misfits:
-            return (
-                f"waiting for a device of {key}: the one there has TVM {self._misfits[key]}, this service {_TVM}; "
-                f"install the same there: pip install apache-tvm=={_TVM}"
-            )
+            return f"waiting for a device of {key}: the one there {self._misfits[key]}"
         if key in self._silent:
             return f"waiting for a device of {key}: {self._silent[key][1]}"
         return ""
@@ -144,10 +142,24 @@ def _facts(entries: list[dict[str, Any]]) -> dict[str, Any]:
     return dict(entries[0].get("facts") or {})
 
 
-def _other_version(entries: list[dict[str, Any]]) -> str:
-    """The first TVM version among devices of one key that is not ours; a device that tells none is taken as it is."""
-    found = [str((entry.get("facts") or {}).get("tvm", _TVM)) for entry in entries]
-    return next((version for version in found if version != _TVM), "")
+def trouble(state: str, facts: dict[str, Any]) -> str:
+    """Why a device in this state gets no work and what to do, as the rest of a sentence; empty when it gets some."""
+    if state == "quarantined":
+        return _QUARANTINED
+    return _misfit(facts) if state == "incompatible" else ""
+
+
+def _misfit(facts: dict[str, Any]) -> str:
+    """What is wrong with a device of these facts; one that tells no version is taken as it is."""
+    found = str(facts.get("tvm", _TVM))
+    if found == _TVM:
+        return ""
+    return f"has TVM {found}, this service {_TVM}; install the same there: pip install apache-tvm=={_TVM}"
+
+
+def _misfit_among(entries: list[dict[str, Any]]) -> str:
+    """What is wrong with the first of a key's devices that does not fit."""
+    return next((found for entry in entries if (found := _misfit(entry.get("facts") or {}))), "")
 
 
 def _is_stale(device: Device | None, state: str, facts: dict[str, Any]) -> bool:

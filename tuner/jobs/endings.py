@@ -69,7 +69,8 @@ def _end_round(
         job.attempts = 0
     if row.measured:
         devices.note_round(session, task.device_key, ledger.killed_device(session, row))
-    ledger.book(session, job, forecast.states(session, job), row)
+    ledger.book(session, job, forecast.states(session, job))
+    ledger.tell_round(session, job, row, forecast.fewest_left(session, job))
     rounds = jobs.rounds(session, job.id)
     if outcome.kind == "lost":
         ledger.note_death(session, job, _name(task))

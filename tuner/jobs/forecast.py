@@ -9,6 +9,7 @@ from sqlmodel import Session
 from tuner.db import jobs
 from tuner.db.models import Job
 from tuner.jobs import ledger, plan
+from tuner.jobs.eta import fewest_trials
 from tuner.search.planner import WorkloadState
 
 History = tuple[tuple[int, float], ...]
@@ -26,6 +27,11 @@ class Forecast:
         return plan.workload_states(
             jobs.workloads(session, job.id), jobs.rounds(session, job.id), self._known_before(session, job)
         )
+
+    def fewest_left(self, session: Session, job: Job) -> int:
+        """Trials that tuning takes at least, as things stand."""
+        budget = plan.budget_left(job, jobs.rounds(session, job.id), (), self._batch)
+        return fewest_trials(self.states(session, job), budget)
 
     def known_trials(self, session: Session, job: Job) -> int:
         """How many measurements the job starts from."""

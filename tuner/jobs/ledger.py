@@ -84,24 +84,29 @@ def close_round(session: Session, row: Round, state: str, error: str = "") -> No
     session.add(row)
 
 
-def book(session: Session, job: Job, states: list[WorkloadState], ended: Round | None = None) -> None:
-    """Bring the job's sums up to date from its rows, and emit the event of the round that ended."""
+def book(session: Session, job: Job, states: list[WorkloadState]) -> None:
+    """Bring the job's sums up to date from its rows."""
     job.trials, job.tuning_sec = plan.spent(jobs.rounds(session, job.id))
     job.predicted_ms = plan.predicted_ms(states)
     job.progress = progress(cast(JobState, job.state), _used(job), job.progress)
     session.add(job)
-    if ended is not None:
-        data = {
-            "t_sec": round(job.tuning_sec, 3),
-            "trials": job.trials,
-            "predicted_ms": job.predicted_ms,
-            "workload_id": ended.workload_id,
-            "measured": ended.measured,
-            "failed": ended.failed,
-            "best_us": ended.best_us,
-            "progress": job.progress,
-        }
-        events.emit(session, "round", data, job.id)
+
+
+def tell_round(session: Session, job: Job, ended: Round, fewest_left: int) -> None:
+    """Emit the event of a round that ended, after ``book``; ``fewest_left`` trials follow at least."""
+    data = {
+        "t_sec": round(job.tuning_sec, 3),
+        "trials": job.trials,
+        "predicted_ms": job.predicted_ms,
+        "workload_id": ended.workload_id,
+        "measured": ended.measured,
+        "failed": ended.failed,
+        "best_us": ended.best_us,
+        "progress": job.progress,
+        "rounds": len(jobs.rounds(session, job.id)),
+        "fewest_left": fewest_left,
+    }
+    events.emit(session, "round", data, job.id)
 
 
 def killed_device(session: Session, row: Round) -> bool:

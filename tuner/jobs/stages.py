@@ -11,30 +11,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec
 
-from sqlalchemy import Engine
 from sqlmodel import Session
 
 import rpc.errors
-from tuner import targets
 from tuner.compiler import deliver, from_records, publish
 from tuner.config import Settings
 from tuner.db import events, jobs, models_, records
-from tuner.db.engine import make_engine, read, write
+from tuner.db.engine import read, write
 from tuner.db.models import Job, JobWorkload, Record
 from tuner.errors import DeviceUnavailable, StageFailed
 from tuner.importers import cache
-from tuner.importers.cache import Imported
-from tuner.importers.source import resolve_source
-from tuner.jobs.target_lookup import peak_for
+from tuner.jobs.workbench import (
+    database,
+    device_address,
+    finals_of,
+    imported_of,
+    peak_of,
+    remote_device,
+    say,
+    source_of,
+    tuner_of,
+)
 from tuner.legacy import seeds
 from tuner.operators import catalog
-from tuner.roofline import Peak
+from tuner.operators.bound import refuse_bound
 from tuner.search import shipped
 from tuner.search.context import make_target
-from tuner.search.finals import Finals
-from tuner.search.measure import DeviceAddress
 from tuner.search.peaks import know_peak
-from tuner.search.round import Tuner
 from tuner.search.workload import ExtractedWorkload
 from tuner.search.workload import extract as extract_workloads
 
@@ -63,8 +66,9 @@ def _stage(function: Callable[P, None]) -> Callable[P, None]:
 @_stage
 def import_model(settings: Settings, job_id: str) -> None:
     """Load the model, export it, rewrite its graph, compute what it must compute; all into the import cache."""
-    imported = _imported(settings, job_id)
-    with write(_engine(settings)) as db:
+    _refuse_bound_operator(settings, job_id)
+    imported = imported_of(settings, job_id)
+    with write(database(settings)) as db:
         job = jobs.get(db, job_id)
         model = models_.get(db, job.model_id)
         job.weights = model.weights = imported.weights
@@ -76,7 +80,7 @@ def import_model(settings: Settings, job_id: str) -> None:
 @_stage
 def extract(settings: Settings, job_id: str) -> None:
     """List the model's workloads, bring in shipped records that fit them, and time their plain schedules."""
-    engine, imported = _engine(settings), _imported(settings, job_id)
+    engine, imported = database(settings), imported_of(settings, job_id)
     with read(engine) as db:
         job = jobs.get(db, job_id)
     target = make_target(job.target_json)
@@ -84,7 +88,7 @@ def extract(settings: Settings, job_id: str) -> None:
     if not job.cold:
         brought = shipped.bring_in(engine, settings, {w.id for w in found}, job.target_family)
         if brought.imported:
-            _say(settings, job_id, f"starting from {brought.imported} shipped records")
+            say(settings, job_id, f"starting from {brought.imported} shipped records")
     plain_us = {} if job.compile_only else _time_plainly(settings, job, found)
     with write(engine) as db:
         for position, one in enumerate(found):
@@ -101,23 +105,23 @@ def extract(settings: Settings, job_id: str) -> None:
         operator, (one,) = catalog.parse(imported.location), found
         seeded = seeds.bring_in(engine, job, operator, one.id, one.mod, target)
         if seeded.message:
-            _say(settings, job_id, seeded.message)
+            say(settings, job_id, seeded.message)
 
 
 def _time_plainly(settings: Settings, job: Job, found: list[ExtractedWorkload]) -> dict[str, float]:
     """Microseconds of each workload's plain schedule on the device, those that ran."""
-    tuner = _tuner(settings)
-    if job.target_json["kind"] == "llvm" and _peak(settings, job) is None:  # what is measured is the CPU
-        know_peak(_engine(settings), device_address(settings, job), tuner.builders, settings.root / "canaries")
-    finals = _finals(settings, job, tuner)
-    timed = {one.id: finals.decide(one.id, one.tir, one.weight_bytes, []) for one in found}
-    return {workload: final.winner.seconds * 1e6 for workload, final in timed.items() if final}
+    tuner = tuner_of(settings)
+    if job.target_json["kind"] == "llvm" and peak_of(settings, job) is None:  # what is measured is the CPU
+        know_peak(database(settings), device_address(settings, job), tuner.builders, settings.root / "canaries")
+    finals = finals_of(settings, job, tuner)
+    timed = {one.id: finals.time_plain(one.id, one.tir, one.weight_bytes) for one in found}
+    return {workload: plain.seconds * 1e6 for workload, plain in timed.items() if plain}
 
 
 @_stage
 def tune_round(settings: Settings, job_id: str, round_id: str) -> None:
     """Run one planned round."""
-    _tuner(settings).run(job_id, round_id)
+    tuner_of(settings).run(job_id, round_id)
 
 
 @_stage
@@ -126,7 +130,7 @@ def compile_module(settings: Settings, job_id: str) -> None:
 
     A job that only compiles measures nothing: it takes the fastest record as it is.
     """
-    engine, imported = _engine(settings), _imported(settings, job_id)
+    engine, imported = database(settings), imported_of(settings, job_id)
     with read(engine) as db:
         job = jobs.get(db, job_id)
         rows = jobs.workloads(db, job_id)
@@ -137,23 +141,23 @@ def compile_module(settings: Settings, job_id: str) -> None:
         known = {workload: found[0] for workload, found in best.items() if found}
         from_records.compile_known(settings.imports_dir, wanted, kernels, known, _module_folder(settings, job_id))
         return
-    finals = _finals(settings, job, _tuner(settings))
+    finals = finals_of(settings, job, tuner_of(settings))
     decided = {}
     for number, (_, workload) in enumerate(rows, 1):
-        _say(settings, job_id, f"measuring the best kernels once more ({number}/{len(rows)})")
-        final = finals.decide(workload.id, workload.tir, workload.weight_bytes, best[workload.id])
-        if final is not None:
-            decided[workload.id] = final
+        say(settings, job_id, f"measuring the best kernels once more ({number}/{len(rows)})")
+        decided[workload.id] = finals.decide(workload.id, workload.tir, workload.weight_bytes, best[workload.id])
     with write(engine) as db:
         job = jobs.get(db, job_id)
         total_us = 0.0
         for link, workload in jobs.workloads(db, job_id):
-            if (final := decided.get(workload.id)) is not None:
+            final = decided[workload.id]
+            if final.winner:
                 link.best_us = final.winner.seconds * 1e6
-                link.untuned_us = final.plain.seconds * 1e6 if final.plain else link.untuned_us
+            if final.plain:
+                link.untuned_us = final.plain.seconds * 1e6
             total_us += link.weight * (link.best_us or link.untuned_us or 0.0)
         job.predicted_ms = total_us / 1e3
-    _say(settings, job_id, "compiling the module")
+    say(settings, job_id, "compiling the module")
     deliver.compile_job(settings, job, imported, rows, decided)
 
 
@@ -163,7 +167,7 @@ def verify(settings: Settings, job_id: str) -> None:
 
     That of a job that only compiles is run if it is for this machine, and published at once.
     """
-    engine, imported = _engine(settings), _imported(settings, job_id)
+    engine, imported = database(settings), imported_of(settings, job_id)
     with read(engine) as db:
         job = jobs.get(db, job_id)
     if job.compile_only:
@@ -171,97 +175,35 @@ def verify(settings: Settings, job_id: str) -> None:
         manifest = from_records.verify_here(settings.imports_dir, imported, folder, f"module of {job_id}")
         publish.publish_unmeasured(settings, engine, job_id, folder, manifest)
         return
-    deliver.verify_job(settings, job, imported, _remote_device(settings, job))
+    deliver.verify_job(settings, job, imported, remote_device(settings, job))
 
 
 @_stage
 def benchmark(settings: Settings, job_id: str) -> None:
     """Time the module, on this machine beside PyTorch, and publish the artifact."""
-    engine = _engine(settings)
+    engine = database(settings)
     with read(engine) as db:
         job = jobs.get(db, job_id)
         model = models_.get(db, job.model_id)
 
     def progress(done: int, total: int) -> None:
         if total:
-            _say(settings, job_id, f"timing it (round {done}/{total})")
+            say(settings, job_id, f"timing it (round {done}/{total})")
 
-    imported, device = _imported(settings, job_id), _remote_device(settings, job)
-    deliver.benchmark_job(settings, engine, job, model, imported, device, _peak(settings, job), progress)
-
-
-@functools.cache
-def _engine_of(settings_json: str) -> Engine:
-    return make_engine(Settings.model_validate_json(settings_json))
+    imported, device = imported_of(settings, job_id), remote_device(settings, job)
+    deliver.benchmark_job(settings, engine, job, model, imported, device, peak_of(settings, job), progress)
 
 
-def _engine(settings: Settings) -> Engine:
-    return _engine_of(settings.model_dump_json())
-
-
-@functools.cache
-def _tuner_of(settings_json: str) -> Tuner:
-    settings = Settings.model_validate_json(settings_json)
-    return Tuner(settings, _engine(settings), functools.partial(device_address, settings))
-
-
-def _tuner(settings: Settings) -> Tuner:
-    return _tuner_of(settings.model_dump_json())
-
-
-def device_address(settings: Settings, job: Job) -> DeviceAddress:
-    """Where the device of a job's target is had. A remote one may have to end another round's session first."""
-    assert settings.tracker_port is not None
-    key = targets.device_key_of(job.target, settings.device_key)
-    queue_sec = 0.0 if key == settings.device_key else settings.session_timeout_sec
-    kind = job.target_json.get("kind", "llvm")
-    return DeviceAddress(
-        settings.tracker_host,
-        settings.tracker_port,
-        key,
-        settings.lease_timeout_sec + queue_sec,
-        settings.session_timeout_sec,
-        "cpu" if kind == "llvm" else kind,
-    )
-
-
-def _remote_device(settings: Settings, job: Job) -> DeviceAddress | None:
-    """The job's device, or None when it is this machine."""
-    device = device_address(settings, job)
-    return None if device.key == settings.device_key else device
-
-
-def _imported(settings: Settings, job_id: str) -> Imported:
-    """The job's import, from the cache or made now."""
-    with read(_engine(settings)) as db:
-        job = jobs.get(db, job_id)
-        model = models_.get(db, job.model_id)
-    source = resolve_source(model.name, model.allow_pickle, model.head or None)
-    return cache.import_source(source, job.batch, job.seq_len, settings.imports_dir)
-
-
-def _peak(settings: Settings, job: Job) -> Peak | None:
-    with read(_engine(settings)) as db:
-        return peak_for(db, settings, job)
+def _refuse_bound_operator(settings: Settings, job_id: str) -> None:
+    job, source = source_of(settings, job_id)
+    if source.source == "operator" and not catalog.is_operator(source.location):
+        refuse_bound(source, make_target(job.target_json))
 
 
 def _module_folder(settings: Settings, job_id: str) -> Path:
     return deliver.staging(settings, job_id) / deliver.TUNED
 
 
-def _finals(settings: Settings, job: Job, tuner: Tuner) -> Finals:
-    folder = settings.jobs_dir / job.id / "finals"
-    return Finals(device_address(settings, job), tuner.builders, job.target_json, folder)
-
-
 def _best(db: Session, job: Job, workload_id: str, k: int) -> list[Record]:
     """The ``k`` fastest records that the job may use: all there are, or its own when it is cold."""
     return records.best(db, workload_id, job.target_family, k, job_id=job.id if job.cold else None)
-
-
-def _say(settings: Settings, job_id: str, message: str) -> None:
-    with write(_engine(settings)) as db:
-        job = jobs.get(db, job_id)
-        if job.message != message:
-            job.message = message
-            events.emit(db, "message", {"message": message}, job_id)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import cast
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, cast
 
 from sqlmodel import Session, col, select
 
 from tuner.config import Settings
-from tuner.db import benchmarks, jobs
-from tuner.db.models import Benchmark, Job, JobWorkload, Model, Record, Workload
+from tuner.db import benchmarks, events, jobs
+from tuner.db.models import Benchmark, Device, Job, JobWorkload, Model, Record, Workload
+from tuner.jobs.device_watch import trouble
+from tuner.jobs.eta import Band, band
 from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.traffic import traffic_bytes
 from tuner.operators import catalog
 from tuner.roofline import Peak
-from tuner.schemas import BudgetOut, ErrorBody, JobOut, JobState, JobWorkloadOut, RecordOut
+from tuner.schemas import BudgetOut, DeviceOut, ErrorBody, JobOut, JobState, JobWorkloadOut, RecordOut
 
 _BASELINE = "torch-"  # variants of this prefix are PyTorch's
 _TUNING_AHEAD = ("submitted", "importing", "extracting", "tuning")
@@ -27,24 +30,29 @@ def job_out(session: Session, job: Job) -> JobOut:
 
 
 def job_outs(session: Session, found: Sequence[Job]) -> list[JobOut]:
-    """Several jobs, with two queries in all."""
+    """Several jobs, with three queries in all."""
     models = {m.id: m for m in session.exec(select(Model).where(col(Model.id).in_({j.model_id for j in found})))}
     rows: dict[str, list[Benchmark]] = defaultdict(list)
     for row in benchmarks.of_jobs(session, [job.id for job in found]):
         rows[row.job_id].append(row)
-    return [describe_job(job, models[job.model_id], rows[job.id]) for job in found]
+    told = events.last_rounds(session, [job.id for job in found if job.state == "tuning"])
+    return [describe_job(job, models[job.model_id], rows[job.id], told.get(job.id, {})) for job in found]
 
 
-def describe_job(job: Job, model: Model, rows: Iterable[Benchmark]) -> JobOut:
-    """Pure: a job, its model and its benchmarks as one answer."""
+def describe_job(
+    job: Job, model: Model, rows: Iterable[Benchmark], last_round: Mapping[str, Any] = MappingProxyType({})
+) -> JobOut:
+    """Pure: a job, its model, its benchmarks and what its last round told as one answer."""
     baseline_ms = min((row.median_ms for row in rows if row.variant.startswith(_BASELINE)), default=None)
+    left = _left(job, last_round)
     return JobOut(
         **job.model_dump(include=set(JobOut.model_fields) - {"state", "error"}),
         model=model.name,
         budget=BudgetOut(trials=job.budget_trials, seconds=job.budget_sec),
         state=cast(JobState, job.state),
         trials_per_sec=trials_per_sec(job),
-        eta_sec=eta_sec(job),
+        eta_low_sec=left.low_sec if left else None,
+        eta_high_sec=left.high_sec if left else None,
         baseline_ms=baseline_ms,
         speedup=baseline_ms / job.latency_ms if baseline_ms and job.latency_ms else None,
         kind="operator" if model.source == "operator" else "model",
@@ -65,15 +73,18 @@ def trials_per_sec(job: Job) -> float | None:
     return job.trials / job.tuning_sec if job.trials and job.tuning_sec else None
 
 
-def eta_sec(job: Job) -> float | None:
-    """Seconds of tuning left at the rate so far, by the part of the budget that ends first; None when unknown."""
+def _left(job: Job, last_round: Mapping[str, Any]) -> Band | None:
+    """What is left of a job's tuning; None when that is over or not known."""
     if job.state not in _TUNING_AHEAD:
         return None
     rate = trials_per_sec(job)
-    by_trials = (job.budget_trials - job.trials) / rate if rate else None
-    by_time = job.budget_sec - job.tuning_sec if job.budget_sec is not None else None
-    left = [seconds for seconds in (by_trials, by_time) if seconds is not None]
-    return max(0.0, min(left)) if left else None
+    return band(
+        trials_left=job.budget_trials - job.trials,
+        fewest_left=last_round.get("fewest_left", 0),
+        seconds_left=None if job.budget_sec is None else job.budget_sec - job.tuning_sec,
+        rounds=last_round.get("rounds", 0),
+        sec_per_trial=1 / rate if rate else None,
+    )
 
 
 def workload_outs(session: Session, settings: Settings, job_id: str) -> list[JobWorkloadOut]:
@@ -103,6 +114,11 @@ def describe_workloads(rows: Sequence[tuple[JobWorkload, Workload]], peak: Peak 
 def _intensity(workload: Workload) -> float | None:
     moved = traffic_bytes(workload.summary, workload.weight_bytes)
     return workload.flops / moved if moved else None
+
+
+def device_out(device: Device) -> DeviceOut:
+    """One device, and what keeps it from work."""
+    return DeviceOut(**device.model_dump(), problem=trouble(device.state, device.facts))
 
 
 def record_out(record: Record) -> RecordOut:

@@ -20,6 +20,7 @@ import tvm_ffi
 
 from tuner.compiler import ready_made
 from tuner.compiler.defaults import default_schedule
+from tuner.compiler.left_out import refusal
 from tuner.db.models import Record
 from tuner.search.builder import BuildJob, BuildPool
 from tuner.search.context import Replay, built_arguments, make_target
@@ -73,11 +74,14 @@ class _Entrant:
 
 @dataclass(frozen=True)
 class Final:
-    """One workload's outcome: the winner, and the plain schedule beside it (None where it could not be timed)."""
+    """One workload's outcome: the winner, and the plain schedule beside it (None where it could not be timed).
 
-    workload_id: str
-    winner: Finalist
+    ``left_out`` are the records that make no schedule on this target, each with the reason.
+    """
+
+    winner: Finalist | None
     plain: Finalist | None
+    left_out: tuple[tuple[Record, str], ...] = ()
 
 
 class Finals:
@@ -90,13 +94,25 @@ class Finals:
         self._tvm_target = make_target(target)
         self._folder = folder
 
-    def decide(self, workload_id: str, tir: str, weight_bytes: int, candidates: Sequence[Record]) -> Final | None:
+    def decide(self, workload_id: str, tir: str, weight_bytes: int, candidates: Sequence[Record]) -> Final:
         """Time the default schedule, the ready-made ones and the candidates, interleaved; the fastest right one wins.
 
-        None when nothing ran. Raises DeviceUnavailable of ``rpc.errors`` when the device does not come.
+        Raises DeviceUnavailable of ``rpc.errors`` when the device does not come.
         """
         mod = module_from_json(tir)
-        entrants = self._entrants(mod, candidates)
+        entrants, left_out = self._entrants(mod, candidates)
+        finalists = self._timed(workload_id, entrants, weight_bytes)
+        check = OutputCheck(mod, self._target, self._device, self._builders, self._folder)
+        ranking = sorted(finalists, key=lambda n: finalists[n].seconds)
+        right = (finalists[n] for n in ranking if self._is_right(workload_id, entrants[n], check))
+        return Final(next(right, None), finalists.get(0), tuple(left_out))
+
+    def time_plain(self, workload_id: str, tir: str, weight_bytes: int) -> Finalist | None:
+        """Time the default schedule alone, what the kernel takes untuned; None when it did not run."""
+        return self._timed(workload_id, [self._plain(module_from_json(tir))], weight_bytes).get(0)
+
+    def _timed(self, workload_id: str, entrants: list[_Entrant], weight_bytes: int) -> dict[int, Finalist]:
+        """Those that ran, by their position."""
         probes = self._probes(workload_id, entrants)
         timings: dict[int, list[float]] = {}
 
@@ -105,14 +121,7 @@ class Finals:
 
         for _ in range(_ROUNDS):
             measure(self._device, probes, weight_bytes >= COLD_WEIGHT_BYTES, None, None, keep)
-        finalists = {
-            n: Finalist(entrants[n].record, secs, entrants[n].ready_made) for n, secs in timings.items() if secs
-        }
-        check = OutputCheck(mod, self._target, self._device, self._builders, self._folder)
-        for number in sorted(finalists, key=lambda n: finalists[n].seconds):
-            if self._is_right(workload_id, entrants[number], check):
-                return Final(workload_id, finalists[number], finalists.get(0))
-        return None
+        return {n: Finalist(entrants[n].record, secs, entrants[n].ready_made) for n, secs in timings.items() if secs}
 
     def _is_right(self, workload_id: str, entrant: _Entrant, check: OutputCheck) -> bool:
         """Does it compute what the workload says? Only ready-made schedules were never asked."""
@@ -121,18 +130,24 @@ class Finals:
             log.warning("schedule %s of %s is wrong: %s", entrant.ready_made, workload_id, problem)
         return problem is None
 
-    def _entrants(self, mod: Any, candidates: Sequence[Record]) -> list[_Entrant]:
-        """The default schedule first, then all that differ from it."""
-        entrants = [_Entrant(tvm.IRModule({"main": default_schedule(mod["main"], self._tvm_target)}))]
+    def _entrants(self, mod: Any, candidates: Sequence[Record]) -> tuple[list[_Entrant], list[tuple[Record, str]]]:
+        """The default schedule first, then all that differ from it; and the candidates that can't take part."""
+        entrants = [self._plain(mod)]
         for name in ready_made.names(self._tvm_target):
             schedule = ready_made.schedule(name, mod, self._tvm_target)
             if schedule is not None and not any(_same(schedule.mod, other.mod) for other in entrants):
                 entrants.append(_Entrant(schedule.mod, ready_made=name))
         replay = Replay(mod, self._tvm_target, space_for(self._tvm_target))
+        left_out = []
         for record in candidates:
             if (schedule := replay.schedule(record.trace)) is not None:
                 entrants.append(_Entrant(schedule.mod, record))
-        return entrants
+            else:
+                left_out.append((record, refusal(replay, record.trace, self._tvm_target)))
+        return entrants, left_out
+
+    def _plain(self, mod: Any) -> _Entrant:
+        return _Entrant(tvm.IRModule({"main": default_schedule(mod["main"], self._tvm_target)}))
 
     def _probes(self, workload_id: str, entrants: list[_Entrant]) -> list[Probe]:
         jobs = [

@@ -1,0 +1,99 @@
+"""What stages work with: the worker's database, tuner and build pool, kept warm, and a job's import and device."""
+
+from __future__ import annotations
+
+import functools
+
+from sqlalchemy import Engine
+
+from tuner import targets
+from tuner.config import Settings
+from tuner.db import events, jobs, models_
+from tuner.db.engine import make_engine, read, write
+from tuner.db.models import Job
+from tuner.importers import cache
+from tuner.importers.cache import Imported
+from tuner.importers.source import ModelSource, resolve_source
+from tuner.jobs.target_lookup import peak_for
+from tuner.roofline import Peak
+from tuner.search.finals import Finals
+from tuner.search.measure import DeviceAddress
+from tuner.search.round import Tuner
+
+
+@functools.cache
+def _make_engine(settings_json: str) -> Engine:
+    return make_engine(Settings.model_validate_json(settings_json))
+
+
+def database(settings: Settings) -> Engine:
+    """The database, of one pool of connections for the life of the worker."""
+    return _make_engine(settings.model_dump_json())
+
+
+@functools.cache
+def _make_tuner(settings_json: str) -> Tuner:
+    settings = Settings.model_validate_json(settings_json)
+    return Tuner(settings, database(settings), functools.partial(device_address, settings))
+
+
+def tuner_of(settings: Settings) -> Tuner:
+    """The worker's tuner, whose searches and build processes stay warm."""
+    return _make_tuner(settings.model_dump_json())
+
+
+def device_address(settings: Settings, job: Job) -> DeviceAddress:
+    """Where the device of a job's target is had. A remote one may have to end another round's session first."""
+    assert settings.tracker_port is not None
+    key = targets.device_key_of(job.target, settings.device_key)
+    queue_sec = 0.0 if key == settings.device_key else settings.session_timeout_sec
+    kind = job.target_json.get("kind", "llvm")
+    return DeviceAddress(
+        settings.tracker_host,
+        settings.tracker_port,
+        key,
+        settings.lease_timeout_sec + queue_sec,
+        settings.session_timeout_sec,
+        "cpu" if kind == "llvm" else kind,
+    )
+
+
+def remote_device(settings: Settings, job: Job) -> DeviceAddress | None:
+    """The job's device, or None when it is this machine."""
+    device = device_address(settings, job)
+    return None if device.key == settings.device_key else device
+
+
+def source_of(settings: Settings, job_id: str) -> tuple[Job, ModelSource]:
+    """A job and what its model's name means."""
+    with read(database(settings)) as db:
+        job = jobs.get(db, job_id)
+        model = models_.get(db, job.model_id)
+    return job, resolve_source(model.name, model.allow_pickle, model.head or None)
+
+
+def imported_of(settings: Settings, job_id: str) -> Imported:
+    """The job's import, from the cache or made now."""
+    job, source = source_of(settings, job_id)
+    return cache.import_source(source, job.batch, job.seq_len, settings.imports_dir)
+
+
+def peak_of(settings: Settings, job: Job) -> Peak | None:
+    """What the job's target can do at most, as far as it is known."""
+    with read(database(settings)) as db:
+        return peak_for(db, settings, job)
+
+
+def finals_of(settings: Settings, job: Job, tuner: Tuner) -> Finals:
+    """The finals of a job, on its device."""
+    folder = settings.jobs_dir / job.id / "finals"
+    return Finals(device_address(settings, job), tuner.builders, job.target_json, folder)
+
+
+def say(settings: Settings, job_id: str, message: str) -> None:
+    """Show what the job is at."""
+    with write(database(settings)) as db:
+        job = jobs.get(db, job_id)
+        if job.message != message:
+            job.message = message
+            events.emit(db, "message", {"message": message}, job_id)
