@@ -28,7 +28,7 @@ _BUILD_SEC = 600.0  # of its default, 30 s, what each of its processes imports f
 
 @derived_object
 class _Count(ms.measure_callback.PyMeasureCallback):
-    """Counts what was measured and keeps each kernel's best median."""
+    """Counts what was measured and keeps each function's best median."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,10 @@ def run(task: Task, folder: Path) -> Score:
             runner=_runner(task, settings),
             measure_callbacks=callbacks,
         )
-    return Score(tried=count.tried, failed=count.failed, seconds=time.monotonic() - start, best_us=count.best_us)
+    seconds = time.monotonic() - start
+    ids = {_function_name(kernel): kernel.id for kernel in task.kernels}
+    best_us = {ids[name]: us for name, us in count.best_us.items()}
+    return Score(tried=count.tried, failed=count.failed, seconds=seconds, best_us=best_us)
 
 
 def model_of(kernels: Sequence[Kernel]) -> Any:

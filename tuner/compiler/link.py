@@ -5,6 +5,7 @@ Zig brings headers, system symbols and a signing linker for every target, so tha
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,18 @@ def linker_for(target: Mapping[str, Any]) -> Callable[..., None] | None:
         _zig(_ZIG_TARGETS[machine], output, objects, (*(_MACOS if machine[1] == "macos" else ()), *(options or ())))
 
     return link
+
+
+def candidate_linker_for(target: Mapping[str, Any]) -> Callable[..., None] | None:
+    """``linker_for`` a library that is loaded once and beside TVM: the bare linker takes half of a compiler's time."""
+    linker = linker_for(target)
+    return _bare if linker is None and shutil.which("ld") else linker
+
+
+def _bare(output: str, objects: Sequence[str], *_: Any, **__: Any) -> None:
+    done = subprocess.run(["ld", "-shared", "-o", output, *objects], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LinkFailed(f"Linking {output} failed: {done.stderr.strip()[-1000:]}", "Is binutils' `ld` whole?")
 
 
 def _zig(zig_target: str, output: str, objects: Sequence[str], options: Sequence[str]) -> None:

@@ -94,7 +94,7 @@ def _build(job: BuildJob) -> str:
     import tvm
     from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
 
-    from tuner.compiler.link import linker_for
+    from tuner.compiler.link import candidate_linker_for
     from tuner.compiler.prefetch import insert_prefetches
 
     mod = tvm.ir.load_json(job.tir)
@@ -102,5 +102,7 @@ def _build(job: BuildJob) -> str:
         mod = insert_prefetches(RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(mod))
     Path(job.path).parent.mkdir(parents=True, exist_ok=True)
     target = json.loads(job.target)
-    tvm.driver.build(mod, target=tvm.target.Target(target)).export_library(job.path, fcompile=linker_for(target))
+    tvm.driver.build(mod, target=tvm.target.Target(target)).export_library(
+        job.path, fcompile=candidate_linker_for(target)
+    )
     return job.path

@@ -16,7 +16,7 @@ from rpc.lease import lease
 COLD_WEIGHT_BYTES = 128 * 1024  # constants at least this large are measured out of cache, as a whole model finds them
 _HOPELESS = 1.2  # a first look this many times slower than the best is the last look
 _MIN_REPEAT_MS = 2
-_FIRST_LOOK, _FULL_LOOK = 3, 8
+_FIRST_LOOK, _FULL_LOOK = 3, 5
 
 
 @dataclass(frozen=True)

@@ -252,6 +252,8 @@ def schedule(mod: Any, product: Product, tile: Tile, lanes: int) -> Any:
     store_vector, store_lane = sch.split(store_column, [None, lanes])
     sch.vectorize(store_lane)
     sch.unroll(store_vector)
+    if not whole:  # all rows of the block are written at once
+        _, store_row = sch.split(store_row, [None, tile.rows])
     sch.unroll(store_row)
     init = sch.decompose_reduction(block, step)
     *_, init_row, init_vector, init_lane = sch.get_loops(init)
