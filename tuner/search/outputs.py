@@ -55,7 +55,7 @@ class OutputCheck:
     @cached_property
     def expected(self) -> list[tuple[list[np.ndarray], np.ndarray]]:
         """Inputs of each kind, and the output that they must give."""
-        target = triples.host_of(json.loads(self._target)) or {"kind": "llvm"}
+        target = dict(triples.host_of(json.loads(self._target)) or {"kind": "llvm"})
         plain = tvm.IRModule({"main": default_schedule(self._mod["main"], make_target(target))})
         path = self._folder / f"{workload_id(self._mod)}.so"
         library = self._build(str(tvm.ir.save_json(plain)), json.dumps(target), path)
