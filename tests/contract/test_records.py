@@ -106,3 +106,26 @@ def test_writers_at_the_same_time_store_each_candidate_once(store: Engine) -> No
     for thread in threads:
         thread.join()
     assert (added.count(True), added.count(False)) == (10, 20)
+
+
+def test_related_workloads_are_of_the_same_name_first_then_of_like_arithmetic(store: Engine) -> None:
+    wanted = make_workload(1, flops=1000.0, weight_bytes=8)
+    others = {
+        10: {"flops": 4000.0, "weight_bytes": 8},
+        11: {"flops": 500.0, "weight_bytes": 8},
+        12: {"flops": 1000.0, "weight_bytes": 8, "name": "conv"},
+        13: {"flops": 1000.0},  # no constants
+        14: {"flops": 1000.0, "weight_bytes": 8},  # failed only
+        15: {"flops": 1000.0, "weight_bytes": 8},  # on another target only
+        16: {"flops": 1000.0, "weight_bytes": 8, "tir": ""},
+    }
+    with write(store) as session:
+        for number, fields in others.items():
+            records.put_workload(session, make_workload(number, **fields))
+    _add(store, make_record("own", 1.0), make_record("failed", None, workload=14))
+    _add(store, make_record("foreign", 1.0, workload=15, family="other"))
+    _add(store, *(make_record("good", 1.0, workload=number) for number in (10, 11, 12, 13, 16)))
+    with read(store) as session:
+        found = [row.id for row in records.related(session, wanted, FAMILY, 9)]
+        assert found == [make_workload(number).id for number in (11, 10, 12)]
+        assert len(records.related(session, wanted, FAMILY, 2)) == 2

@@ -19,6 +19,7 @@ from tuner.db.engine import read, write
 from tuner.db.models import Record
 from tuner.search.context import Replay, candidate_id, make_target
 from tuner.search.space import space_for
+from tuner.search.tiles import tile_of
 from tuner.search.workload import module_from_json
 
 
@@ -219,8 +220,8 @@ def test_fastest_candidate_with_wrong_outputs_is_rejected(bench: Bench, sabotage
 
 
 def test_cold_job_ignores_earlier_records(bench: Bench) -> None:
-    job = bench.job(product(16, 32, 192))
-    earlier = bench.records(bench.round(job))
+    first = bench.job(product(16, 32, 192), cold=True)  # so that both take their tiles in the same order
+    earlier = bench.records(bench.round(first))
     with write(bench.engine) as db:  # too good to be reached
         for record in earlier:
             row = db.get(Record, record.id)
@@ -246,6 +247,24 @@ def test_restarted_search_knows_what_was_fast(bench: Bench) -> None:
     assert row.measured == 8
     assert bench.tuner is not warm
     assert not {r.candidate for r in bench.records(row)} & {r.candidate for one in rows for r in bench.records(one)}
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_best_tile_of_another_length_is_measured_first_unless_cold(bench: Bench, cold: bool) -> None:
+    def block(record: Record) -> tuple[int, int]:
+        tile = tile_of(record.trace)
+        assert tile is not None
+        return tile.rows, tile.vectors
+
+    columns = 384 if cold else 320
+    usual, *others = bench.records(bench.round(bench.job(product(24, 48, columns), cold=True), batch=12))
+    unusual = next(record for record in others if block(record) != block(usual))
+    with write(bench.engine) as db:  # by far the best, as the database says
+        row = db.get(Record, unusual.id)
+        assert row is not None
+        row.mean_sec = 1e-9
+    (first,) = bench.records(bench.round(bench.job(product(48, 48, columns), cold=cold), batch=1))
+    assert block(first) == block(usual if cold else unusual)
 
 
 def test_device_that_is_away_fails_the_round_not_the_candidates(bench: Bench) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, not_, or_
+from sqlalchemy import ColumnElement, case, not_, or_
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -45,6 +45,26 @@ def seeds(session: Session, workload_id: str, family: str) -> list[Record]:
     """Candidates that come from elsewhere and are still to be measured here, in the order in which they came."""
     query = select(Record).where(Record.workload_id == workload_id, Record.target_family == family, not_(_tried()))
     return list(session.exec(query.order_by(col(Record.id))))
+
+
+def related(session: Session, workload: Workload, family: str, k: int) -> list[Workload]:
+    """The ``k`` other workloads with good records on this family that are most like this one: with constants if it has
+    some, of its name before others, of as much arithmetic before more or less."""
+    measured = select(Record.workload_id).where(
+        Record.target_family == family, col(Record.mean_sec).is_not(None), Record.error_class == ""
+    )
+    flops, own = col(Workload.flops), max(workload.flops, 1.0)
+    query = (
+        select(Workload)
+        .where(col(Workload.id).in_(measured), Workload.id != workload.id, Workload.tir != "", flops > 0)
+        .where((col(Workload.weight_bytes) > 0) == (workload.weight_bytes > 0))
+        .order_by(
+            col(Workload.name) != workload.name,
+            case((flops > own, flops / own), else_=own / flops),
+            col(Workload.id),
+        )
+    )
+    return list(session.exec(query.limit(k)))
 
 
 def add(session: Session, record: Record) -> bool:

@@ -17,7 +17,7 @@ _LOGGER = logging.getLogger("tunesmith.search.tvm")
 _LOGGER.setLevel(logging.WARNING)  # it tells of every generation
 
 # What TVM's parts raise over a trace that is not of the workload: records may come from anywhere.
-_NO_SCHEDULE = (RuntimeError, ValueError, TypeError, LookupError, tvm.error.InternalError)
+NO_SCHEDULE = (RuntimeError, ValueError, TypeError, LookupError, tvm.error.InternalError)
 
 
 def make_context(mod: Any, target: Any, space: Any, strategy: Any, seed: int, threads: int, name: str) -> Any:
@@ -77,14 +77,14 @@ class Replay:
     def schedule(self, text: str) -> Any | None:
         """The schedule of a record; None when it does not fit the space any more, or never was one of this workload."""
         schedule = self.traced(text)
-        with suppress(*_NO_SCHEDULE):
+        with suppress(*NO_SCHEDULE):
             return None if schedule is None else self.post_process(schedule)
         return None
 
     def traced(self, text: str) -> Any | None:
         """The schedule of a record as its trace alone makes it, whether it fits or not; None when it makes none."""
         schedule = tvm.s_tir.Schedule(self.workload.mod)
-        with suppress(*_NO_SCHEDULE):
+        with suppress(*NO_SCHEDULE):
             record_from_json(text, self.workload).trace.apply_to_schedule(schedule, remove_postproc=True)
             return schedule
         return None

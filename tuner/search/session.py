@@ -16,6 +16,7 @@ from tuner.search.evolution import Evolution
 from tuner.search.space import space_for
 from tuner.search.tiled import TiledSearch
 from tuner.search.tiles import Tile
+from tuner.search.transfer import Kernel
 from tuner.search.workload import module_from_json
 
 _LESSONS = 64  # measured candidates kept for a cost model that may never be asked; each holds its whole module
@@ -68,6 +69,10 @@ class SearchSession:
     def suggest(self, traces: Iterable[str]) -> None:
         """Candidates from elsewhere, as record JSON, to be measured before all others."""
         self._seeds.extend(traces)
+
+    def follow(self, kernels: Iterable[Kernel]) -> None:
+        """Other kernels that were searched on this target: where this one is a product, their tiles are its first."""
+        self._tiled.follow(kernels)
 
     def propose(self, count: int) -> list[Proposal]:
         """Up to ``count`` candidates never tried before, most promising first; none when the space is exhausted."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tuner.search import tiles
+from tuner.search import tiles, transfer
 from tuner.search.tiles import Tile
+from tuner.search.transfer import Kernel
 
 _GUIDED = 0.5  # part of a batch that goes to neighbours of the best tiles
 _PARENTS = 3
@@ -32,6 +33,12 @@ class TiledSearch:
     def exhausted(self) -> bool:
         """Is nothing left that is worth a measurement?"""
         return not self._waiting or self._fruitless >= _GIVE_UP
+
+    def follow(self, kernels: Iterable[Kernel]) -> None:
+        """Put first what was best for products like this one."""
+        if self._product is not None and self._waiting:
+            first = transfer.first_tiles(self._product, self._waiting, transfer.relatives_among(kernels))
+            self._waiting = list(dict.fromkeys([*first, *self._waiting]))
 
     def schedule(self, tile: Tile) -> Any:
         """The workload's schedule by this tile, without post-processing."""

@@ -9,6 +9,7 @@ What is left to measure is the block's shape, the order in which blocks are visi
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from dataclasses import astuple, dataclass
 from typing import Any
@@ -261,6 +262,32 @@ def schedule(mod: Any, product: Product, tile: Tile, lanes: int) -> Any:
     sch.unroll(init_vector)
     sch.unroll(init_row)
     return sch
+
+
+def tile_of(record: str) -> Tile | None:
+    """The tile a record's schedule was made by, from the record's JSON; None when it was made in another way."""
+    splits: list[tuple[list[Any], list[str]]] = []
+    order: list[str] = []
+    stretches = False
+    for step in json.loads(record)[0][0]:
+        match step:
+            case ["Split", [_, *factors], _, loops]:
+                splits.append((factors, loops))
+            case ["Reorder", loops, *_] if not order:
+                order = loops
+            case ["Annotate", _, [name], _] if name == MARK:
+                stretches = True
+    match splits:
+        case [
+            (["None", int(blocks), int(rows)], [row_outer, *_]),
+            (["None", int(panels), int(vectors), int()], [group, *_]),
+            (["None", int(depth)], _),
+            (["None", int(inner)], _),
+            *_,
+        ] if min(blocks, rows, panels, vectors, depth, inner) > 0:
+            share = "columns" if order.index(group) < order.index(row_outer) else "rows"
+            return Tile(rows, vectors, blocks * rows, panels, depth, share, inner if stretches else 0)
+    return None
 
 
 def _tail_loops(sch: Any, write_back: Any, product: Product) -> list[Any]:
