@@ -17,7 +17,7 @@ from tvm.ir import Range
 from tvm.ir.utils import derived_object
 from tvm.s_tir.meta_schedule import postproc as post
 
-_UNROLL = "pragma_auto_unroll_max_step"
+_UNROLL, _EXPLICIT = "pragma_auto_unroll_max_step", "pragma_unroll_explicit"
 
 
 @derived_object
@@ -92,9 +92,10 @@ def _stride(indices: list[Any], extents: Any, changes: Any) -> int:
 def _unrolled(loops: list[Any]) -> set[Any]:
     """Variables of the loops that ``UnrollLoop`` takes apart: from the innermost on, as long as steps are few enough.
 
-    A step is a store, and each virtual thread has one of its own.
+    A step is a store, and each virtual thread has one of its own. What is not explicit is left to Metal's compiler.
     """
-    most = next((int(loop.annotations[_UNROLL]) for loop in loops if _UNROLL in loop.annotations), 0)
+    marks = [loop.annotations for loop in loops if _UNROLL in loop.annotations]
+    most = int(marks[0][_UNROLL]) if marks and int(marks[0].get(_EXPLICIT, 1)) else 0
     steps = prod(int(loop.extent) for loop in loops if _tag(loop) == "vthread.x")
     found: set[Any] = set()
     for loop in reversed(loops):
