@@ -140,7 +140,7 @@ def test_restricted_target_gets_smaller_threadgroups() -> None:
 def test_ready_made_winner_is_compiled_into_the_module(tiny: list[Kernel], name: str, kind: str) -> None:
     kernel = next(kernel for kernel in tiny if kernel.name == kind)
     tir = str(tvm.ir.save_json(kernel.mod))
-    database = _database(TARGET, {tir: (name, [1e-5])})
+    database, _ = _database(TARGET, {tir: (name, [1e-5])})
     with TARGET, database:
         applied = tvm.relax.transform.MetaScheduleApplyDatabase()(tvm.ir.load_json(tir))
     schedule = ready_made.schedule(name, kernel.mod, TARGET)
