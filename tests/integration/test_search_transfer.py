@@ -23,7 +23,8 @@ from tuner.search.tiles import Cpu, Product, Tile, tile_of
 from tuner.search.transfer import Kernel, Relative
 from tuner.search.workload import module_from_json
 
-LOGS = Path(__file__).parents[2] / "tuning_logs"
+# Of two cores of an AMD EPYC (Zen 5), before there was prefetching.
+LOGS = Path(__file__).parents[1] / "support" / "data" / "records"
 CPU = Cpu(lanes=16, registers=32, cores=2)
 LAYER = Product("matmul", 0, 1, rows=128, columns=768, depth=768, batch=1, constant=True)
 TILE = Tile(rows=8, vectors=3, row_block=128, panels=1, depth=768, share="columns", stretch=96)
@@ -150,7 +151,7 @@ def test_kernels_that_are_no_products_or_damaged_change_nothing() -> None:
 
 @cache
 def recorded(model: str) -> list[tuple[str, Product, dict[Tile, float]]]:
-    """Name, extents and seconds of each measured tile, fastest first, of a shipped log's products."""
+    """Name, extents and seconds of each measured tile, fastest first, of a recorded run's products."""
     (path,) = LOGS.glob(f"*.{model}.jsonl.gz")
     found: dict[str, tuple[str, Product, dict[Tile, float]]] = {}
     with gzip.open(path) as lines:
