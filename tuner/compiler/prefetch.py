@@ -11,7 +11,6 @@ are put in after all scheduling, in candidates and in whole modules alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -39,13 +38,12 @@ def insert_prefetches(function: Any, _mod: Any, _context: Any) -> Any:
                 return _prefetching(stmt, enclosing, arguments)
             return _rebuilt(stmt, visit(stmt.body, [*enclosing, stmt]))
         if isinstance(stmt, SeqStmt):
-            return _sequence(stmt, lambda one: visit(one, enclosing))
+            return SeqStmt([visit(one, enclosing) for one in stmt.seq])
         if isinstance(stmt, SBlockRealize):
             return _realized(stmt, visit(stmt.block.body, enclosing))
         return stmt
 
-    body = visit(function.body, [])
-    return function if body is function.body else function.with_body(body)
+    return function.with_body(visit(function.body, []))
 
 
 def _prefetching(loop: Any, enclosing: list[Any], arguments: set[str]) -> Any:
@@ -58,7 +56,7 @@ def _prefetching(loop: Any, enclosing: list[Any], arguments: set[str]) -> Any:
     values = {str(axis.var.name): value for axis, value in zip(block.iter_vars, realize.iter_values, strict=True)}
     lane = str(nest[-1].loop_var.name)
     for region in block.reads:
-        axes = {name for one in region.region for name in _names(one.min)}
+        axes = names_in(region)
         walked = {name for axis in axes for name in _names(values[axis])}
         if lane in walked and str(region.source.name) in arguments:
             return _with_requests(loop, nest, enclosing, region, walked)
@@ -93,19 +91,18 @@ def _request(element: Any) -> Any:
     return Evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch", tirx.address_of(element), *arguments))
 
 
+def names_in(region: Any) -> set[str]:
+    """Names of the variables that say where a region of a buffer begins."""
+    return {name for one in region.region for name in _names(one.min)}
+
+
 def _names(expression: Any) -> set[str]:
     return {str(var.name) for var in tirx.analysis.undefined_vars(expression)}
 
 
 def _rebuilt(loop: Any, body: Any, annotations: Any = None) -> Any:
-    if body is loop.body:
-        return loop
     kept = loop.annotations if annotations is None else annotations
     return For(loop.loop_var, loop.min, loop.extent, loop.kind, body, loop.thread_binding, kept, loop.step)
-
-
-def _sequence(sequence: Any, visit: Callable[[Any], Any]) -> Any:
-    return SeqStmt([visit(one) for one in sequence.seq])
 
 
 def _realized(realize: Any, body: Any) -> Any:

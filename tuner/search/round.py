@@ -83,10 +83,6 @@ class Tuner:
         self._canaries: dict[str, tuple[str, float | None]] = {}
         self._checks: dict[tuple[str, str], OutputCheck] = {}
 
-    def target_of(self, job: Job) -> Any:
-        """The TVM target of a job."""
-        return make_target(job.target_json)
-
     def run(self, job_id: str, round_id: str) -> None:
         """Run a round that the coordinator has planned; its row, records and workload counters are written here."""
         task = self._task(job_id, round_id)
@@ -123,7 +119,7 @@ class Tuner:
                 raise NotFound(f"Round {round_id} of job {job_id} does not exist.")
             workload = db.get(Workload, round_.workload_id)
             assert workload is not None
-        return _Task(round_, job, workload, self.target_of(job), self._device_of(job))
+        return _Task(round_, job, workload, make_target(job.target_json), self._device_of(job))
 
     def _session(self, task: _Task) -> SearchSession:
         key = (task.job.id, task.workload.id)

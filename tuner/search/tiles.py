@@ -18,7 +18,7 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.target import codegen
 
-from tuner.compiler.prefetch import MARK
+from tuner.compiler.prefetch import MARK, names_in
 
 _MAX_ROWS, _MAX_VECTORS = 16, 8
 _FMA_LATENCY_X_PIPES = 8  # independent accumulations that keep two pipes of four cycles' latency busy
@@ -98,10 +98,10 @@ def find_product(mod: Any) -> Product | None:
     if len(block.iter_vars) != len(spatial) + 1 or len(spatial) < 2 or len(block.reads) != 2:
         return None
     columns = len(spatial) - 1
-    with_columns = [region for region in block.reads if str(spatial[columns].var) in _variables(region)]
+    with_columns = [region for region in block.reads if str(spatial[columns].var.name) in names_in(region)]
     if len(with_columns) != 1:
         return None
-    free = [axis for axis in range(columns) if str(spatial[axis].var) not in _variables(with_columns[0])]
+    free = [axis for axis in range(columns) if str(spatial[axis].var.name) not in names_in(with_columns[0])]
     extents = [int(it.dom.extent) for it in spatial]
     free = [axis for axis in free if extents[axis] > 1] or free
     if len(free) != 1:
@@ -118,10 +118,6 @@ def find_product(mod: Any) -> Product | None:
 def _constants(function: Any) -> set[str]:
     free = (function.attrs or {}).get("layout_free_buffers", [])
     return {str(function.params[int(index)].name) for index in free}
-
-
-def _variables(region: Any) -> set[str]:
-    return {str(var) for one in region.region for var in tirx.analysis.undefined_vars(one.min)}
 
 
 def lanes_for(product: Product, cpu: Cpu) -> int:
