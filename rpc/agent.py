@@ -26,6 +26,8 @@ from rpc.versions import check_versions
 
 log = logging.getLogger("rpc.agent")
 
+_MAX_PORT = 65535
+
 
 def run_agent(
     tracker: tuple[str, int],
@@ -71,9 +73,15 @@ def _listen(address: tuple[str, int]) -> socket.socket:
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit():
+    if not host:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return host, int(port)
+    return host, _port(port)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; they go from 0 to {_MAX_PORT}")
+    return int(text)
 
 
 def _key(text: str) -> str:
@@ -119,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         "--key", type=_key, default=key, required=key is None, help=f"what jobs ask for{key and f' (default: {key})'}"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address sessions are accepted on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=0, help="port sessions are accepted on (default: any)")
+    parser.add_argument("--port", type=_port, default=0, help="port sessions are accepted on (default: any)")
     parser.add_argument("--advertise", metavar="HOST", help="host that clients are told (default: the tracker sees it)")
     parser.add_argument(
         "--allow-remote-tracker", action="store_true", help="leave this machine: plain text, no password"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_PORT = 8000
+MAX_PORT = 65535
+Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 
 
 class Settings(BaseSettings):
@@ -17,11 +20,11 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path("~/.tunesmith"), description="Folder that holds all state.")
     host: str = Field("127.0.0.1", description="Address the web process listens on.")
-    port: int | None = Field(None, description="Port of the web process; unset: 8000 or the next free one.")
+    port: Port | None = Field(None, description="Port of the web process; unset: 8000 or the next free one.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite in the data directory.")
     engine: str | None = Field(None, description="Dask scheduler address; unset: a local cluster is started.")
     tracker_host: str = Field("127.0.0.1", description="Address of the RPC tracker.")
-    tracker_port: int | None = Field(None, description="Port of the RPC tracker; unset: 9190 or the next free one.")
+    tracker_port: Port | None = Field(None, description="Port of the RPC tracker; unset: 9190 or the next free one.")
     engine_workers: int = Field(1, description="Stages and rounds that the service's own engine runs at once.")
     device_key: str = Field("local", description="Tracker key of this machine's own device.")
     device_threads: int | None = Field(None, description="Threads kernels run on; unset: physical cores.")

@@ -41,7 +41,15 @@ def test_error_is_two_lines_on_stderr_and_exit_code_1(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["tune"], ["nonsense"], ["tune", "m", "--express", "--full"], ["models", "add", "m", "--head", "x"]]
+    "arguments",
+    [
+        ["tune"],
+        ["nonsense"],
+        ["tune", "m", "--express", "--full"],
+        ["models", "add", "m", "--head", "x"],
+        ["serve", "--port", "70000"],
+        ["serve", "--port", "-1"],
+    ],
 )
 def test_wrong_usage_is_exit_code_2(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
     assert tunesmith(monkeypatch, *arguments) == 2
@@ -70,9 +78,13 @@ def test_run_of_a_file_that_is_no_artifact_says_so(
     assert "can't be read as an artifact" in capsys.readouterr().err
 
 
-def test_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TUNER_PORT", "eighty")
-    with pytest.raises(InvalidInput, match=r"TUNER_PORT='eighty' is no valid setting: .*integer"):
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("TUNER_PORT", "eighty", "integer"), ("TUNER_PORT", "-1", "equal to 0"), ("TUNER_TRACKER_PORT", "70000", "65535")],
+)
+def test_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidInput, match=rf"{name}='{value}' is no valid setting: .*{said}"):
         settings_with()
 
 

@@ -14,7 +14,7 @@ from tuner.cli import serve
 from tuner.cli.datadir import hold_data_dir, running_service, write_run_file
 from tuner.cli.ports import any_free_port, choose_port, is_free
 from tuner.config import Settings
-from tuner.errors import Conflict, PortTaken
+from tuner.errors import Conflict, InvalidInput, PortTaken
 
 HOST = "127.0.0.1"
 
@@ -34,6 +34,14 @@ def test_default_port_makes_way_for_the_next_free_one() -> None:
         chosen = choose_port(HOST, None, taken, "--port")
         assert chosen > taken
         assert is_free(HOST, chosen)
+
+
+@pytest.mark.parametrize("wanted", [None, 0, 8123])
+@pytest.mark.parametrize("host", ["no such host", "192.0.2.1"])
+def test_address_that_is_not_ours_is_not_called_a_port_in_use(host: str, wanted: int | None) -> None:
+    with pytest.raises(InvalidInput, match=rf"can't listen on {host}:\d+: [^(]+\.$") as caught:
+        choose_port(host, wanted, 8000, "--port")
+    assert "address of this machine" in caught.value.hint
 
 
 def test_port_zero_is_any_free_one_decided_before_anything_starts(tmp_path: Path) -> None:

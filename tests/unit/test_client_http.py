@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tuner.client.http import Client, is_loopback
-from tuner.errors import ServiceUnreachable, TunerError, all_error_classes
+from tuner.errors import InvalidInput, ServiceUnreachable, TunerError, all_error_classes
 from tuner.schemas import BudgetIn, JobIn
 
 
@@ -39,6 +39,13 @@ def test_no_service_names_the_address_and_the_command() -> None:
     with pytest.raises(ServiceUnreachable, match=r"http://127\.0\.0\.1:1 ") as caught:
         Client("http://127.0.0.1:1").jobs()
     assert "tunesmith serve" in caught.value.hint
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:eighty"])
+def test_what_is_no_address_is_refused_by_name(url: str) -> None:
+    with pytest.raises(InvalidInput, match="no address of a service") as caught:
+        Client(url)
+    assert url in caught.value.message
 
 
 def test_what_was_not_given_is_not_sent() -> None:

@@ -61,6 +61,15 @@ def test_a_key_that_would_break_the_tracker_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    "options", [["--tracker", "127.0.0.1:70000"], ["--tracker", "127.0.0.1:9190", "--port", "70000"], ["--port", "-1"]]
+)
+def test_a_port_that_can_not_be_is_refused(options: list[str]) -> None:
+    done = agent(*options)
+    assert done.returncode == 2
+    assert f"'{options[-1].rpartition(':')[2]}' is no port" in done.stderr
+
+
+@pytest.mark.parametrize(
     ("chip", "key"),
     [
         ("Apple M1", "m1-cpu"),

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from tuner.cli.common import DataDirOption, console, notes, settings_with
+from tuner.config import MAX_PORT
 
 db_app = typer.Typer(help="Look after the database.", no_args_is_help=True)
 _SHOWN = ("tunesmith", "apache-tvm", "apache-tvm-ffi", "torch", "transformers")
@@ -18,7 +19,10 @@ _SHOWN = ("tunesmith", "apache-tvm", "apache-tvm-ffi", "torch", "transformers")
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port to listen on; 0: any free one.", show_default="8000 or the next free one")
+        int | None,
+        typer.Option(
+            min=0, max=MAX_PORT, help="Port to listen on; 0: any free one.", show_default="8000 or the next free one"
+        ),
     ] = None,
     data_dir: DataDirOption = None,
 ) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel, TypeAdapter
 
-from tuner.errors import ServiceUnreachable, TunerError, all_error_classes
+from tuner.errors import InvalidInput, ServiceUnreachable, TunerError, all_error_classes
 from tuner.schemas import (
     ArtifactCheck,
     ArtifactOut,
@@ -37,15 +37,20 @@ _ERRORS = {cls.code: cls for cls in reversed(all_error_classes())}
 class Client:
     """One service at ``url``. Safe to share between threads; use as a context manager or call ``close``.
 
-    Every method raises the ``TunerError`` the service answered with, or ``ServiceUnreachable``.
+    Raises InvalidInput when ``url`` is none. Every method raises the ``TunerError`` the service answered with, or
+    ``ServiceUnreachable``.
     """
 
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None, timeout_sec: float = 30.0) -> None:
         self.url = url.rstrip("/")
         # A proxy from the environment can't reach this machine's own loopback.
-        self._http = httpx.Client(
-            base_url=self.url, transport=transport, timeout=timeout_sec, trust_env=not is_loopback(self.url)
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=self.url, transport=transport, timeout=timeout_sec, trust_env=not is_loopback(self.url)
+            )
+        except (ValueError, httpx.InvalidURL) as error:
+            hint = "Give one such as http://127.0.0.1:8000 with --url."
+            raise InvalidInput(f"{url!r} is no address of a service: {error}.", hint) from error
 
     def __enter__(self) -> Client:
         return self
