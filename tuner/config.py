@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     device_threads: int | None = Field(None, description="Threads kernels run on; unset: physical cores.")
     build_workers: int | None = Field(None, description="Processes that build candidates; unset: physical cores.")
     build_timeout_sec: float = Field(60.0, description="Deadline of one candidate's build.")
-    session_timeout_sec: float = Field(120.0, description="Deadline of one RPC session (a batch of candidates).")
+    session_timeout_sec: float = Field(120.0, description="Longest RPC session (a batch of candidates).")
     lease_timeout_sec: float = Field(30.0, description="How long to wait for a device of the tracker.")
     round_batch: int = Field(16, description="Candidates measured in one round.")
     max_trials: int = Field(100_000, description="Largest trial budget of a job.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from tvm import s_tir, te, tirx
 
 from rpc.errors import DeviceUnavailable
 from tests.support.deadly_path import DeadlyPath
-from tests.support.processes import free_port, wait_until
+from tests.support.processes import free_port, kill_hard, wait_until
 from tests.support.rpc_device import agent_process, free, tracker_process
 from tests.support.tiny_imports import local_target
-from tests.support.tuning import device, hang, product, segfault, wrong
+from tests.support.tuning import device, hang, product, segfault, slow, wrong
 from tuner.compiler import ready_made
 from tuner.compiler.fallback import plain_schedule
 from tuner.db.models import Record
@@ -26,7 +27,7 @@ from tuner.search.builder import BuildJob, BuildPool
 from tuner.search.context import built_arguments, make_target
 from tuner.search.costmodel import make_cost_model
 from tuner.search.finals import Finals
-from tuner.search.measure import Measured, Probe, measure
+from tuner.search.measure import Measured, Probe, measure, session_sec
 from tuner.search.outputs import OutputCheck
 from tuner.search.session import Proposal, SearchSession
 from tuner.search.workload import buffers_of
@@ -99,8 +100,47 @@ def test_harmful_libraries_among_good_ones_cost_only_themselves(port: int, build
     assert {n: result.error_class for n, result in found.items()} == {
         0: "", 1: "crash", 9: "run", 2: "", 3: "timeout", 4: "",
     }  # fmt: skip
+    assert list(found)[-1] == 1, "it was tried again among others"
     assert all((result.seconds is None) == bool(result.error_class) for result in found.values())
     assert wait_until(lambda: free(port), 5) < 5
+
+
+def test_candidate_on_a_device_that_is_killed_is_measured_on_its_successor(builders: BuildPool, tmp_path: Path) -> None:
+    mod, number = product(8, 16, 32), free_port()
+    arguments = buffers_of(mod["main"])
+    jobs = [build_job(mod, tmp_path / f"{n}.so") for n in range(3)]
+    probes = [Probe(n, built.path, arguments) for n, built in enumerate(builders.build(jobs))]
+    found: list[tuple[int, str]] = []
+    with tracker_process(number), agent_process(number) as agent, ExitStack() as stack:
+
+        def keep(probe: Probe, result: Measured) -> None:
+            found.append((probe.number, result.error_class))
+            if len(found) == 1:
+                kill_hard(agent.pid)
+                stack.enter_context(agent_process(number))
+
+        measure(device(number), probes, False, None, None, keep)
+    assert found == [(0, ""), (2, ""), (1, "")]
+
+
+def test_candidate_that_finds_the_time_used_up_is_not_blamed(port: int, builders: BuildPool, tmp_path: Path) -> None:
+    """Each takes about a second, and the session two and a half."""
+    mod = product(8, 16, 32)
+    jobs = [slow(build_job(mod, tmp_path / f"{n}.so"), 0.1) for n in range(4)]
+    probes = [Probe(n, built.path, buffers_of(mod["main"])) for n, built in enumerate(builders.build(jobs))]
+    found = outcomes(port, probes, session_timeout_sec=2.5)
+    assert [found[n].error_class for n in range(4)] == ["", "", "", ""]
+    assert list(found) != [0, 1, 2, 3], "there was time for all"
+
+
+@pytest.mark.parametrize(
+    ("probes", "best_sec", "at_least", "at_most"),
+    [(16, None, 120, 120), (1, 1e-3, 20, 25), (16, 1e-3, 40, 60), (16, 0.1, 120, 120)],
+)
+def test_session_is_no_longer_than_its_work_may_take(
+    probes: int, best_sec: float | None, at_least: float, at_most: float
+) -> None:
+    assert at_least <= session_sec(device(1, session_timeout_sec=120.0), probes, best_sec) <= at_most
 
 
 def test_hopeless_candidate_gets_a_short_look(port: int, builders: BuildPool, tmp_path: Path) -> None:

@@ -161,6 +161,11 @@ def hang(job: BuildJob) -> BuildJob:
     return with_statement(job, lambda func: _call("sleep", 1000), first=True)
 
 
+def slow(job: BuildJob, seconds: float) -> BuildJob:
+    """A library that takes longer, and returns."""
+    return with_statement(job, lambda func: _call("usleep", round(seconds * 1e6)), first=True)
+
+
 def wrong(job: BuildJob) -> BuildJob:
     """A library that computes something else: the first value of its output is always 1000."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,6 +18,9 @@ COLD_WEIGHT_BYTES = 128 * 1024  # constants at least this large are measured out
 _HOPELESS = 1.2  # a first look this many times slower than the best is the last look
 _MIN_REPEAT_MS = 2
 _FIRST_LOOK, _FULL_LOOK = 3, 5
+# What a session may take: to connect, time the canary and fill the arguments; then for each probe to send and load it,
+# and to run it, some ten times when it is among the best.
+_SESSION_SEC, _PROBE_SEC, _RUNS = 20.0, 2.0, 100
 
 
 @dataclass(frozen=True)
@@ -83,28 +87,47 @@ def measure(
 ) -> None:
     """Time every probe and hand each result over as soon as it is there.
 
-    A probe that crashes or hangs the device is told so and never tried again; the rest go on in a new session.
+    When a session ends under a probe, the rest go on in a new one. The probe may be innocent: the device was killed, or
+    others had used the time up. It is tried once more after all others, alone; only if that session ends too, or if it
+    hung for most of the first, it is told a crash or a timeout.
     ``best_sec`` is the fastest known: what is far slower gets a short look only.
 
     Raises:
         DeviceUnavailable: no device; probes without a result are simply not measured.
     """
-    left = list(probes)
-    while left:
+    left, suspects = list(probes), list[Probe]()
+    while left or suspects:
+        alone = not left
+        waiting = left or [suspects.pop(0)]
+        limit_sec = session_sec(device, len(waiting), best_sec)
+        began = time.monotonic()
         try:
-            with device.lease() as remote:
+            with replace(device, session_timeout_sec=limit_sec).lease() as remote:
                 canary_sec = _time_canary(remote, device, canary_path) if canary_path else None
                 arguments = _Arguments(remote, device)
-                while left:
-                    result = _time(remote, device, arguments, left[0], cold_weights, best_sec, canary_sec)
-                    on_result(left.pop(0), result)
+                while waiting:
+                    began = time.monotonic()
+                    result = _time(remote, device, arguments, waiting[0], cold_weights, best_sec, canary_sec)
+                    on_result(waiting.pop(0), result)
                     if result.seconds is not None:
                         best_sec = min(best_sec or result.seconds, result.seconds)
         except SessionLost as lost:
-            if not left:
-                return
-            kind = "timeout" if lost.timed_out else "crash"
-            on_result(left.pop(0), Measured(error_class=kind, error=lost.message))
+            if not waiting:
+                continue
+            probe = waiting.pop(0)
+            hung = lost.timed_out and time.monotonic() - began > limit_sec / 2
+            if alone or hung:
+                on_result(probe, Measured(error_class="timeout" if lost.timed_out else "crash", error=lost.message))
+            else:
+                suspects.append(probe)
+
+
+def session_sec(device: DeviceAddress, probes: int, best_sec: float | None) -> float:
+    """Deadline in seconds of a session that times so many probes: a multiple of what they take on a slow device far
+    away, so that one that hangs costs no more; the device's own limit while nobody knows how long a run takes."""
+    if best_sec is None:
+        return device.session_timeout_sec
+    return min(device.session_timeout_sec, _SESSION_SEC + probes * (_PROBE_SEC + _RUNS * best_sec))
 
 
 class _Arguments:
