@@ -37,11 +37,11 @@ def test_coverage_weighs_by_flops_and_launches() -> None:
     assert coverage([kernel(1, flops=0.0, launches=1)], {one}) == 0.0
 
 
-def test_ready_made_schedules_that_won_do_not_count_as_covered(tmp_path: Path) -> None:
-    kernels = [kernel(1, flops=100.0, launches=1), kernel(2, flops=100.0, launches=1)]
-    found, other = (workload.id for _, workload in kernels)
-    said = keep_records(tmp_path, kernels, {found: make_record("c", 1e-3)}, [f"{other}:dlight"])
-    assert said == {"records": 1, "kernels": 2, "coverage": 0.5, "winners": ["c", f"{other}:dlight"]}
+def test_ready_made_schedules_that_won_count_as_covered_and_default_ones_do_not(tmp_path: Path) -> None:
+    kernels = [kernel(number, flops=flops, launches=1) for number, flops in ((1, 100.0), (2, 200.0), (3, 100.0))]
+    found, made, _ = (workload.id for _, workload in kernels)
+    said = keep_records(tmp_path, kernels, {found: make_record("c", 1e-3)}, {made: "dlight"})
+    assert said == {"records": 1, "kernels": 3, "coverage": 0.75, "winners": ["c", f"{made}:dlight"]}
     assert (tmp_path / "records.jsonl").read_text().count("\n") == 1
 
 

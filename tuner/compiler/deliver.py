@@ -56,7 +56,8 @@ def compile_job(
     prepared = cache.load_prepared(settings.imports_dir, imported)
     winners: dict[str, tuple[str, list[float]]] = {}
     kept: dict[str, Record] = {}
-    ready_made, left_out = [], []
+    ready_made: dict[str, str] = {}
+    left_out = []
     for _, workload in rows:
         final = decided[workload.id]
         left_out += [in_words(record, workload.name, reason) for record, reason in final.left_out]
@@ -66,7 +67,7 @@ def compile_job(
         if final.winner.record is not None:
             kept[workload.id] = final.winner.record
         else:
-            ready_made.append(f"{workload.id}:{final.winner.ready_made}")
+            ready_made[workload.id] = final.winner.ready_made
     for name, chosen in ((UNTUNED, {}), (TUNED, winners)):
         folder = staging(settings, job.id) / name
         compiled = compile_into(folder, prepared, job.target_json, chosen)

@@ -51,7 +51,7 @@ def compile_known(
     left_out = [
         in_words(best[w.id], w.name, compiled.left_out[w.tir]) for _, w in kernels if w.tir in compiled.left_out
     ]
-    manifest |= keep_records(folder, kernels, used, left_out=left_out)
+    manifest |= keep_records(folder, kernels, used, {}, left_out)
     write_manifest(folder, manifest)
     return manifest
 
