@@ -112,6 +112,13 @@ def test_workload_that_is_no_product_is_searched_too(bench: Bench) -> None:
     assert row.best_us is not None
 
 
+def test_other_workloads_are_not_looked_up_for_what_is_no_product(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "related", lambda *_: pytest.fail("looked up"))
+    assert bench.round(bench.job(row_sums(56)), batch=1).measured == 1
+
+
 def test_small_space_is_exhausted_and_says_so(bench: Bench) -> None:
     job = bench.job(row_sums(1, 2))
     rows = [bench.round(job, batch=32) for _ in range(4)]

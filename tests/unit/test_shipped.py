@@ -46,6 +46,21 @@ def test_only_records_of_the_jobs_workloads_and_family_come_in(logs: Settings, e
     assert best.source == "shipped"
 
 
+def test_a_search_is_brought_the_fastest_of_other_workloads_too(logs: Settings, engine: Engine) -> None:
+    with gzip.open(shipped.logs_folder(logs) / f"{FAMILY}.more.jsonl.gz", "wt") as file:
+        for k in range(20):
+            record = make_record(f"more-{k}", 1e-3 * (k + 1), workload=4, family=FAMILY)
+            file.write(log.line_of(record, make_workload(4), k == 0))
+    out = shipped.bring_in(engine, logs, {make_workload(3).id}, FAMILY, to_search=True)
+    assert out.imported == 2 + 2 + shipped.OF_RELATED
+    with read(engine) as session:
+        best = records.best(session, make_workload(4).id, FAMILY, 20)
+        assert [record.candidate for record in best] == [f"more-{k}" for k in range(shipped.OF_RELATED)]
+        assert {w.id for w in records.related(session, make_workload(3), FAMILY, 9)} == {
+            make_workload(number).id for number in (1, 2, 4)
+        }
+
+
 def test_own_records_are_not_replaced_by_shipped_ones(logs: Settings, engine: Engine) -> None:
     with write(engine) as session:
         records.put_workload(session, make_workload(1))

@@ -86,9 +86,10 @@ def extract(settings: Settings, job_id: str) -> None:
     target = make_target(job.target_json)
     found = extract_workloads(cache.load_module(settings.imports_dir, imported), target)
     if not job.cold:
-        brought = shipped.bring_in(engine, settings, {w.id for w in found}, job.target_family)
+        ids = {w.id for w in found}
+        brought = shipped.bring_in(engine, settings, ids, job.target_family, to_search=not job.compile_only)
         if brought.imported:
-            say(settings, job_id, f"starting from {brought.imported} shipped records")
+            say(settings, job_id, f"brought in {brought.imported} shipped records")
     plain_us = {} if job.compile_only else _time_plainly(settings, job, found)
     with write(engine) as db:
         for position, one in enumerate(found):

@@ -13,7 +13,6 @@ from typing import Any
 
 import tvm
 from sqlalchemy import Engine
-from sqlmodel import Session
 
 from rpc.facts import physical_cores
 from rpc.versions import PINS
@@ -36,6 +35,7 @@ from tuner.search.measure import (
 )
 from tuner.search.outputs import OutputCheck
 from tuner.search.session import Proposal, SearchSession
+from tuner.search.shipped import OF_RELATED
 from tuner.search.transfer import Kernel
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 _SEED_RECORDS = 256  # records a new session starts from, fastest first
 _MAX_SESSIONS = 64
 _RELATED = 16  # other workloads that a new search looks at
-_OF_RELATED = 8  # records of each: evolution's may be among the best
 
 
 @dataclass
@@ -131,7 +130,6 @@ class Tuner:
         with read(self._engine) as db:
             rows = records.best(db, task.workload.id, family, _SEED_RECORDS, task.own_only)
             seeds = [] if task.job.cold else records.seeds(db, task.workload.id, family)
-            others = [] if task.job.cold or rows else self._others(db, task)
         session = SearchSession(
             task.workload.tir,
             task.target,
@@ -142,23 +140,25 @@ class Tuner:
         )
         session.learn([(row.candidate, row.trace, row.run_secs) for row in rows if row.trace])
         session.suggest(row.trace for row in seeds)
-        session.follow(others)
+        if session.is_product and not rows and not task.job.cold:
+            session.follow(self._others(task))
         if len(self._sessions) >= _MAX_SESSIONS:
             self._sessions.pop(next(iter(self._sessions)))
         self._sessions[key] = session
         return session
 
-    def _others(self, db: Session, task: _Task) -> list[Kernel]:
+    def _others(self, task: _Task) -> list[Kernel]:
         """What was best for the workloads most like the task's."""
-        others = records.related(db, task.workload, task.job.target_family, _RELATED)
-        return [
-            Kernel(
-                other.tir,
-                [row.trace for row in records.best(db, other.id, task.job.target_family, _OF_RELATED) if row.trace],
-                other.name == task.workload.name,
-            )
-            for other in others
-        ]
+        family = task.job.target_family
+        with read(self._engine) as db:
+            return [
+                Kernel(
+                    other.tir,
+                    [row.trace for row in records.best(db, other.id, family, OF_RELATED) if row.trace],
+                    other.name == task.workload.name,
+                )
+                for other in records.related(db, task.workload, family, _RELATED)
+            ]
 
     def _build(self, task: _Task, proposals: list[Proposal], folder: Path) -> dict[str, Built]:
         target = json.dumps(task.job.target_json)

@@ -56,6 +56,11 @@ class SearchSession:
         self._known: set[str] = set()
         self._seconds: dict[str, float] = {}
 
+    @property
+    def is_product(self) -> bool:
+        """Is it searched by register tiles first, of which other products may know good ones?"""
+        return self._tiled.is_product
+
     def avoid(self, candidates: Iterable[str]) -> None:
         """Never propose these ids, whoever tried them."""
         self._known.update(candidates)

@@ -1,8 +1,10 @@
-"""Records that come with the product: a job starts from those that fit its workloads and target family."""
+"""Records that come with the product: a job starts from those of its workloads on its target family."""
 
 from __future__ import annotations
 
 import gzip
+import re
+from collections import Counter
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -13,6 +15,9 @@ from tuner.config import Settings
 from tuner.db import log
 from tuner.schemas import ImportOut
 
+OF_RELATED = 8  # records of another workload that a search looks at: evolution's may be among the best
+_WORKLOAD = re.compile(rb'"id":"([^"]+)"')
+
 
 def logs_folder(settings: Settings) -> Path:
     """Where shipped logs lie: as told, in the installed package, or in the checkout."""
@@ -22,18 +27,29 @@ def logs_folder(settings: Settings) -> Path:
     return packaged if packaged.is_dir() else Path(str(resources.files("tuner"))).parent / "tuning_logs"
 
 
-def matching_lines(settings: Settings, workload_ids: set[str], family: str) -> Iterator[bytes]:
-    """Lines of shipped logs of these workloads on this family.
+def matching_lines(settings: Settings, workload_ids: set[str], family: str, of_others: int) -> Iterator[bytes]:
+    """Lines of shipped logs of these workloads on this family, and the first few of each other workload.
 
-    A log is named ``FAMILY.MODEL.jsonl.gz``; a line belongs to a workload whose id stands in it.
+    A log is named ``FAMILY.MODEL.jsonl.gz``; it holds a workload's records fastest first.
     """
+    others: Counter[str] = Counter()
     for path in sorted(logs_folder(settings).glob(f"{family}.*.jsonl.gz")):
         with gzip.open(path, "rb") as lines:
             for line in lines:
-                if any(workload.encode() in line[:200] for workload in workload_ids):
+                found = _WORKLOAD.search(line, 0, 200)
+                workload = found[1].decode() if found else ""
+                if workload not in workload_ids:
+                    others[workload] += 1
+                if workload in workload_ids or others[workload] <= of_others:
                     yield line
 
 
-def bring_in(engine: Engine, settings: Settings, workload_ids: set[str], family: str) -> ImportOut:
-    """Store the matching shipped records, those that are known already excepted."""
-    return log.import_lines(engine, matching_lines(settings, workload_ids, family), source="shipped")
+def bring_in(
+    engine: Engine, settings: Settings, workload_ids: set[str], family: str, to_search: bool = False
+) -> ImportOut:
+    """Store the shipped records of these workloads, those that are known already excepted.
+
+    What is ``to_search`` gets the best of other workloads too, for a search to look at.
+    """
+    lines = matching_lines(settings, workload_ids, family, OF_RELATED if to_search else 0)
+    return log.import_lines(engine, lines, source="shipped")

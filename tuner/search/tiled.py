@@ -30,6 +30,11 @@ class TiledSearch:
         self._fruitless = 0
 
     @property
+    def is_product(self) -> bool:
+        """Is there a product whose tiles can be searched?"""
+        return self._product is not None
+
+    @property
     def exhausted(self) -> bool:
         """Is nothing left that is worth a measurement?"""
         return not self._waiting or self._fruitless >= _GIVE_UP
