@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI
 from api import errors
 from api.cross_site import RefuseCrossSite
 from api.dashboard import pages as dashboard
+from api.hosts import RefuseOtherHosts
 from api.routes import artifacts, benchmarks, devices, events, health, jobs, models, operators, records, targets
 from tuner.config import Settings
 from tuner.db.engine import make_engine
@@ -36,6 +37,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.engine = make_engine(settings)
     errors.install(app)
     app.add_middleware(RefuseCrossSite)
+    app.add_middleware(RefuseOtherHosts, settings=settings)
     v1 = APIRouter(prefix="/v1")
     for module in _V1:
         v1.include_router(module.router)

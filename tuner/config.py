@@ -20,6 +20,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path("~/.tunesmith"), description="Folder that holds all state.")
     host: str = Field("127.0.0.1", description="Address the web process listens on.")
+    allowed_hosts: str = Field("", description="Other names the web process goes by, separated by commas.")
     port: Port | None = Field(None, description="Port of the web process; unset: 8000 or the next free one.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite in the data directory.")
     engine: str | None = Field(None, description="Dask scheduler address; unset: a local cluster is started.")

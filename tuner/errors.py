@@ -88,6 +88,13 @@ class CrossSite(TunerError):
     status = 403
 
 
+class HostUnknown(TunerError):
+    """A request names a host that is not this service; a page may have let its own name lead here."""
+
+    code = "host_unknown"
+    status = 421
+
+
 class UploadInvalid(InvalidInput):
     """An upload was empty, truncated, or not what it should be."""
 

@@ -17,12 +17,13 @@ from tuner.config import Settings
 def client(engine: Engine, settings: Settings) -> Iterator[TestClient]:
     """Talks to the app; its database is ``engine``'s. A bug is answered, not raised."""
     app = create_app(settings.model_copy(update={"min_free_bytes": 0}))
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
 
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[TestClient]:
     """Talks to a second app, whose database is empty."""
-    with TestClient(create_app(Settings(data_dir=tmp_path / "empty")), raise_server_exceptions=False) as client:
+    app = create_app(Settings(data_dir=tmp_path / "empty"))
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client

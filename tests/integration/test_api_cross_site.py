@@ -7,16 +7,16 @@ from fastapi.testclient import TestClient
 
 FOREIGN = [
     {"sec-fetch-site": "cross-site"},
-    {"sec-fetch-site": "same-site", "origin": "http://testserver:3000"},
-    {"sec-fetch-site": "cross-site", "origin": "http://testserver"},
+    {"sec-fetch-site": "same-site", "origin": "http://localhost:3000"},
+    {"sec-fetch-site": "cross-site", "origin": "http://localhost"},
     {"origin": "https://evil.example"},
-    {"origin": "http://testserver:8080"},
+    {"origin": "http://localhost:8080"},
     {"origin": "null"},
 ]
 OWN = [
     {},
-    {"origin": "http://testserver"},
-    {"sec-fetch-site": "same-origin", "origin": "http://testserver"},
+    {"origin": "http://localhost"},
+    {"sec-fetch-site": "same-origin", "origin": "http://localhost"},
     {"sec-fetch-site": "none"},
     {"sec-fetch-site": "same-origin", "origin": "https://behind.a.proxy"},
 ]

@@ -24,7 +24,7 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from tuner.config import Settings
 
-client = TestClient(create_app(Settings(data_dir=Path(sys.argv[1]))))
+client = TestClient(create_app(Settings(data_dir=Path(sys.argv[1]))), base_url="http://localhost")
 job = client.post("/v1/jobs", json={"model": "minilm-l6", "target": "local", "budget": {"trials": 64}}).json()
 routes = [path for path, methods in client.get("/openapi.json").json()["paths"].items() if "get" in methods]
 for path in [*routes, "/", f"/jobs/{job['id']}", "/devices"]:
@@ -78,7 +78,7 @@ def big_log(tmp_path: Path) -> bytes:
 
 def test_a_full_disk_is_an_error_with_a_way_out_and_loses_nothing(small_disk: Path, big_log: bytes) -> None:
     app = create_app(Settings(data_dir=small_disk / "data"))
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         job = client.post("/v1/jobs", json={"model": "minilm-l6"}).json()
         answer = client.post("/v1/records/import", content=big_log)
         error = answer.json()["error"]
