@@ -105,7 +105,7 @@ class OurSearch:
     def propose(self, count: int) -> list[str]:
         """Tiles that were recorded, in the order of our search; then the rest."""
         while self._tiling:
-            proposals = self._session.propose(count)
+            proposals = list(self._session.propose(count))
             self._tiling = bool(proposals) and proposals[0].tile is not None
             self._tiles = {p.id: p for p in proposals if p.tile is not None and p.id in self._recorded}
             if self._tiles:

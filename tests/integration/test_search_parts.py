@@ -95,7 +95,8 @@ def test_harmful_libraries_among_good_ones_cost_only_themselves(port: int, build
     jobs[1], jobs[3] = segfault(jobs[1]), hang(jobs[3])
     arguments = buffers_of(mod["main"])
     probes = [Probe(n, built.path, arguments) for n, built in enumerate(builders.build(jobs))]
-    probes.insert(2, Probe(9, probes[0].path, arguments[:-1]))  # called with one argument too few
+    (tmp_path / "9.so").write_bytes(b"no library")  # an error that leaves the session alive
+    probes.insert(2, Probe(9, str(tmp_path / "9.so"), arguments))
     found = outcomes(port, probes, session_timeout_sec=2.0)
     assert {n: result.error_class for n, result in found.items()} == {
         0: "", 1: "crash", 9: "run", 2: "", 3: "timeout", 4: "",
@@ -124,11 +125,11 @@ def test_candidate_on_a_device_that_is_killed_is_measured_on_its_successor(build
 
 
 def test_candidate_that_finds_the_time_used_up_is_not_blamed(port: int, builders: BuildPool, tmp_path: Path) -> None:
-    """Each takes about a second, and the session two and a half."""
+    """Each takes more than half a second, and the session one and a half."""
     mod = product(8, 16, 32)
     jobs = [slow(build_job(mod, tmp_path / f"{n}.so"), 0.1) for n in range(4)]
     probes = [Probe(n, built.path, buffers_of(mod["main"])) for n, built in enumerate(builders.build(jobs))]
-    found = outcomes(port, probes, session_timeout_sec=2.5)
+    found = outcomes(port, probes, session_timeout_sec=1.5)
     assert [found[n].error_class for n in range(4)] == ["", "", "", ""]
     assert list(found) != [0, 1, 2, 3], "there was time for all"
 
@@ -180,7 +181,7 @@ def small() -> Any:
 
 @pytest.fixture(scope="module")
 def proposals(small: Any) -> list[Proposal]:
-    return session(small).propose(2)
+    return list(session(small).propose(2))
 
 
 @pytest.fixture(scope="module")
@@ -230,9 +231,11 @@ def large() -> Any:
 
 @pytest.fixture(scope="module")
 def ranked(large: Any, port: int, builders: BuildPool, tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
-    """Records of some candidates, fastest first."""
+    """Records of the most and of the least promising candidates, fastest first."""
     folder = tmp_path_factory.mktemp("ranked")
-    proposals = session(large).propose(8)
+    worst = session(large)
+    worst._tiled._waiting.reverse()
+    proposals = [*session(large).propose(4), *worst.propose(4)]
     jobs = [BuildJob(p.tir, TARGET, str(folder / f"{p.id}.so")) for p in proposals]
     probes = [Probe(n, b.path, proposals[n].arguments) for n, b in enumerate(builders.build(jobs))]
     found = outcomes(port, probes)
@@ -256,8 +259,7 @@ def test_the_faster_of_two_wins_whatever_the_order(
     fast, slow = ranked[0], ranked[-1]
     assert fast.mean_sec is not None
     assert slow.mean_sec is not None
-    if slow.mean_sec < 1.3 * fast.mean_sec:
-        pytest.skip("these candidates are equally fast")
+    assert slow.mean_sec > 2 * fast.mean_sec
     entrants = [fast, slow] if fast_first else [slow, fast]
     final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, entrants)
     assert final.winner is not None
@@ -271,8 +273,6 @@ def test_the_faster_of_two_wins_whatever_the_order(
 
 def test_measured_seconds_of_the_past_do_not_count(finals: Finals, large: Any, ranked: list[Record]) -> None:
     fast, slow = ranked[0], ranked[-1]
-    if (slow.mean_sec or 0) < 1.3 * (fast.mean_sec or 1):
-        pytest.skip("these candidates are equally fast")
     lucky = Record(**{**slow.model_dump(), "mean_sec": 1e-9, "run_secs": [1e-9]})
     final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [lucky, fast])
     assert final.winner is not None
@@ -335,7 +335,7 @@ def test_what_a_gpu_must_give_is_computed_by_its_host(
 def test_cost_model_ranks_what_it_learnt() -> None:
     """From record JSON alone, as after a restart."""
     mod = product(64, 128, 256)
-    proposals = session(mod).propose(64)
+    proposals = list(session(mod).propose(64))
     assert len({p.id for p in proposals}) == len(proposals) == 64
     cost = [p.tile.rows * p.tile.vectors for p in proposals if p.tile]
     model = make_cost_model(1)
@@ -353,7 +353,7 @@ def test_record_of_another_space_is_passed_over() -> None:
     (proposal, *_) = session(product(8, 16, 64)).propose(1)
     fresh = session(mod)
     fresh.learn([(proposal.id, proposal.trace, [1e-5])])
-    assert fresh.propose(2)
+    assert list(fresh.propose(2))
 
 
 def test_arguments_of_a_library_are_those_of_its_layout() -> None:

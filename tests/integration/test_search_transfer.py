@@ -58,7 +58,7 @@ def session(mod: Any) -> SearchSession:
 def first(mod: Any, *kernels: Kernel, count: int = 4) -> list[Proposal]:
     search = session(mod)
     search.follow(kernels)
-    return search.propose(count)
+    return list(search.propose(count))
 
 
 def kernel(mod: Any, tile: Tile, namesake: bool = True) -> Kernel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,7 +18,7 @@ from rpc.lease import lease
 COLD_WEIGHT_BYTES = 128 * 1024  # constants at least this large are measured out of cache, as a whole model finds them
 _HOPELESS = 1.2  # a first look this many times slower than the best is the last look
 _MIN_REPEAT_MS = 2
-_FIRST_LOOK, _FULL_LOOK = 3, 5
+_FIRST_LOOK, _FULL_LOOK = 2, 5  # repeats; the second look adds what the first lacks
 # What a session may take: to connect, time the canary and fill the arguments; then for each probe to send and load it,
 # and to run it, some ten times when it is among the best.
 _SESSION_SEC, _PROBE_SEC, _RUNS = 20.0, 2.0, 100
@@ -131,12 +132,13 @@ def session_sec(device: DeviceAddress, probes: int, best_sec: float | None) -> f
 
 
 class _Arguments:
-    """Device arrays with random contents, made once per shape and session."""
+    """Device arrays with random contents, made once per session: candidates differ in the shape of an argument, not in
+    its size, and filling a weight takes longer than timing a kernel with it."""
 
     def __init__(self, remote: Any, device: DeviceAddress) -> None:
         self._device = device.of(remote)
         self._fill = remote.get_function("tvm.contrib.random.random_fill")
-        self._arrays: dict[tuple[tuple[int, ...], str, int], Any] = {}
+        self._arrays: dict[tuple[int, str, int], Any] = {}
 
     def of(self, probe: Probe) -> list[Any]:
         """Arrays for a probe; integers are zeros, which index anything safely."""
@@ -145,7 +147,7 @@ class _Arguments:
     def _array(self, shape: tuple[int, ...], dtype: str, position: int) -> Any:
         import tvm
 
-        key = (shape, dtype, position)
+        key = (prod(shape), dtype, position)
         if key not in self._arrays:
             if dtype.startswith("float"):
                 array = tvm.runtime.empty(shape, dtype, self._device)
@@ -153,7 +155,7 @@ class _Arguments:
             else:
                 array = tvm.runtime.tensor(np.zeros(shape, dtype), self._device)
             self._arrays[key] = array
-        return self._arrays[key]
+        return self._arrays[key]._create_view(shape)
 
 
 def load_library(remote: Any, path: str, name: str = "") -> Any:
@@ -181,7 +183,7 @@ def _time(
         arrays = arguments.of(probe)
         secs = _repeats(module, remote, device, arrays, cold, _FIRST_LOOK)
         if best_sec is None or median(secs) < best_sec * _HOPELESS:
-            secs += _repeats(module, remote, device, arrays, cold, _FULL_LOOK)
+            secs += _repeats(module, remote, device, arrays, cold, _FULL_LOOK - _FIRST_LOOK)
         return Measured(run_secs=secs, canary_sec=canary_sec)
     except Exception as failure:
         _raise_if_lost(remote, failure)

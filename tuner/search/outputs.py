@@ -21,11 +21,11 @@ from tuner.importers.wrapper import PADDING_BIAS
 from tuner.search.builder import BuildJob, BuildPool
 from tuner.search.context import make_target
 from tuner.search.measure import DeviceAddress, load_library
-from tuner.search.workload import buffers_of, workload_id
+from tuner.search.workload import buffers_of, layout_free, workload_id
 
 # Sums of up to a few thousand products in another order: relative to the largest output.
 _TOLERANCE = {"float16": 2e-2, "float32": 1e-4}
-# Magnitudes of the arguments: "large" as scores and activations of real models reach, "masked" with all padded.
+# Magnitudes of what flows in: "large" as scores and activations of real models reach, "masked" with all padded.
 _KINDS = {"random": 1.0, "zeros": 0.0, "large": 1e3, "masked": 1.0}
 _LARGEST = {"float16": 10.0}  # the sums must not overflow
 
@@ -50,6 +50,7 @@ class OutputCheck:
         self._builders = builders
         self._folder = folder
         self._buffers = buffers_of(mod["main"])
+        self._constants = layout_free(mod["main"])
         self._tolerance = _TOLERANCE.get(self._buffers[-1][1], 0.0)
 
     @cached_property
@@ -91,11 +92,20 @@ class OutputCheck:
             raise RuntimeError(f"the build to check outputs with failed: {built.error}")
         return built.path
 
+    @cached_property
+    def _weights(self) -> dict[int, np.ndarray]:
+        """Random constants by position, the same for all kinds: sending them takes longer than all else here."""
+        rng = np.random.default_rng(1)
+        return {i: rng.uniform(-1.0, 1.0, self._buffers[i][0]).astype(self._buffers[i][1]) for i in self._constants}
+
     def _inputs(self, kind: str) -> list[np.ndarray]:
         """One set of arguments of a kind; see ``_KINDS``."""
         rng = np.random.default_rng(0)
         arrays = []
-        for (shape, dtype), is_mask in zip(self._buffers[:-1], self._masks, strict=True):
+        for i, ((shape, dtype), is_mask) in enumerate(zip(self._buffers[:-1], self._masks, strict=True)):
+            if i in self._weights:
+                arrays.append(self._weights[i])
+                continue
             values = rng.uniform(-1.0, 1.0, shape) * min(_KINDS[kind], _LARGEST.get(dtype, np.inf))
             if kind == "masked" and is_mask:
                 values = np.full(shape, -PADDING_BIAS)
@@ -108,9 +118,14 @@ class OutputCheck:
         with self._device.lease() as remote:
             function = load_library(remote, path)["main"]
             device = remote.cpu(0) if by_cpu else self._device.of(remote)
+            weights = {i: tvm.runtime.tensor(value, device) for i, value in self._weights.items()}
             results = []
             for arguments in inputs:
                 out = tvm.runtime.empty(shape, dtype, device)
-                function(*[tvm.runtime.tensor(value, device) for value in arguments], out)
+                placed = [
+                    weights[i] if i in weights else tvm.runtime.tensor(value, device)
+                    for i, value in enumerate(arguments)
+                ]
+                function(*placed, out)
                 results.append(out.numpy())
             return results

@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,9 +96,8 @@ class Tuner:
         session = self._session(task)
         with read(self._engine) as db:
             session.avoid(records.known_candidates(db, task.workload.id, task.job.target_family, task.own_only))
-        proposals = session.propose(task.round.batch)
-        searched = time.monotonic()
-        built = self._build(task, proposals, folder)
+        prepared = time.monotonic()
+        proposals, built = self._build(task, session, folder)
         finished_build = time.monotonic()
         outcomes = self._measure(task, proposals, built)
         measured = time.monotonic()
@@ -106,8 +105,8 @@ class Tuner:
         self._check_best(task, session, proposals, outcomes, folder)
         self._finish(
             task,
-            search_sec=searched - started + time.monotonic() - measured,
-            build_sec=finished_build - searched,
+            search_sec=prepared - started + time.monotonic() - measured,
+            build_sec=finished_build - prepared,
             measure_sec=measured - finished_build,
         )
 
@@ -160,10 +159,18 @@ class Tuner:
                 for other in records.related(db, task.workload, family, _RELATED)
             ]
 
-    def _build(self, task: _Task, proposals: list[Proposal], folder: Path) -> dict[str, Built]:
+    def _build(self, task: _Task, session: SearchSession, folder: Path) -> tuple[list[Proposal], dict[str, Built]]:
+        """A batch of proposals and what building each gave, done while the next is made."""
         target = json.dumps(task.job.target_json)
-        jobs = [BuildJob(p.tir, target, str(folder / p.id / f"{p.id}.so")) for p in proposals]
-        return {p.id: result for p, result in zip(proposals, self.builders.build(jobs), strict=True)}
+        proposals: list[Proposal] = []
+
+        def jobs() -> Iterator[BuildJob]:
+            for proposal in session.propose(task.round.batch):
+                proposals.append(proposal)
+                yield BuildJob(proposal.tir, target, str(folder / proposal.id / f"{proposal.id}.so"))
+
+        built = self.builders.build(jobs())
+        return proposals, {p.id: result for p, result in zip(proposals, built, strict=True)}
 
     def _measure(self, task: _Task, proposals: list[Proposal], built: dict[str, Built]) -> dict[str, Measured]:
         outcomes: dict[str, Measured] = {}

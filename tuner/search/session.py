@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -79,9 +79,17 @@ class SearchSession:
         """Other kernels that were searched on this target: where this one is a product, their tiles are its first."""
         self._tiled.follow(kernels)
 
-    def propose(self, count: int) -> list[Proposal]:
-        """Up to ``count`` candidates never tried before, most promising first; none when the space is exhausted."""
-        return self._propose_seeds(count) or self._propose_tiles(count) or self._propose_evolved(count)
+    def propose(self, count: int) -> Iterator[Proposal]:
+        """Up to ``count`` candidates never tried before, most promising first; none when the space is exhausted.
+
+        Each comes as soon as it is made, so that it can be built while the next one is.
+        """
+        for source in (self._propose_seeds, self._propose_tiles, self._propose_evolved):
+            proposals = source(count)
+            if first := next(proposals, None):
+                yield first
+                yield from proposals
+                return
 
     def tell(self, results: list[tuple[Proposal, list[float] | None]]) -> None:
         """What measuring brought: run seconds, or None where the candidate failed."""
@@ -92,18 +100,16 @@ class SearchSession:
             if proposal.tile is not None:
                 self._tiled.tell(proposal.tile, median(secs) if secs else None)
 
-    def _propose_seeds(self, count: int) -> list[Proposal]:
-        fresh: list[Proposal] = []
-        while self._seeds and len(fresh) < count:
+    def _propose_seeds(self, count: int) -> Iterator[Proposal]:
+        while self._seeds and count:
             schedule = self._replay.schedule(self._seeds.pop(0))
             if schedule is not None and (name := candidate_id(schedule)) not in self._known:
-                fresh.append(self._proposal(name, self._replay.candidate(schedule)))
-        return fresh
+                count -= 1
+                yield self._proposal(name, self._replay.candidate(schedule))
 
-    def _propose_tiles(self, count: int) -> list[Proposal]:
-        fresh: list[Proposal] = []
-        while len(fresh) < count and not self._tiled.exhausted:
-            for tile in self._tiled.next(count - len(fresh)):
+    def _propose_tiles(self, count: int) -> Iterator[Proposal]:
+        while count and not self._tiled.exhausted:
+            for tile in self._tiled.next(count):
                 schedule = self._replay.post_process(self._tiled.schedule(tile))
                 if schedule is None:
                     continue
@@ -111,8 +117,8 @@ class SearchSession:
                 if name in self._known:
                     self._tiled.tell(tile, self._seconds.get(name))
                 else:
-                    fresh.append(self._proposal(name, self._replay.candidate(schedule), tile))
-        return fresh
+                    count -= 1
+                    yield self._proposal(name, self._replay.candidate(schedule), tile)
 
     @cached_property
     def _evolution(self) -> Evolution:
@@ -123,23 +129,19 @@ class SearchSession:
         self._lessons.extend((self._replay.candidate(sch), secs) for sch, secs in replayed if sch is not None)
         return evolution
 
-    def _propose_evolved(self, count: int) -> list[Proposal]:
+    def _propose_evolved(self, count: int) -> Iterator[Proposal]:
         evolution = self._evolution
         evolution.fit(self._lessons)
         self._lessons.clear()
         for _ in range(_EMPTY_SEARCHES):
-            fresh: list[Proposal] = []
-            stale = []
-            for candidate in evolution.next():
-                name = candidate_id(candidate.sch)
-                if name in self._known or len(fresh) == count:
-                    stale.append(candidate)
-                else:
-                    fresh.append(self._proposal(name, candidate, evolved=True))
-            evolution.skip(stale)
+            found = evolution.next()
+            names = [candidate_id(candidate.sch) for candidate in found]
+            fresh = [n for n, name in enumerate(names) if name not in self._known and name not in names[:n]][:count]
+            evolution.skip([candidate for n, candidate in enumerate(found) if n not in fresh])
+            for n in fresh:
+                yield self._proposal(names[n], found[n], evolved=True)
             if fresh:
-                return fresh
-        return []
+                return
 
     def _proposal(self, name: str, candidate: Any, tile: Tile | None = None, evolved: bool = False) -> Proposal:
         self._known.add(name)

@@ -16,6 +16,7 @@ from typing import Any
 
 from tvm import tirx
 from tvm.s_tir import Schedule
+from tvm.s_tir.analysis import estimate_tir_flops
 from tvm.target import codegen
 
 from tuner.compiler.prefetch import MARK, names_in
@@ -31,6 +32,7 @@ _VECTOR_READ = 0.5  # of an operation, to bring a vector of the constant operand
 _MIN_DEPTH = 128
 _VARIETY = 0.04  # each variant of a register block must promise this much more than the one before to come first
 _PANELS, _STEPS = (1, 2, 4), (1, 2, 4, 8)
+_LONG = 16  # operations on an element: a bias and a residual are two, GELU is over a hundred
 _STRETCHES = (96, 48)  # steps of the reduction between requests for what comes next, about
 
 
@@ -251,7 +253,8 @@ def schedule(mod: Any, product: Product, tile: Tile, lanes: int) -> Any:
     sch.unroll(store_vector)
     if not whole:  # all rows of the block are written at once
         _, store_row = sch.split(store_row, [None, tile.rows])
-    sch.unroll(store_row)
+    if not (tile.stretch and _is_long(sch, write_back)):
+        sch.unroll(store_row)
     init = sch.decompose_reduction(block, step)
     *_, init_row, init_vector, init_lane = sch.get_loops(init)
     sch.vectorize(init_lane)
@@ -294,6 +297,14 @@ def _tail_loops(sch: Any, write_back: Any, product: Product) -> list[Any]:
     row = inner[product.rows_axis]
     sch.reorder(row, column)
     return [row, column]
+
+
+def _is_long(sch: Any, block: Any) -> bool:
+    """Does the block compute so much of each element that a copy of it for each row takes LLVM as long as all else?
+
+    Where sums stay in registers to the end (no stretches), only copies can read them.
+    """
+    return float(estimate_tir_flops(sch.get(block).body)) > _LONG
 
 
 def _inline_elementwise(sch: Any, product_block: str) -> list[Any]:
