@@ -29,6 +29,7 @@ DEFAULT_SEC_PER_TRIAL = 0.4
 PEAK_FLOPS_PER_US = 1e5
 PEAK_BYTES_PER_US = 2e4
 LAUNCH_US = 2.0
+UNTRIED_HOPE = 1.5  # times faster than its plain schedule that any workload may become
 UNTUNED_FACTOR = 20.0  # how much slower than that an unscheduled kernel is
 DENSE = 4.0  # FLOPs per byte from which a workload is worth a full batch
 
@@ -198,11 +199,13 @@ class _Outlook:
         return w.best_us if w.best_us is not None else min(self.now_us(w), _roofline_us(w) * self._scale)
 
     def _floor_us(self, w: WorkloadState) -> float:
-        """What no candidate will beat: the best rate its kind has shown, plus a tenth, else the prior."""
+        """What no candidate will beat: the best rate its kind has shown, plus a tenth, else the prior.
+
+        Where nobody has tried, some gain is hoped for: prior and kind may know less than the plain schedule shows.
+        """
         rate = self._best_rate[_dense(w)]
-        if _dense(w) and rate:
-            return w.flops / rate / 1.1
-        return min(self.now_us(w), _roofline_us(w) * min(1.0, self._scale))
+        known = w.flops / rate / 1.1 if _dense(w) and rate else _roofline_us(w) * min(1.0, self._scale)
+        return min(known, self.now_us(w) / (UNTRIED_HOPE if w.tunable and not w.trials else 1.0))
 
     def _past_slope(self, w: WorkloadState) -> float:
         """Fall per round over the last rounds, in us."""
