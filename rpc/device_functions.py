@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import tvm_ffi
 
 from rpc.facts import device_facts
+from rpc.uniform import uniform
 
 
 @tvm_ffi.register_global_func("tunesmith.device_facts", override=True)
 def _device_facts() -> str:
     return json.dumps(device_facts())
+
+
+@tvm_ffi.register_global_func("tunesmith.fill_uniform", override=True)
+def _fill_uniform(array: Any, seed: int, low: float, high: float) -> None:
+    array.copyfrom(uniform(tuple(array.shape), str(array.dtype), seed, low, high))

@@ -101,9 +101,7 @@ def test_tuning_ends_long_before_a_budget_that_nothing_needs() -> None:
 def test_products_are_tuned_though_their_plain_schedules_outdo_the_prior() -> None:
     """As on two cores with wide vectors, after a first round that went to something else."""
     plain = replace(gemm("ffn", 128, 3072, 768), untuned_us=3850.0)
-    norm = replace(
-        elementwise("norm", 98304, 25), untuned_us=202.0, best_us=44.0, trials=8, history=((8, 44.0),), sec_per_trial=0.2
-    )
+    norm = replace(elementwise("norm", 98304, 25), untuned_us=202.0, best_us=44.0, trials=8, history=((8, 44.0),))
     found = plan([plain, norm], Budget(trials_left=992, trials_total=1000))
     assert isinstance(found, list)
     assert found[0].workload_id == "ffn"

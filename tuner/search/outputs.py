@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tvm
 
 from rpc.errors import SessionLost
+from rpc.uniform import uniform
 from tuner import triples
 from tuner.compiler.defaults import default_schedule
 from tuner.importers.wrapper import PADDING_BIAS
@@ -40,8 +41,25 @@ class Candidate(Protocol):
     def tir(self) -> str: ...
 
 
+class Input(NamedTuple):
+    """An argument: what ``rpc.uniform`` makes of this, here or on the device."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    seed: int
+    low: float
+    high: float
+
+    def values(self) -> np.ndarray:
+        """The argument here."""
+        return uniform(*self)
+
+
 class OutputCheck:
-    """Random and edge inputs of one workload with the outputs they must give; made with the first check."""
+    """Random and edge ``inputs`` of one workload, by kind, with the outputs they must give; made with the first check.
+
+    Each device makes its inputs itself: sending the weights would take longer than all else here.
+    """
 
     def __init__(self, mod: Any, target: str, device: DeviceAddress, builders: BuildPool, folder: Path) -> None:
         self._mod = mod
@@ -51,27 +69,29 @@ class OutputCheck:
         self._folder = folder
         self._buffers = buffers_of(mod["main"])
         self._constants = layout_free(mod["main"])
+        kinds = [kind for kind in _KINDS if kind != "masked" or any(self._masks)]
+        self.inputs = {kind: self._inputs(kind) for kind in kinds}
         self._tolerance = _TOLERANCE.get(self._buffers[-1][1], 0.0)
 
     @cached_property
-    def expected(self) -> list[tuple[list[np.ndarray], np.ndarray]]:
-        """Inputs of each kind, and the output that they must give."""
+    def expected(self) -> dict[str, np.ndarray]:
+        """The output that each kind of input must give."""
         target = dict(triples.host_of(json.loads(self._target)) or {"kind": "llvm"})
         plain = tvm.IRModule({"main": default_schedule(self._mod["main"], make_target(target))})
         path = self._folder / f"{workload_id(self._mod)}.so"
         library = self._build(str(tvm.ir.save_json(plain)), json.dumps(target), path)
-        inputs = [self._inputs(kind) for kind in _KINDS if kind != "masked" or any(self._masks)]
-        return list(zip(inputs, self._run(library, inputs, by_cpu=True), strict=True))
+        return self._run(library, by_cpu=True)
 
     def problem_of(self, candidate: Candidate, folder: Path) -> str | None:
         """What is wrong with the candidate's outputs, or None."""
         library = self._build(candidate.tir, self._target, folder / candidate.id / f"{candidate.id}-check.so")
-        inputs = [given for given, _ in self.expected]
+        expected = self.expected
         try:
-            got = self._run(library, inputs)
+            got = self._run(library)
         except SessionLost as lost:
             return f"it ends the device's session when its outputs are checked: {lost.message}"
-        for (_, wanted), result in zip(self.expected, got, strict=True):
+        for kind, wanted in expected.items():
+            result = got[kind]
             scale = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0)) or 1.0
             if not np.array_equal(np.isfinite(wanted), np.isfinite(result)):
                 return "it has infinities or NaN where the workload has none"
@@ -92,40 +112,29 @@ class OutputCheck:
             raise RuntimeError(f"the build to check outputs with failed: {built.error}")
         return built.path
 
-    @cached_property
-    def _weights(self) -> dict[int, np.ndarray]:
-        """Random constants by position, the same for all kinds: sending them takes longer than all else here."""
-        rng = np.random.default_rng(1)
-        return {i: rng.uniform(-1.0, 1.0, self._buffers[i][0]).astype(self._buffers[i][1]) for i in self._constants}
+    def _inputs(self, kind: str) -> list[Input]:
+        """The arguments of a kind; see ``_KINDS``. Constants are the same for all."""
+        found = []
+        for seed, ((shape, dtype), is_mask) in enumerate(zip(self._buffers[:-1], self._masks, strict=True)):
+            largest = 1.0 if seed in self._constants else min(_KINDS[kind], _LARGEST.get(dtype, np.inf))
+            low, high = (-PADDING_BIAS,) * 2 if kind == "masked" and is_mask else (-largest, largest)
+            found.append(Input(shape, dtype, seed, low, high))
+        return found
 
-    def _inputs(self, kind: str) -> list[np.ndarray]:
-        """One set of arguments of a kind; see ``_KINDS``."""
-        rng = np.random.default_rng(0)
-        arrays = []
-        for i, ((shape, dtype), is_mask) in enumerate(zip(self._buffers[:-1], self._masks, strict=True)):
-            if i in self._weights:
-                arrays.append(self._weights[i])
-                continue
-            values = rng.uniform(-1.0, 1.0, shape) * min(_KINDS[kind], _LARGEST.get(dtype, np.inf))
-            if kind == "masked" and is_mask:
-                values = np.full(shape, -PADDING_BIAS)
-            arrays.append(np.asarray(values).astype(dtype))
-        return arrays
-
-    def _run(self, path: str, inputs: list[list[np.ndarray]], by_cpu: bool = False) -> list[np.ndarray]:
-        """Outputs of a library for each set of arguments."""
-        shape, dtype = self._buffers[-1]
+    def _run(self, path: str, by_cpu: bool = False) -> dict[str, np.ndarray]:
+        """Outputs of a library for each kind of input."""
         with self._device.lease() as remote:
             function = load_library(remote, path)["main"]
             device = remote.cpu(0) if by_cpu else self._device.of(remote)
-            weights = {i: tvm.runtime.tensor(value, device) for i, value in self._weights.items()}
-            results = []
-            for arguments in inputs:
-                out = tvm.runtime.empty(shape, dtype, device)
-                placed = [
-                    weights[i] if i in weights else tvm.runtime.tensor(value, device)
-                    for i, value in enumerate(arguments)
-                ]
-                function(*placed, out)
-                results.append(out.numpy())
+            fill = remote.get_function("tunesmith.fill_uniform")
+            *arguments, out = [tvm.runtime.empty(shape, dtype, device) for shape, dtype in self._buffers]
+            filled: list[Input | None] = [None] * len(arguments)
+            results = {}
+            for kind, inputs in self.inputs.items():
+                for n, given in enumerate(inputs):
+                    if given != filled[n]:
+                        fill(arguments[n], given.seed, given.low, given.high)
+                        filled[n] = given
+                function(*arguments, out)
+                results[kind] = out.numpy()
             return results
