@@ -11,6 +11,7 @@ from typing import Any
 
 import tvm
 
+from tuner.search import rows
 from tuner.search.context import Replay, built_arguments, candidate_id, record_json, tuning_record
 from tuner.search.evolution import Evolution
 from tuner.search.space import space_for
@@ -40,13 +41,16 @@ class Proposal:
 
 
 class SearchSession:
-    """Searches one workload: seeds first, then products by register tiles, then, like all else, by evolution."""
+    """Searches one workload: seeds first, then row-wise kernels by their few schedules, products by register tiles and
+    then, like all else, by evolution."""
 
     def __init__(self, tir: str, target: Any, cost_model: Any, batch: int, threads: int, seed: int) -> None:
         self.mod = module_from_json(tir)
         self._target = target
         self._replay = Replay(self.mod, target, space_for(target))
         self._tiled = TiledSearch(self.mod, target)
+        self._rows = rows.schedules(self.mod, target)
+        self._is_row_wise = bool(self._rows)
         self._make_evolution: Callable[[], Evolution] = lambda: Evolution(
             self.mod, target, cost_model, batch, threads, seed
         )
@@ -84,7 +88,7 @@ class SearchSession:
 
         Each comes as soon as it is made, so that it can be built while the next one is.
         """
-        for source in (self._propose_seeds, self._propose_tiles, self._propose_evolved):
+        for source in (self._propose_seeds, self._propose_rows, self._propose_tiles, self._propose_evolved):
             proposals = source(count)
             if first := next(proposals, None):
                 yield first
@@ -103,6 +107,13 @@ class SearchSession:
     def _propose_seeds(self, count: int) -> Iterator[Proposal]:
         while self._seeds and count:
             schedule = self._replay.schedule(self._seeds.pop(0))
+            if schedule is not None and (name := candidate_id(schedule)) not in self._known:
+                count -= 1
+                yield self._proposal(name, self._replay.candidate(schedule))
+
+    def _propose_rows(self, count: int) -> Iterator[Proposal]:
+        while self._rows and count:
+            schedule = self._replay.post_process(self._rows.pop(0))
             if schedule is not None and (name := candidate_id(schedule)) not in self._known:
                 count -= 1
                 yield self._proposal(name, self._replay.candidate(schedule))
@@ -130,6 +141,8 @@ class SearchSession:
         return evolution
 
     def _propose_evolved(self, count: int) -> Iterator[Proposal]:
+        if self._is_row_wise:  # it finds nothing as good, and takes seconds
+            return
         evolution = self._evolution
         evolution.fit(self._lessons)
         self._lessons.clear()
