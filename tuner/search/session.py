@@ -11,7 +11,7 @@ from typing import Any
 
 import tvm
 
-from tuner.search import rows
+from tuner.search import rowwise
 from tuner.search.context import Replay, built_arguments, candidate_id, record_json, tuning_record
 from tuner.search.evolution import Evolution
 from tuner.search.space import space_for
@@ -49,7 +49,7 @@ class SearchSession:
         self._target = target
         self._replay = Replay(self.mod, target, space_for(target))
         self._tiled = TiledSearch(self.mod, target)
-        self._rows = rows.schedules(self.mod, target)
+        self._rows = rowwise.schedules(self.mod, target)
         self._is_row_wise = bool(self._rows)
         self._make_evolution: Callable[[], Evolution] = lambda: Evolution(
             self.mod, target, cost_model, batch, threads, seed

@@ -11,7 +11,7 @@ from tvm import te, topi
 
 from tests.support.tuning import local_target, product
 from tuner.graph.kernels import layer_norm_rows, softmax_last_axis
-from tuner.search import rows
+from tuner.search import rowwise
 from tuner.search.context import make_target
 from tuner.search.session import SearchSession
 
@@ -47,7 +47,7 @@ def test_every_schedule_of_softmax_gives_softmax(shape: tuple[int, ...]) -> None
     x = np.random.default_rng(0).normal(0, 30, shape).astype("float32")
     wanted = np.exp(x - x.max(-1, keepdims=True))
     wanted /= wanted.sum(-1, keepdims=True)
-    found = rows.schedules(softmax(*shape), target())
+    found = rowwise.schedules(softmax(*shape), target())
     assert found
     for schedule in found:
         np.testing.assert_allclose(results(schedule, x), wanted, rtol=1e-5, atol=1e-7)
@@ -57,31 +57,31 @@ def test_every_schedule_of_layer_norm_gives_layer_norm() -> None:
     rng = np.random.default_rng(0)
     x, gamma, beta = (rng.normal(2, 3, shape).astype("float32") for shape in ((6, 96), (96,), (96,)))
     wanted = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * gamma + beta
-    found = rows.schedules(layer_norm(6, 96), target())
+    found = rowwise.schedules(layer_norm(6, 96), target())
     assert found
     for schedule in found:
         np.testing.assert_allclose(results(schedule, x, gamma, beta), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_an_exponential_is_computed_once() -> None:
-    for schedule in rows.schedules(softmax(4, 64), target()):
+    for schedule in rowwise.schedules(softmax(4, 64), target()):
         assert str(schedule.mod).count("T.reinterpret") == 1
 
 
 def test_a_row_is_done_within_one_parallel_loop() -> None:
-    for schedule in rows.schedules(layer_norm(6, 96), target()):
+    for schedule in rowwise.schedules(layer_norm(6, 96), target()):
         assert str(schedule.mod).count("T.parallel") == 1
         assert len(schedule.get_child_blocks(schedule.get_sblock("root"))) > 3
 
 
 @pytest.mark.parametrize("mod", [product(8, 16, 32), softmax(4, 15), softmax(1, 64)], ids=["product", "odd", "one row"])
 def test_what_is_not_row_wise_gets_none(mod: Any) -> None:
-    assert rows.schedules(mod, target()) == []
+    assert rowwise.schedules(mod, target()) == []
 
 
 def test_elementwise_kernel_is_not_row_wise() -> None:
     x = te.placeholder((4, 64), name="x")
-    assert rows.schedules(kernel(x, topi.nn.relu(x)), target()) == []
+    assert rowwise.schedules(kernel(x, topi.nn.relu(x)), target()) == []
 
 
 def test_search_ends_with_the_schedules_of_rows() -> None:
@@ -89,7 +89,7 @@ def test_search_ends_with_the_schedules_of_rows() -> None:
     mod = softmax(4, 128)
     found = search(mod)
     proposals = list(found.propose(16))
-    assert len(proposals) == len(rows.schedules(mod, target()))
+    assert len(proposals) == len(rowwise.schedules(mod, target()))
     assert list(found.propose(16)) == []
     again = search(mod)
     again.suggest([proposals[0].trace])
