@@ -132,6 +132,18 @@ def test_known_records_count_so_that_a_known_model_needs_no_trials() -> None:
     assert plan(known, Budget(1000, trials_total=1000)) == Stop("gain")
 
 
+@pytest.mark.parametrize(("weight", "trials", "reopened"), [(1, 40, False), (12, 16, True)])
+def test_what_an_earlier_job_gave_up_is_not_taken_up_for_a_trifle(weight: int, trials: int, reopened: bool) -> None:
+    stale = tuple((n * 16, 400.0) for n in range(1, 41))
+    known = [replace(w, best_us=w.flops / 4e5, trials=640, history=stale) for w in BERT[1:4]]
+    us = 1.3 * BERT[0].flops / 4e5
+    given_up = replace(BERT[0], weight=weight, best_us=us, trials=trials, history=((16, us), (trials, us)))
+    budget = Budget(1000, trials_total=1000)
+    assert isinstance(plan([given_up, *known], budget), list), "a job that is at it goes on"
+    found = plan([replace(given_up, left_before=True), *known], budget)
+    assert isinstance(found, list) == reopened
+
+
 def test_a_known_model_with_one_new_workload_tunes_that_one() -> None:
     stale = tuple((n * 16, 1000.0) for n in range(1, 41))
     known = [replace(w, best_us=1000.0, trials=640, history=stale) for w in BERT if w.tunable]

@@ -338,4 +338,5 @@ def _workload_state(
         history=tuple(points),
         sec_per_trial=busy_sec / sum(row.measured for row in measured) if busy_sec else None,
         traffic_bytes=traffic_bytes(workload.summary, workload.weight_bytes),
+        left_before=bool(before) and not link.trials,
     )

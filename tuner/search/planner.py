@@ -19,6 +19,7 @@ WINDOW = 3  # rounds the backward slope looks at
 PATIENCE = 0.75  # full batches without a better candidate that halve the hope
 EXPLORE = 0.05  # epsilon: part of the rounds that go to a random workload
 MIN_GAIN = 0.001  # of the model's latency, expected from one round; below it tuning ends
+REOPEN = 5.0  # times that, for a workload that an earlier job has left: what it gave up is not taken up for a trifle
 MATTERS = 0.003  # of the model's latency; a workload that can't win this much gets no minimum
 WARM_UP_SHARE = 0.5  # of the trial budget that the first pass may take
 MIN_BATCH = 4
@@ -39,7 +40,7 @@ class WorkloadState:
     """What is known of one workload; ``history`` holds (trials so far, best so far in us), oldest first.
 
     ``trials`` and ``history`` include what earlier jobs measured, so a workload with records starts warm.
-    ``traffic_bytes`` is what one launch reads and writes.
+    ``traffic_bytes`` is what one launch reads and writes; ``left_before``: earlier jobs measured it, this one has not.
     """
 
     workload_id: str
@@ -52,6 +53,7 @@ class WorkloadState:
     history: tuple[tuple[int, float], ...] = ()
     sec_per_trial: float | None = None
     traffic_bytes: float = 0.0
+    left_before: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def plan(
     chosen: list[RoundPlan] = []
     left = budget.trials_left
     lacking = sorted((w for w in tunable if w.trials < minimum[w.workload_id]), key=outlook.potential, reverse=True)
-    worthy = sorted((w for w in tunable if outlook.gain(w) >= MIN_GAIN), key=outlook.gain_per_sec, reverse=True)
+    worthy = sorted((w for w in tunable if outlook.is_worthy(w)), key=outlook.gain_per_sec, reverse=True)
     if not lacking and not worthy:
         return Stop("gain")
     explorer = random.Random(seed)
@@ -186,6 +188,10 @@ class _Outlook:
             hope = min(room, max(now / max(1.0, rounds), similar))
             fall = BACKWARD_SHARE * self._past_slope(w) + (1 - BACKWARD_SHARE) * hope
         return w.weight * fall * 0.5 ** (self._stale_rounds(w) / PATIENCE) / self.total_us
+
+    def is_worthy(self, w: WorkloadState) -> bool:
+        """Is a round of it worth its time?"""
+        return self.gain(w) >= MIN_GAIN * (REOPEN if w.left_before else 1.0)
 
     def gain_per_sec(self, w: WorkloadState) -> float:
         """``gain`` by the seconds that a full batch takes."""
