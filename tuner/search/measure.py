@@ -20,7 +20,7 @@ _HOPELESS = 1.2  # a first look this many times slower than the best is the last
 _MIN_REPEAT_MS = 2
 _FIRST_LOOK, _FULL_LOOK = 2, 5  # repeats; the second look adds what the first lacks
 # What a session may take: to connect, time the canary and fill the arguments; then for each probe to send and load it,
-# and to run it, some ten times when it is among the best.
+# and to run it, seven times when it is among the best.
 _SESSION_SEC, _PROBE_SEC, _RUNS = 20.0, 2.0, 100
 
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from math import gcd, prod
 from typing import Any
 
-from tvm import tirx
 from tvm.s_tir import Schedule
-from tvm.s_tir.analysis import estimate_tir_flops
 
+from tuner.search.blocks import block_names, is_reduction, operations
 from tuner.search.context import NO_SCHEDULE
 from tuner.search.tiles import Cpu, cpu_of
 
@@ -52,12 +51,12 @@ def _variants(mod: Any, cpu: Cpu) -> list[_Variant]:
 
 def _schedule(mod: Any, variant: _Variant) -> Any:
     sch = Schedule(mod)
-    names = _names(sch)
+    names = block_names(sch)
     for name in names[:-1]:
-        if not _is_reduction(sch, name) and not _is_kept(sch, name):
+        if not is_reduction(_block(sch, name)) and not _is_kept(sch, name):
             sch.compute_inline(sch.get_sblock(name))
-    kept = [name for name in names[:-1] if name in _names(sch)]
-    partial = {name: _by_vectors(sch, name, variant) for name in kept if _is_reduction(sch, name)}
+    kept = [name for name in names[:-1] if name in block_names(sch)]
+    partial = {name: _by_vectors(sch, name, variant) for name in kept if is_reduction(_block(sch, name))}
     *outer, column = sch.get_loops(sch.get_sblock(names[-1]))
     row = sch.fuse(*outer) if len(outer) > 1 else outer[0]
     sch.parallel(row)
@@ -97,32 +96,26 @@ def _vectorize(sch: Any, loop: Any, lanes: int) -> None:
 def _columns(mod: Any) -> int | None:
     """The length of a row, where the function's blocks all go over the same rows, and its reductions over columns."""
     sch = Schedule(mod)
-    names = _names(sch)
+    names = block_names(sch)
     shape = _extents(sch, names[-1])
-    if len(names) < 2 or len(shape) < 2 or _is_reduction(sch, names[-1]):
+    if len(names) < 2 or len(shape) < 2 or is_reduction(_block(sch, names[-1])):
         return None
-    reductions = [name for name in names if _is_reduction(sch, name)]
+    reductions = [name for name in names if is_reduction(_block(sch, name))]
     fitting = all(_extents(sch, name) in (shape, shape[:-1]) for name in names)
     if not reductions or not fitting or prod(shape[:-1]) < 2:
         return None
     return shape[-1] if all(_extents(sch, name) == shape for name in reductions) else None
 
 
-def _names(sch: Any) -> list[str]:
-    return [str(sch.get(block).name_hint) for block in sch.get_child_blocks(sch.get_sblock("root"))]
+def _block(sch: Any, name: str) -> Any:
+    return sch.get(sch.get_sblock(name))
 
 
 def _extents(sch: Any, name: str) -> list[int]:
     """Of a block's axes, the reduction's last."""
-    return [int(axis.dom.extent) for axis in sch.get(sch.get_sblock(name)).iter_vars]
-
-
-def _is_reduction(sch: Any, name: str) -> bool:
-    axes = sch.get(sch.get_sblock(name)).iter_vars
-    return any(axis.iter_type != tirx.IterVar.DataPar for axis in axes)
+    return [int(axis.dom.extent) for axis in _block(sch, name).iter_vars]
 
 
 def _is_kept(sch: Any, name: str) -> bool:
     """Is the block too costly to compute for each of its consumers?"""
-    block = sch.get_sblock(name)
-    return len(sch.get_consumers(block)) > 1 and float(estimate_tir_flops(sch.get(block).body)) >= _COSTLY
+    return len(sch.get_consumers(sch.get_sblock(name))) > 1 and operations(_block(sch, name)) >= _COSTLY

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from statistics import median
 from typing import Any
 
@@ -49,14 +50,13 @@ class SearchSession:
         self._target = target
         self._replay = Replay(self.mod, target, space_for(target))
         self._tiled = TiledSearch(self.mod, target)
-        self._rows = rowwise.schedules(self.mod, target)
-        self._is_row_wise = bool(self._rows)
+        self._rows = [self._replay.post_process(schedule) for schedule in rowwise.schedules(self.mod, target)]
         self._make_evolution: Callable[[], Evolution] = lambda: Evolution(
             self.mod, target, cost_model, batch, threads, seed
         )
         self._lessons: deque[tuple[Any, list[float] | None]] = deque(maxlen=_LESSONS)
         self._ancestors: list[tuple[str, list[float]]] = []
-        self._seeds: list[str] = []
+        self._seeds: deque[str] = deque()
         self._known: set[str] = set()
         self._seconds: dict[str, float] = {}
 
@@ -105,18 +105,20 @@ class SearchSession:
                 self._tiled.tell(proposal.tile, median(secs) if secs else None)
 
     def _propose_seeds(self, count: int) -> Iterator[Proposal]:
-        while self._seeds and count:
-            schedule = self._replay.schedule(self._seeds.pop(0))
-            if schedule is not None and (name := candidate_id(schedule)) not in self._known:
-                count -= 1
-                yield self._proposal(name, self._replay.candidate(schedule))
+        seeds = (self._replay.schedule(self._seeds.popleft()) for _ in range(len(self._seeds)))
+        return self._propose_new(seeds, count)
 
     def _propose_rows(self, count: int) -> Iterator[Proposal]:
-        while self._rows and count:
-            schedule = self._replay.post_process(self._rows.pop(0))
-            if schedule is not None and (name := candidate_id(schedule)) not in self._known:
-                count -= 1
-                yield self._proposal(name, self._replay.candidate(schedule))
+        return self._propose_new(self._rows, count)
+
+    def _propose_new(self, schedules: Iterable[Any], count: int) -> Iterator[Proposal]:
+        """The first of these that were never tried, each made when it is asked for."""
+        fresh = (
+            self._proposal(name, self._replay.candidate(schedule))
+            for schedule in schedules
+            if schedule is not None and (name := candidate_id(schedule)) not in self._known
+        )
+        return islice(fresh, count)
 
     def _propose_tiles(self, count: int) -> Iterator[Proposal]:
         while count and not self._tiled.exhausted:
@@ -141,7 +143,7 @@ class SearchSession:
         return evolution
 
     def _propose_evolved(self, count: int) -> Iterator[Proposal]:
-        if self._is_row_wise:  # it finds nothing as good, and takes seconds
+        if self._rows:  # it finds nothing as good, and takes seconds
             return
         evolution = self._evolution
         evolution.fit(self._lessons)

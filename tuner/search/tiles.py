@@ -16,10 +16,10 @@ from typing import Any
 
 from tvm import tirx
 from tvm.s_tir import Schedule
-from tvm.s_tir.analysis import estimate_tir_flops
 from tvm.target import codegen
 
 from tuner.compiler.prefetch import MARK, names_in
+from tuner.search.blocks import block_names, is_reduction, operations
 
 _MAX_ROWS, _MAX_VECTORS = 16, 8
 _FMA_LATENCY_X_PIPES = 8  # independent accumulations that keep two pipes of four cycles' latency busy
@@ -92,7 +92,7 @@ def find_product(mod: Any) -> Product | None:
     """The product in a module's function: its one reduction, a sum over one axis of two operands' products."""
     schedule = Schedule(mod)
     blocks = [schedule.get(block) for block in schedule.get_child_blocks(schedule.get_sblock("root"))]
-    reductions = [b for b in blocks if any(it.iter_type != tirx.IterVar.DataPar for it in b.iter_vars)]
+    reductions = [block for block in blocks if is_reduction(block)]
     if len(reductions) != 1:
         return None
     (block,) = reductions
@@ -304,12 +304,12 @@ def _is_long(sch: Any, block: Any) -> bool:
 
     Where sums stay in registers to the end (no stretches), only copies can read them.
     """
-    return float(estimate_tir_flops(sch.get(block).body)) > _LONG
+    return operations(sch.get(block)) > _LONG
 
 
 def _inline_elementwise(sch: Any, product_block: str) -> list[Any]:
     """Inline all elementwise blocks but the last into their consumers; that last one follows the product."""
-    names = [sch.get(b).name_hint for b in sch.get_child_blocks(sch.get_sblock("root"))]
+    names = block_names(sch)
     followers = names[names.index(product_block) + 1 :]
     for name in names[: names.index(product_block)] + followers[:-1]:
         sch.compute_inline(sch.get_sblock(name))

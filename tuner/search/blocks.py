@@ -1,0 +1,23 @@
+"""What schedules ask of a function's blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import tirx
+from tvm.s_tir.analysis import estimate_tir_flops
+
+
+def block_names(sch: Any) -> list[str]:
+    """Names of the function's blocks, in the order they are computed."""
+    return [str(sch.get(block).name_hint) for block in sch.get_child_blocks(sch.get_sblock("root"))]
+
+
+def is_reduction(block: Any) -> bool:
+    """Does any axis of the block reduce?"""
+    return any(axis.iter_type != tirx.IterVar.DataPar for axis in block.iter_vars)
+
+
+def operations(block: Any) -> float:
+    """Floating-point operations on one element."""
+    return float(estimate_tir_flops(block.body))
