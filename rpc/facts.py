@@ -27,10 +27,10 @@ def physical_cores() -> int:
 
 
 def thread_env(threads: int) -> dict[str, str]:
-    """Environment of a process in which TVM computes on this many threads, wherever the system puts them.
+    """Environment of a process in which TVM computes on this many threads, which it does not bind to cores.
 
-    TVM binds each worker to a core, but not the thread that calls: where that lands on a worker's core, both share it,
-    and kernels take twice as long.
+    TVM would bind each worker, but not the thread that calls: where that lands on a worker's core, both share it, and
+    kernels take twice as long. Devices bind both themselves: ``rpc.cores``.
     """
     return {THREADS_ENV: str(threads), BIND_ENV: "0"}
 

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Sequence
 
+from rpc.cores import pin_threads
 from rpc.lifeline import die_with_parent
 
 
@@ -27,6 +28,7 @@ def serve_session(
     for other in inherited:
         other.close()
     import_runtime()
+    pin_threads()
     from tvm.rpc import _ffi_api
     from tvm.rpc.server import _server_env
     from tvm.support import utils

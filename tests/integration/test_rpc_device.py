@@ -169,6 +169,19 @@ def test_device_loads_no_torch_and_starts_no_thread(port: int, device: subproces
     assert not [m.path for m in process.memory_maps() if "libtorch" in m.path]
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads are bound on Linux only")
+def test_a_session_computes_with_each_thread_on_a_core_of_its_own(
+    port: int, device: subprocess.Popen[str], libraries: dict[str, Path]
+) -> None:
+    with lease(HOST, port, "local", 10, 10) as session:
+        run_kernel(session, libraries["good"])
+        (serving,) = psutil.Process(device.pid).children()
+        cpus = [os.sched_getaffinity(thread.id) for thread in serving.threads()]
+    assert len(cpus) == psutil.cpu_count(logical=False)
+    assert all(len(own) == 1 for own in cpus)
+    assert len(set[int]().union(*cpus)) == len(cpus)
+
+
 def test_strangers_at_the_devices_port_do_not_disturb_it(
     port: int, device: subprocess.Popen[str], libraries: dict[str, Path]
 ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_artifact
-from tuner.client.runtime import ArtifactError, load
+from tuner.client.runtime import ArtifactError, _take_all_cpus, load
 
 X = np.arange(8, dtype="float32").reshape(2, 4)
 WANT = X @ tiny_artifact.WEIGHT + tiny_artifact.BIAS
@@ -140,3 +140,46 @@ def test_loader_in_the_tar_needs_only_tvm_and_numpy(built: Path, tmp_path: Path)
     assert "y: float32[2, 3]" in done.stdout
     assert "median" in done.stdout
     assert "1 threads" in done.stdout
+
+
+_SHOW_CORES = """
+import os, sys
+os.environ["TVM_NUM_THREADS"] = str(os.cpu_count())
+import numpy as np
+from tuner.client.runtime import load
+runner = load(sys.argv[1])
+caller, seen = os.sched_getaffinity(0), []
+compute = runner._main
+runner._main = lambda *arguments: (seen.append(os.sched_getaffinity(0)), compute(*arguments))[1]
+for _ in range(2):
+    runner.run(x=np.zeros((2, 4), "float32"))
+print(seen, os.sched_getaffinity(0) == caller, os.environ["TVM_BIND_THREADS"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("own_choice", "expected"), [({}, "[{0}, {0}] True 1"), ({"TVM_BIND_THREADS": "0"}, " True 0")]
+)
+def test_the_caller_computes_on_the_first_core_and_is_free_again(
+    built: Path, own_choice: dict[str, str], expected: str
+) -> None:
+    if not _take_all_cpus(os.cpu_count() or 1):
+        pytest.skip("threads can't fill this machine's cores one by one")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TVM_")} | own_choice
+    command = [sys.executable, "-c", _SHOW_CORES, str(built)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=True)
+    assert done.stdout.strip().endswith(expected)
+
+
+def test_threads_are_bound_only_where_they_fill_equal_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None, raising=False)
+    assert _take_all_cpus(4, tmp_path)
+    assert not _take_all_cpus(2, tmp_path)  # the others are for whoever else runs here
+    for cpu, frequency in enumerate((3000000, 3000000, 2000000, 2000000)):
+        (tmp_path / f"cpu{cpu}" / "cpufreq").mkdir(parents=True)
+        (tmp_path / f"cpu{cpu}" / "cpufreq" / "cpuinfo_max_freq").write_text(f"{frequency}\n")
+    assert not _take_all_cpus(4, tmp_path)  # TVM orders them by speed
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 3}, raising=False)
+    assert not _take_all_cpus(4, tmp_path)

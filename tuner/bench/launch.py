@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from rpc.facts import thread_env
+from rpc.facts import BIND_ENV, THREADS_ENV
 from rpc.lifeline import child_env, python_module
 from tuner.bench.spec import Result, Spec
 from tuner.errors import StageFailed, all_error_classes
@@ -34,8 +34,9 @@ def run_benchmark(
     spec_file.write_text(spec.model_dump_json(indent=1))
     result_file.unlink(missing_ok=True)
     threads = str(spec.threads)
-    others = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
-    env = child_env(**thread_env(spec.threads), **others)
+    limits = dict.fromkeys((THREADS_ENV, "OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+    env = child_env(**limits, PYTHONUNBUFFERED="1")
+    env.pop(BIND_ENV, None)  # the service's; an artifact's loader decides for itself
     command = python_module("tuner.bench.process", str(spec_file), str(result_file))
     with log_file.open("w") as log:
         process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -30,6 +30,7 @@ import numpy as np
 # Where a member lies: (file, offset, size in bytes). A tar is read in place, so weights are never unpacked to disk.
 _Place = tuple[Path, int, int]
 _HUGE_PAGE = 2 << 20  # bytes
+_BIND, _CALLERS_CPU = "TVM_BIND_THREADS", 0
 _ARCH = {"amd64": "x86_64", "arm64": "aarch64"}
 _SIMD = ("avx", "fma", "f16c", "amx")
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "<i1", "U8": "<u1", "BOOL": "?"}
@@ -60,17 +61,18 @@ class Runner:
             _view(places[manifest["library"]]).tofile(library)
             module = tvm.runtime.load_module(str(library))  # mapped: the file may go once it is loaded
             self._main = relax.VirtualMachine(module, self._device)["main"]
+        self._own_core = os.environ.get(_BIND) == "1"
 
     def run(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs by name for one array per input, of exactly the manifest's shapes; dtypes are converted."""
-        result = self._main(*self._arguments(inputs), *self._params)
+        result = self._call([*self._arguments(inputs), *self._params])
         values = [result] if hasattr(result, "numpy") else list(result)
         return {spec["name"]: value.numpy() for spec, value in zip(self.outputs, values, strict=True)}
 
     def bound(self, **inputs: np.ndarray) -> Callable[[], Any]:
         """A call that runs on these inputs as often as it is made, and copies nothing in or out."""
         arguments = [*self._arguments(inputs), *self._params]
-        return lambda: self._main(*arguments)
+        return lambda: self._call(arguments)
 
     def benchmark(self, runs: int = 50, **inputs: np.ndarray) -> tuple[float, float, float]:
         """Milliseconds of one inference over ``runs`` runs after a warm-up: (median, 10th, 90th percentile)."""
@@ -88,6 +90,17 @@ class Runner:
         """Inputs of the right shapes: ones for the attention mask, zeros for everything else."""
         fill = {"attention_mask": 1}
         return {i["name"]: np.full(i["shape"], fill.get(i["name"], 0), dtype=i["dtype"]) for i in self.inputs}
+
+    def _call(self, arguments: list[Any]) -> Any:
+        """Run on this thread; where TVM's workers are bound to cores, it stays for that time on the one they left."""
+        if not self._own_core:
+            return self._main(*arguments)
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {_CALLERS_CPU})
+        try:
+            return self._main(*arguments)
+        finally:
+            os.sched_setaffinity(0, allowed)
 
     def _constant(self, value: np.ndarray) -> Any:
         """A parameter as TVM takes it; a large one lies in huge pages: prefetchers run further, fewer page walks."""
@@ -129,10 +142,9 @@ def load(path: str | Path) -> Runner:
     for name, wanted in manifest.get("files", {}).items():
         if name not in places or hashlib.sha256(_view(places[name]).data).hexdigest() != wanted:
             raise ArtifactError(f"{path} is damaged: {name} does not match its checksum. Download it again.")
-    # TVM reads these when its thread pool starts, so before the first call. Its own guess is half the cores, and it
-    # binds workers to cores, where the thread that calls may come to lie as well.
+    # TVM reads these when its thread pool starts, so before the first call. Its own guess is half the cores.
     os.environ.setdefault("TVM_NUM_THREADS", str(_threads(manifest)))
-    os.environ.setdefault("TVM_BIND_THREADS", "0")
+    os.environ.setdefault(_BIND, "1" if _take_all_cpus(int(os.environ["TVM_NUM_THREADS"])) else "0")
     return Runner(manifest, places)
 
 
@@ -170,6 +182,17 @@ def _threads(manifest: dict[str, Any]) -> int:
     """Threads the kernels were tuned with, if this machine has as many cores; else all it has."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(int(manifest.get("threads") or cores), cores)
+
+
+def _take_all_cpus(threads: int, system: Path = Path("/sys/devices/system/cpu")) -> bool:
+    """Do so many threads fill this machine, so that each can have a core of its own and nobody else misses it?
+
+    Left to Linux, a worker may share the caller's core for a long time while another idles, since it waits by yielding;
+    inference then takes twice as long. TVM binds its workers to cores in order of speed, from the second on.
+    """
+    if not hasattr(os, "sched_setaffinity") or not 1 < threads == os.cpu_count() == len(os.sched_getaffinity(0)):
+        return False
+    return len({file.read_text() for file in system.glob("cpu*/cpufreq/cpuinfo_max_freq")}) <= 1
 
 
 def _device(manifest: dict[str, Any]) -> Any:
