@@ -12,6 +12,7 @@ from api.dashboard.words import count, milliseconds, percent, scientific, signif
 from tuner.schemas import BenchmarkOut, JobOut
 
 CANARY_TOLERANCE = 0.1  # a machine whose canary kernel moved further than this was not quiet
+PREDICTION_TOLERANCE = 0.05  # of a model's latency, by which the sum of its kernels may miss it
 LOAD_CHECKS = {
     "device": "The library was loaded and run on the device",
     "symbols": "Its format, entries and every symbol it needs were checked; no device of its kind has run it yet",
@@ -95,6 +96,7 @@ def evidence(
     found = [
         _outputs(manifest.get("verification") or {}),
         _timing(benchmarks),
+        _as_predicted(manifest),
         _quiet_machine(drift),
         _arithmetic(manifest.get("gflops") or {}, manifest.get("peak_gflops"), manifest.get("peak_source")),
         _coverage(manifest.get("coverage")),
@@ -127,6 +129,23 @@ def _timing(benchmarks: Sequence[BenchmarkOut]) -> Evidence | None:
     spread = f"{milliseconds(tuned.p10_ms)} – {milliseconds(tuned.p90_ms)}"
     note = f"p10 – p90 of {count(tuned.n)} runs, interleaved with the other variants in one process"
     return Evidence("Repeatable", spread, note, tuned.p90_ms <= tuned.p10_ms * (1 + 2 * CANARY_TOLERANCE))
+
+
+def _as_predicted(manifest: Mapping[str, Any]) -> Evidence | None:
+    predicted, measured = manifest.get("predicted_ms"), (manifest.get("latency") or {}).get("median_ms")
+    if not predicted or not measured:
+        return None
+    off = measured / predicted - 1
+    note = (
+        f"its kernels, timed one by one, add up to {milliseconds(predicted)}; the whole takes {milliseconds(measured)}"
+    )
+    canary = manifest.get("canary") or {}
+    if canary.get("kernels_us") and canary.get("model_us"):
+        moved = canary["model_us"] / canary["kernels_us"] - 1
+        if abs(moved) > PREDICTION_TOLERANCE:
+            word = "slower" if moved > 0 else "faster"
+            note += f", on a machine that had become {percent(abs(moved))} {word}, by a fixed reference kernel"
+    return Evidence("As predicted", f"{off:+.1%}".replace("-", "−"), note, abs(off) <= PREDICTION_TOLERANCE)
 
 
 def _quiet_machine(drift: CanaryDrift | None) -> Evidence | None:

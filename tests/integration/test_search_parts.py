@@ -22,8 +22,9 @@ from tests.support.tiny_imports import local_target
 from tests.support.tuning import device, hang, product, segfault, slow, wrong
 from tuner.compiler import ready_made
 from tuner.compiler.fallback import plain_schedule
-from tuner.db.models import Record
+from tuner.db.models import Job, Record
 from tuner.search.builder import BuildJob, BuildPool
+from tuner.search.canary import Canaries, Canary
 from tuner.search.context import built_arguments, make_target
 from tuner.search.costmodel import make_cost_model
 from tuner.search.finals import Finals
@@ -65,7 +66,7 @@ def outcomes(port: int, probes: list[Probe], session_timeout_sec: float = 20.0, 
         assert probe.number not in found, "told twice"
         found[probe.number] = result
 
-    known = {"cold_weights": False, "canary_path": None, "best_sec": None, **options}
+    known = {"cold_weights": False, "time_canary": None, "best_sec": None, **options}
     measure(device(port, session_timeout_sec), probes, on_result=keep, **known)
     return found
 
@@ -122,6 +123,21 @@ def test_candidate_on_a_device_that_is_killed_is_measured_on_its_successor(build
 
         measure(device(number), probes, False, None, None, keep)
     assert found == [(0, ""), (2, ""), (1, "")]
+
+
+def test_canary_is_the_same_kernel_here_and_over_rpc(port: int, builders: BuildPool, tmp_path: Path) -> None:
+    canaries = Canaries(tmp_path, builders)
+    job = Job(model_id="m", target="local", target_json=local_target(), target_family="family", batch=1, seq_len=8)
+    on_gpu = Job(model_id="m", target="gpu", target_json={"kind": "cuda"}, target_family="gpu", batch=1, seq_len=8)
+    path, timer = canaries.library(job), canaries.timer(job)
+    assert path is not None
+    assert timer is not None
+    with device(port).lease() as remote:
+        assert 0 < timer(remote) < 1
+    canary = Canary(tvm.rpc.LocalSession(), path)
+    assert 0 < canary.seconds() < 1
+    assert canaries.timer(on_gpu) is None
+    assert [canaries.ratio("family", sec) for sec in (None, 2e-3, 3e-3, 1e-3)] == [None, 1.0, 1.5, 0.5]
 
 
 def test_candidate_that_finds_the_time_used_up_is_not_blamed(port: int, builders: BuildPool, tmp_path: Path) -> None:

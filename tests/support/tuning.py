@@ -66,11 +66,8 @@ class Bench:
 
     def restart(self, session_timeout_sec: float = 60.0) -> None:
         """A new Tuner that knows nothing but the database; the warm build processes are kept."""
-        builders = self.tuner.builders
         self.device = device(self.port, session_timeout_sec)
-        self.tuner = Tuner(self.settings, self.engine, lambda _: self.device)
-        self.tuner.builders.close()
-        self.tuner.builders = builders
+        self.tuner = Tuner(self.settings, self.engine, lambda _: self.device, self.tuner.builders)
 
     def close(self) -> None:
         self.tuner.builders.close()

@@ -115,6 +115,27 @@ def test_a_drifting_machine_is_pointed_out(usual: float, ok: bool) -> None:
     assert find("Quiet machine", evidence({}, [], CanaryDrift(40, usual))).ok is ok
 
 
+@pytest.mark.parametrize(
+    ("predicted", "canary", "value", "ok", "says"),
+    [
+        (100.0, None, "+3.0%", True, "add up to 100 ms; the whole takes 103 ms"),
+        (100.0, {"kernels_us": 500.0, "model_us": 505.0}, "+3.0%", True, "the whole takes 103 ms"),
+        (110.0, None, "−6.4%", False, "the whole takes 103 ms"),
+        (88.0, {"kernels_us": 500.0, "model_us": 600.0}, "+17.0%", False, "machine that had become 20 % slower"),
+        (110.0, {"kernels_us": 500.0, "model_us": 460.0}, "−6.4%", False, "machine that had become 8.0 % faster"),
+        (100.0, {"kernels_us": None, "model_us": None}, "+3.0%", True, "the whole takes 103 ms"),
+    ],
+)
+def test_a_model_is_held_against_the_sum_of_its_kernels(
+    predicted: float, canary: dict[str, float] | None, value: str, ok: bool, says: str
+) -> None:
+    manifest = {"predicted_ms": predicted, "latency": {"median_ms": 103.0}, "canary": canary}
+    item = find("As predicted", evidence(manifest, [], None))
+    assert (item.value, item.ok) == (value, ok)
+    assert says in item.note
+    assert ("machine" in item.note) is ("machine" in says)
+
+
 def test_drift_is_what_nine_in_ten_measurements_stayed_within() -> None:
     assert canary_drift([1.0] * 8 + [0.96, 1.5]) == CanaryDrift(10, pytest.approx(0.04))
     assert canary_drift([]) is None

@@ -9,9 +9,11 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
+import tvm.rpc
 
 from rpc.facts import device_facts
 from tuner.bench.compare import interleave
@@ -24,6 +26,7 @@ from tuner.compiler.reference import reference_outputs, sample_inputs
 from tuner.errors import TunerError
 from tuner.importers.huggingface import LoadedModel, load_torch, variant
 from tuner.importers.source import ModelSource, check_seq_len, resolve_source
+from tuner.search.canary import Canary
 
 
 def run(spec: Spec) -> Result:
@@ -40,13 +43,21 @@ def run(spec: Spec) -> Result:
             calls = operator_calls(spec, source)
         else:
             weights, calls, errors = _model_calls(spec, source)
-        stats = interleave(calls, spec.rounds, spec.per_round, spec.warmup, spec.seed, _print_progress)
+        canary = Canary(tvm.rpc.LocalSession(), spec.canary) if spec.canary else None
+        canary_secs: list[float] = []
+
+        def after_round(done: int, total: int) -> None:
+            canary_secs.extend([canary.seconds()] if canary else [])
+            _print_progress(done, total)
+
+        stats = interleave(calls, spec.rounds, spec.per_round, spec.warmup, spec.seed, after_round)
     return Result(
         threads=spec.threads,
         machine=device_facts()["cpu"],
         weights=weights,
         timings=[Timing(variant=name, **stats[name].as_dict()) for name in calls],
         max_abs_errors=errors,
+        canary_us=median(canary_secs) * 1e6 if canary_secs else None,
     )
 
 

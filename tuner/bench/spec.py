@@ -26,7 +26,10 @@ class Variant(BaseModel):
 
 
 class Spec(BaseModel):
-    """One benchmark: a model as ``resolve_source`` takes it, a shape, how long, and who takes part."""
+    """One benchmark: a model as ``resolve_source`` takes it, a shape, how long, and who takes part.
+
+    ``canary`` is the path of the reference kernel's library, which is timed between the rounds.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -40,6 +43,7 @@ class Spec(BaseModel):
     per_round: int = Field(5, ge=1)
     warmup: int = Field(5, ge=0)
     seed: int = 0
+    canary: str = ""
     variants: list[Variant] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -78,4 +82,5 @@ class Result(BaseModel):
     weights: str = ""
     timings: list[Timing] = Field(default_factory=list)
     max_abs_errors: dict[str, float] = Field(default_factory=dict)
+    canary_us: float | None = None
     error: Failure | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,12 @@ def compile_job(
     imported: Imported,
     rows: list[tuple[JobWorkload, Workload]],
     decided: Mapping[str, Final],
+    canary_us: float | None,
 ) -> None:
     """Compile the winners, and beside them the plain schedules as the untuned module.
 
-    ``decided`` is the outcome of each workload's finals; one without a winner gets the plain schedule.
+    ``decided`` is the outcome of each workload's finals; one without a winner gets the plain schedule. ``canary_us`` is
+    what the reference kernel took meanwhile.
     """
     prepared = cache.load_prepared(settings.imports_dir, imported)
     winners: dict[str, tuple[str, list[float]]] = {}
@@ -74,7 +77,8 @@ def compile_job(
         write_manifest(folder, base_manifest(imported, job.batch, job.seq_len, job.target_json, compiled))
     folder = staging(settings, job.id) / TUNED
     kernels = [(link.weight, workload) for link, workload in rows]
-    found = keep_records(folder, kernels, kept, ready_made, left_out) | {"predicted_ms": job.predicted_ms}
+    found = keep_records(folder, kernels, kept, ready_made, left_out)
+    found |= {"predicted_ms": job.predicted_ms, "canary": {"kernels_us": canary_us}}
     write_manifest(folder, read_manifest(folder) | found)
 
 
@@ -126,33 +130,40 @@ def verification(
     }
 
 
+@dataclass(frozen=True)
+class Terms:
+    """How a benchmark is held: on a device or (None) here, against the target's peak, with this canary's library."""
+
+    device: DeviceAddress | None
+    peak: Peak | None
+    canary: str | None
+
+
 def benchmark_job(
     settings: Settings,
     engine: Engine,
     job: Job,
     model: Model,
     imported: Imported,
-    device: DeviceAddress | None,
-    peak: Peak | None,
+    terms: Terms,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Time the staged modules on ``device``, or (None) here beside PyTorch; store the figures, publish the artifact.
-
-    ``peak`` is the target's, which an operator is seen against.
-    """
+    """Time the staged modules, here beside PyTorch; store the figures, publish the artifact."""
     folder = staging(settings, job.id)
     manifest = read_manifest(folder / TUNED)
-    if device is None:
-        result = run_benchmark(_spec(job, model, manifest, folder), folder / "benchmark", progress)
+    if terms.device is None:
+        spec = _spec(job, model, manifest, folder, terms.canary)
+        result = run_benchmark(spec, folder / "benchmark", progress)
         facts = device_facts()
     else:
         inputs = cache.load_samples(settings.imports_dir, imported)[0].inputs
         folders = {name: folder / name for name in (UNTUNED, TUNED)}
-        result, facts = run_remote_benchmark(device, folders, inputs, _ROUNDS, _PER_ROUND, progress)
+        result, facts = run_remote_benchmark(terms.device, folders, inputs, _ROUNDS, _PER_ROUND, terms.canary, progress)
     timings = {timing.variant: timing for timing in result.timings}
-    manifest |= arithmetic(model, timings, peak)
+    manifest |= arithmetic(model, timings, terms.peak)
     manifest |= {
         "device": facts,
+        "canary": manifest["canary"] | {"model_us": result.canary_us},
         "latency": _figures(timings[TUNED]),
         "baselines": {name: _figures(timing) for name, timing in timings.items() if name != TUNED},
     }
@@ -165,7 +176,7 @@ def benchmark_job(
         events.emit(db, "benchmark", {name: timing.median_ms for name, timing in timings.items()}, job.id)
 
 
-def _spec(job: Job, model: Model, manifest: dict[str, Any], folder: Path) -> Spec:
+def _spec(job: Job, model: Model, manifest: dict[str, Any], folder: Path, canary: str | None) -> Spec:
     return Spec(
         model=model.name,
         head=model.head,
@@ -175,6 +186,7 @@ def _spec(job: Job, model: Model, manifest: dict[str, Any], folder: Path) -> Spe
         threads=manifest["threads"],
         rounds=_ROUNDS,
         per_round=_PER_ROUND,
+        canary=canary or "",
         variants=[
             *baselines(model),
             Variant(name=UNTUNED, kind="tvm", path=str(folder / UNTUNED)),

@@ -14,7 +14,8 @@ import tvm
 from safetensors.numpy import load_file
 from tvm import relax
 
-from tuner.search.measure import DeviceAddress, load_library
+from tuner.search.measure import DeviceAddress
+from tuner.search.timing import load_library
 
 # Parameters of a large model take a while through a tunnel; agents allow no longer session.
 _SESSION_SEC = 600.0

@@ -159,7 +159,7 @@ def compile_module(settings: Settings, job_id: str) -> None:
             total_us += link.weight * (link.best_us or link.untuned_us or 0.0)
         job.predicted_ms = total_us / 1e3
     say(settings, job_id, "compiling the module")
-    deliver.compile_job(settings, job, imported, rows, decided)
+    deliver.compile_job(settings, job, imported, rows, decided, finals.canary_us)
 
 
 @_stage
@@ -192,7 +192,8 @@ def benchmark(settings: Settings, job_id: str) -> None:
             say(settings, job_id, f"timing it (round {done}/{total})")
 
     imported, device = imported_of(settings, job_id), remote_device(settings, job)
-    deliver.benchmark_job(settings, engine, job, model, imported, device, peak_of(settings, job), progress)
+    terms = deliver.Terms(device, peak_of(settings, job), tuner_of(settings).canaries.library(job))
+    deliver.benchmark_job(settings, engine, job, model, imported, terms, progress)
 
 
 def _refuse_bound_operator(settings: Settings, job_id: str) -> None:

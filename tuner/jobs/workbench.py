@@ -87,7 +87,7 @@ def peak_of(settings: Settings, job: Job) -> Peak | None:
 def finals_of(settings: Settings, job: Job, tuner: Tuner) -> Finals:
     """The finals of a job, on its device."""
     folder = settings.jobs_dir / job.id / "finals"
-    return Finals(device_address(settings, job), tuner.builders, job.target_json, folder)
+    return Finals(device_address(settings, job), tuner.builders, job.target_json, folder, tuner.canaries.timer(job))
 
 
 def say(settings: Settings, job_id: str, message: str) -> None:

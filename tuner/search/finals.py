@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -87,12 +87,26 @@ class Final:
 class Finals:
     """Measures finalists of one target on one device."""
 
-    def __init__(self, device: DeviceAddress, builders: BuildPool, target: dict[str, Any], folder: Path) -> None:
+    def __init__(
+        self,
+        device: DeviceAddress,
+        builders: BuildPool,
+        target: dict[str, Any],
+        folder: Path,
+        time_canary: Callable[[Any], float] | None = None,
+    ) -> None:
         self._device = device
         self._builders = builders
         self._target = json.dumps(target)
         self._tvm_target = make_target(target)
         self._folder = folder
+        self._time_canary = time_canary
+        self._canary_secs: list[float] = []
+
+    @property
+    def canary_us(self) -> float | None:
+        """What the reference kernel took meanwhile, in microseconds; None where it is not timed."""
+        return median(self._canary_secs) * 1e6 if self._canary_secs else None
 
     def decide(self, workload_id: str, tir: str, weight_bytes: int, candidates: Sequence[Record]) -> Final:
         """Time the default schedule, the ready-made ones and the candidates, interleaved; the fastest right one wins.
@@ -118,9 +132,10 @@ class Finals:
 
         def keep(probe: Probe, result: Measured) -> None:
             timings.setdefault(probe.number, []).extend(result.run_secs)
+            self._canary_secs.extend([result.canary_sec] if result.canary_sec else [])
 
         for _ in range(_ROUNDS):
-            measure(self._device, probes, weight_bytes >= COLD_WEIGHT_BYTES, None, None, keep)
+            measure(self._device, probes, weight_bytes >= COLD_WEIGHT_BYTES, self._time_canary, None, keep)
         return {n: Finalist(entrants[n].record, secs, entrants[n].ready_made) for n, secs in timings.items() if secs}
 
     def _is_right(self, workload_id: str, entrant: _Entrant, check: OutputCheck) -> bool:

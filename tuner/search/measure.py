@@ -5,19 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from rpc.errors import SessionLost
 from rpc.lease import lease
+from tuner.search.timing import MIN_REPEAT_MS, Arguments, Shapes, load_library, repeats
 
 COLD_WEIGHT_BYTES = 128 * 1024  # constants at least this large are measured out of cache, as a whole model finds them
 _HOPELESS = 1.2  # a first look this many times slower than the best is the last look
-_MIN_REPEAT_MS = 2
 _FIRST_LOOK, _FULL_LOOK = 2, 5  # repeats; the second look adds what the first lacks
 # What a session may take: to connect, time the canary and fill the arguments; then for each probe to send and load it,
 # and to run it, seven times when it is among the best.
@@ -53,7 +49,7 @@ class Probe:
 
     number: int
     path: str
-    arguments: Sequence[tuple[tuple[int, ...], str]]
+    arguments: Shapes
 
 
 @dataclass(frozen=True)
@@ -75,14 +71,14 @@ def evaluator_settings(cold_weights: bool) -> dict[str, Any]:
     """How repeats are taken, as records keep it."""
     if cold_weights:
         return {"number": 1, "repeat": _FULL_LOOK, "min_repeat_ms": 0, "cold_weights": True}
-    return {"number": 1, "repeat": _FULL_LOOK, "min_repeat_ms": _MIN_REPEAT_MS, "cold_weights": False}
+    return {"number": 1, "repeat": _FULL_LOOK, "min_repeat_ms": MIN_REPEAT_MS, "cold_weights": False}
 
 
 def measure(
     device: DeviceAddress,
     probes: Sequence[Probe],
     cold_weights: bool,
-    canary_path: str | None,
+    time_canary: Callable[[Any], float] | None,
     best_sec: float | None,
     on_result: Callable[[Probe, Measured], None],
 ) -> None:
@@ -91,7 +87,8 @@ def measure(
     When a session ends under a probe, the rest go on in a new one. The probe may be innocent: the device was killed, or
     others had used the time up. It is tried once more after all others, alone; only if that session ends too, or if it
     hung for most of the first, it is told a crash or a timeout.
-    ``best_sec`` is the fastest known: what is far slower gets a short look only.
+    ``best_sec`` is the fastest known: what is far slower gets a short look only. ``time_canary`` takes a session and
+    gives the seconds of the reference kernel, which each of the session's results carries.
 
     Raises:
         DeviceUnavailable: no device; probes without a result are simply not measured.
@@ -104,8 +101,8 @@ def measure(
         began = time.monotonic()
         try:
             with replace(device, session_timeout_sec=limit_sec).lease() as remote:
-                canary_sec = _time_canary(remote, device, canary_path) if canary_path else None
-                arguments = _Arguments(remote, device)
+                canary_sec = time_canary(remote) if time_canary else None
+                arguments = Arguments(remote, device.of(remote))
                 while waiting:
                     began = time.monotonic()
                     result = _time(remote, device, arguments, waiting[0], cold_weights, best_sec, canary_sec)
@@ -131,48 +128,10 @@ def session_sec(device: DeviceAddress, probes: int, best_sec: float | None) -> f
     return min(device.session_timeout_sec, _SESSION_SEC + probes * (_PROBE_SEC + _RUNS * best_sec))
 
 
-class _Arguments:
-    """Device arrays with random contents, made once per session: candidates differ in the shape of an argument, not in
-    its size, and filling a weight takes longer than timing a kernel with it."""
-
-    def __init__(self, remote: Any, device: DeviceAddress) -> None:
-        self._device = device.of(remote)
-        self._fill = remote.get_function("tvm.contrib.random.random_fill")
-        self._arrays: dict[tuple[int, str, int], Any] = {}
-
-    def of(self, probe: Probe) -> list[Any]:
-        """Arrays for a probe; integers are zeros, which index anything safely."""
-        return [self._array(shape, dtype, i) for i, (shape, dtype) in enumerate(probe.arguments)]
-
-    def _array(self, shape: tuple[int, ...], dtype: str, position: int) -> Any:
-        import tvm
-
-        key = (prod(shape), dtype, position)
-        if key not in self._arrays:
-            if dtype.startswith("float"):
-                array = tvm.runtime.empty(shape, dtype, self._device)
-                self._fill(array)
-            else:
-                array = tvm.runtime.tensor(np.zeros(shape, dtype), self._device)
-            self._arrays[key] = array
-        return self._arrays[key]._create_view(shape)
-
-
-def load_library(remote: Any, path: str, name: str = "") -> Any:
-    """Send a library to the device and load it there.
-
-    ``name``, by default the file's own, must be new to the session: a loaded library's file must not change.
-    """
-    file = Path(path)
-    name = name or file.name
-    remote.upload(bytearray(file.read_bytes()), name)  # given a path, TVM leaves the file open
-    return remote.load_module(name)
-
-
 def _time(
     remote: Any,
     device: DeviceAddress,
-    arguments: _Arguments,
+    arguments: Arguments,
     probe: Probe,
     cold: bool,
     best_sec: float | None,
@@ -180,29 +139,15 @@ def _time(
 ) -> Measured:
     try:
         module = load_library(remote, probe.path)
-        arrays = arguments.of(probe)
-        secs = _repeats(module, remote, device, arrays, cold, _FIRST_LOOK)
+        arrays = arguments.of(probe.arguments)
+        flush = cold and device.kind == "cpu"  # caches of other devices can't be flushed from here
+        secs = repeats(module, device.of(remote), arrays, flush, _FIRST_LOOK)
         if best_sec is None or median(secs) < best_sec * _HOPELESS:
-            secs += _repeats(module, remote, device, arrays, cold, _FULL_LOOK - _FIRST_LOOK)
+            secs += repeats(module, device.of(remote), arrays, flush, _FULL_LOOK - _FIRST_LOOK)
         return Measured(run_secs=secs, canary_sec=canary_sec)
     except Exception as failure:
         _raise_if_lost(remote, failure)
         return Measured(error_class="run", error=str(failure).strip()[-500:], canary_sec=canary_sec)
-
-
-def _repeats(
-    module: Any, remote: Any, device: DeviceAddress, arrays: list[Any], cold: bool, repeat: int
-) -> list[float]:
-    cold = cold and device.kind == "cpu"  # caches of other devices can't be flushed from here
-    evaluator = module.time_evaluator(
-        "main",
-        device.of(remote),
-        number=1,
-        repeat=repeat,
-        min_repeat_ms=0 if cold else _MIN_REPEAT_MS,
-        f_preproc="cache_flush_cpu_non_first_arg" if cold else "",
-    )
-    return [float(sec) for sec in evaluator(*arrays).results]
 
 
 def _raise_if_lost(remote: Any, failure: Exception) -> None:
@@ -211,32 +156,3 @@ def _raise_if_lost(remote: Any, failure: Exception) -> None:
         remote.cpu(0).sync()
     except Exception:
         raise failure from None
-
-
-def _time_canary(remote: Any, device: DeviceAddress, path: str) -> float:
-    module = load_library(remote, path)
-    arrays = _Arguments(remote, device).of(Probe(0, path, CANARY_ARGUMENTS))
-    return median(_repeats(module, remote, device, arrays, cold=False, repeat=5))
-
-
-CANARY_ARGUMENTS = [((64, 256), "float32"), ((256, 256), "float32"), ((64, 256), "float32")]
-
-
-def canary_module() -> Any:
-    """The kernel that tells whether a device runs as fast as before: a small product, one row a task, vectorised."""
-    import tvm
-    from tvm import te
-
-    (rows, depth), (_, columns) = CANARY_ARGUMENTS[0][0], CANARY_ARGUMENTS[1][0]
-    a = te.placeholder((rows, depth), name="a")
-    b = te.placeholder((depth, columns), name="b")
-    k = te.reduce_axis((0, depth), "k")
-    product = te.compute((rows, columns), lambda i, j: te.sum(a[i, k] * b[k, j], axis=k), name="product")
-    schedule = tvm.s_tir.Schedule(te.create_prim_func([a, b, product]))
-    block = schedule.get_sblock("product")
-    i, j, reduction = schedule.get_loops(block)
-    outer, inner = schedule.split(j, [None, 16])
-    schedule.reorder(i, outer, reduction, inner)
-    schedule.parallel(i)
-    schedule.vectorize(inner)
-    return schedule.mod

@@ -21,7 +21,8 @@ from tuner.compiler.defaults import default_schedule
 from tuner.importers.wrapper import PADDING_BIAS
 from tuner.search.builder import BuildJob, BuildPool
 from tuner.search.context import make_target
-from tuner.search.measure import DeviceAddress, load_library
+from tuner.search.measure import DeviceAddress
+from tuner.search.timing import load_library
 from tuner.search.workload import buffers_of, layout_free, workload_id
 
 # Sums of up to a few thousand products in another order: relative to the largest output.

@@ -75,7 +75,7 @@ def measure_peak(device: DeviceAddress, builders: BuildPool, facts: dict[str, An
         seconds[probe.number] = min([*result.run_secs, seconds.get(probe.number, math.inf)])
 
     for _ in range(_ROUNDS):
-        measure(device, probes, cold_weights=False, canary_path=None, best_sec=None, on_result=keep)
+        measure(device, probes, cold_weights=False, time_canary=None, best_sec=None, on_result=keep)
     flops, nbytes = (amount for _, _, amount in kernels.values())
     return Peak(flops / seconds[0] / 1e9, nbytes / seconds[1] / 1e9)
 

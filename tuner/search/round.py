@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tvm
 from sqlalchemy import Engine
 
 from rpc.facts import physical_cores
@@ -22,6 +21,7 @@ from tuner.db.engine import read, write
 from tuner.db.models import Job, JobWorkload, Record, Round, Workload, utcnow
 from tuner.errors import NotFound
 from tuner.search.builder import BuildJob, BuildPool, Built
+from tuner.search.canary import Canaries
 from tuner.search.context import make_target
 from tuner.search.costmodel import make_cost_model
 from tuner.search.measure import (
@@ -29,7 +29,6 @@ from tuner.search.measure import (
     DeviceAddress,
     Measured,
     Probe,
-    canary_module,
     evaluator_settings,
     measure,
 )
@@ -68,18 +67,25 @@ class _Task:
 class Tuner:
     """Runs rounds in this process; keeps searches, cost models and build processes warm between them.
 
-    ``device_of`` says where a job's device is had.
+    ``device_of`` says where a job's device is had; ``builders`` are used instead of new ones.
     """
 
-    def __init__(self, settings: Settings, engine: Engine, device_of: Callable[[Job], DeviceAddress]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        device_of: Callable[[Job], DeviceAddress],
+        builders: BuildPool | None = None,
+    ) -> None:
         self._settings = settings
         self._engine = engine
         self._device_of = device_of
         self._threads = physical_cores()
-        self.builders = BuildPool(settings.build_workers or self._threads, settings.build_timeout_sec)
+        workers = settings.build_workers or self._threads
+        self.builders = builders or BuildPool(workers, settings.build_timeout_sec)
         self._sessions: dict[tuple[str, str], SearchSession] = {}
         self._cost_models: dict[str, Any] = {}
-        self._canaries: dict[str, tuple[str, float | None]] = {}
+        self.canaries = Canaries(settings.root / "canaries", self.builders)
         self._checks: dict[tuple[str, str], OutputCheck] = {}
 
     def run(self, job_id: str, round_id: str) -> None:
@@ -191,7 +197,7 @@ class Tuner:
             task.device,
             probes,
             task.cold_weights,
-            self._canary(task),
+            self.canaries.timer(task.job),
             best,
             lambda probe, result: keep(proposals[probe.number], result),
         )
@@ -201,30 +207,6 @@ class Tuner:
         with read(self._engine) as db:
             row = db.get(JobWorkload, (task.job.id, task.workload.id))
         return row.best_us * 1e-6 if row and row.best_us else None
-
-    def _canary(self, task: _Task) -> str | None:
-        """Path of the canary's library for this target, built once; a GPU has none."""
-        if task.device.kind != "cpu":
-            return None
-        family = task.job.target_family
-        if family not in self._canaries:
-            path = self._settings.root / "canaries" / f"{family}.so"
-            job = BuildJob(str(tvm.ir.save_json(canary_module())), json.dumps(task.job.target_json), str(path))
-            (built,) = self.builders.build([job])
-            if built.error_class:
-                raise RuntimeError(f"the canary kernel does not build for {family}: {built.error}")
-            self._canaries[family] = (built.path, None)
-        return self._canaries[family][0]
-
-    def _canary_ratio(self, task: _Task, seconds: float | None) -> float | None:
-        """How much slower the canary ran than when this process first timed it."""
-        if seconds is None:
-            return None
-        path, first = self._canaries[task.job.target_family]
-        if first is None:
-            self._canaries[task.job.target_family] = (path, seconds)
-            return 1.0
-        return seconds / first
 
     def _record(self, task: _Task, proposal: Proposal, result: Measured) -> None:
         """Keep one result at once: what was measured is never measured again, whoever is killed next."""
@@ -242,7 +224,7 @@ class Tuner:
             error=result.error,
             tvm_version=PINS["apache-tvm"],
             evaluator=evaluator_settings(task.cold_weights),
-            canary_ratio=self._canary_ratio(task, result.canary_sec),
+            canary_ratio=self.canaries.ratio(task.job.target_family, result.canary_sec),
             job_id=task.job.id,
             round_id=task.round.id,
         )
