@@ -97,6 +97,18 @@ def test_no_candidate_is_measured_twice_by_rounds_or_after_a_restart(bench: Benc
     assert len(names) == len(set(names)) == sum(row.measured for row in rows) > 8
 
 
+def test_a_job_that_is_through_leaves_no_search_behind(bench: Bench) -> None:
+    job, other = bench.job(product(8, 16, 48)), bench.job(product(8, 16, 64))
+    first, _ = bench.round(job), bench.round(other)
+    bench.tuner.forget(job.id)
+    searched = {job_id for job_id, _ in bench.tuner._sessions}
+    assert other.id in searched
+    assert job.id not in searched
+    again = bench.round(job)
+    names = [record.candidate for row in (first, again) for record in bench.records(row)]
+    assert len(names) == len(set(names)) > first.measured
+
+
 def test_two_jobs_that_share_a_workload_do_not_measure_the_same(bench: Bench) -> None:
     """Both searches are warm and start from the same seed."""
     first, second = bench.job(row_sums(24)), bench.job(row_sums(24))

@@ -142,7 +142,9 @@ def compile_module(settings: Settings, job_id: str) -> None:
         known = {workload: found[0] for workload, found in best.items() if found}
         from_records.compile_known(settings.imports_dir, wanted, kernels, known, _module_folder(settings, job_id))
         return
-    finals = finals_of(settings, job, tuner_of(settings))
+    tuner = tuner_of(settings)
+    tuner.forget(job_id)
+    finals = finals_of(settings, job, tuner)
     decided = {}
     for number, (_, workload) in enumerate(rows, 1):
         say(settings, job_id, f"measuring the best kernels once more ({number}/{len(rows)})")

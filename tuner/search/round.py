@@ -97,6 +97,10 @@ class Tuner:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def forget(self, job_id: str) -> None:
+        """Let go of a job's searches: it is through with tuning."""
+        self._sessions = {key: session for key, session in self._sessions.items() if key[0] != job_id}
+
     def _run(self, task: _Task, folder: Path) -> None:
         started = time.monotonic()
         session = self._session(task)
