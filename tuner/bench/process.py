@@ -40,7 +40,9 @@ def run(spec: Spec) -> Result:
             calls = operator_calls(spec, source)
         else:
             weights, calls, errors = _model_calls(spec, source)
-        stats = interleave(calls, spec.rounds, spec.per_round, spec.warmup, spec.seed, _print_progress)
+        stats = interleave(
+            calls, spec.rounds, spec.per_round, spec.warmup_sec, spec.max_sec, spec.seed, _print_progress
+        )
     return Result(
         threads=spec.threads,
         machine=device_facts()["cpu"],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tuner.bench.compare import Progress, rounds_within
 from tuner.bench.spec import Result, Timing
 from tuner.bench.stats import summarise
 from tuner.compiler.remote import RemoteModule, session
@@ -21,9 +22,12 @@ def run_remote_benchmark(
     inputs: Mapping[str, np.ndarray],
     rounds: int,
     per_round: int,
-    progress: Callable[[int, int], None],
+    max_sec: float,
+    progress: Progress,
 ) -> tuple[Result, dict[str, Any]]:
-    """Time each module ``per_round`` times in each of ``rounds`` turns; what came out, and the device's facts.
+    """Time each module ``per_round`` times in each of ``rounds`` rounds; what came out, and the device's facts.
+
+    There are fewer rounds where more would not fit into ``max_sec``, but three.
 
     Raises DeviceUnavailable or SessionLost of ``rpc.errors``.
     """
@@ -31,9 +35,8 @@ def run_remote_benchmark(
         facts = json.loads(remote.get_function("tunesmith.device_facts")())
         modules = {name: RemoteModule(remote, folder) for name, folder in folders.items()}
         times_ms: dict[str, list[float]] = {name: [] for name in modules}
-        for done in range(1, rounds + 1):
+        for _ in rounds_within(max_sec, rounds, progress):
             for name, module in modules.items():
                 times_ms[name] += module.time_ms(inputs, per_round)
-            progress(done, rounds)
     timings = [Timing(variant=name, **summarise(times).as_dict()) for name, times in times_ms.items()]
     return Result(threads=facts["threads"], machine=facts["cpu"], timings=timings), facts

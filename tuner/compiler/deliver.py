@@ -35,6 +35,7 @@ from tuner.search.measure import DeviceAddress
 
 TUNED, UNTUNED = "tuned", "untuned"
 _ROUNDS, _PER_ROUND = 10, 5
+_MAX_SEC = 120.0  # of timing; a run of a large model takes seconds
 
 
 def staging(settings: Settings, job_id: str) -> Path:
@@ -148,7 +149,7 @@ def benchmark_job(
     else:
         inputs = cache.load_samples(settings.imports_dir, imported)[0].inputs
         folders = {name: folder / name for name in (UNTUNED, TUNED)}
-        result, facts = run_remote_benchmark(device, folders, inputs, _ROUNDS, _PER_ROUND, progress)
+        result, facts = run_remote_benchmark(device, folders, inputs, _ROUNDS, _PER_ROUND, _MAX_SEC, progress)
     timings = {timing.variant: timing for timing in result.timings}
     manifest |= arithmetic(model, timings, peak)
     manifest |= {
@@ -175,6 +176,7 @@ def _spec(job: Job, model: Model, manifest: dict[str, Any], folder: Path) -> Spe
         threads=manifest["threads"],
         rounds=_ROUNDS,
         per_round=_PER_ROUND,
+        max_sec=_MAX_SEC,
         variants=[
             *baselines(model),
             Variant(name=UNTUNED, kind="tvm", path=str(folder / UNTUNED)),
