@@ -1,12 +1,12 @@
 """``make bench``: tuned models beside PyTorch, ONNX Runtime and OpenVINO, all in float32, interleaved in one process.
 
-The service tunes first (from the records that are known) and is stopped before anything is timed.
+Of each case, the service tunes first (from the records that are known) and is stopped before anything is timed.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,12 +15,13 @@ import typer
 from rich.table import Table
 
 from benchmarks import report, service_jobs
-from rpc.facts import physical_cores
+from rpc.facts import cpu_model, physical_cores
 from tuner.bench.launch import run_benchmark
 from tuner.bench.spec import Kind, Result, Spec, Variant
 from tuner.cli.common import console, notes, run_app, settings_with
 from tuner.cli.local_service import local_service
 from tuner.config import Settings
+from tuner.errors import StageFailed, TunerError
 from tuner.schemas import BudgetIn
 
 OURS = "ours"
@@ -44,6 +45,9 @@ class Case:
     batch: int
     seq_len: int
 
+    def __str__(self) -> str:
+        return f"{self.model} {self.batch} x {self.seq_len}"
+
 
 @dataclass(frozen=True)
 class Tuned:
@@ -65,6 +69,10 @@ def main(
     minutes: Annotated[float | None, typer.Option(help="Budget of a case in minutes of tuning.")] = None,
     rounds: Annotated[int, typer.Option(help="Turns each contestant gets, in random order.")] = 20,
     per_round: Annotated[int, typer.Option(help="Timed runs of a turn.")] = 5,
+    max_sec: Annotated[
+        float,
+        typer.Option(min=1, help="Seconds of timing a case: turns get shorter and fewer, but no less than three."),
+    ] = 90.0,
     data_dir: Annotated[Path, typer.Option(help="The service's data; records and artifacts are kept there.")] = (
         service_jobs.DATA_DIR
     ),
@@ -75,15 +83,49 @@ def main(
     if matrix:
         cases = [Case(*one) for one in itertools.product(MATRIX_MODELS, MATRIX_BATCHES, MATRIX_SEQ_LENS)]
         cases.sort(key=lambda case: case != Case(MATRIX_MODELS[0], 1, 128))  # the one that leads the report
+    wish = service_jobs.budget(trials, minutes)
+    facts = report.circumstances(cpu_model())
+
+    def run(case: Case) -> dict[str, Any]:
+        tuned = _tune(settings, case, wish)
+        found = entry(tuned, _race(settings, tuned, rounds, per_round, max_sec))
+        notes.print(
+            f"{case}: {found[f'{OURS}_ms']:.3g} ms, the best peer takes {margin(found):.2f} times as long",
+            highlight=False,
+        )
+        return found
+
+    def save(found: list[dict[str, Any]]) -> Path:
+        return report.save("latency", {**found[0], **facts, "cases": found})
+
+    found, failed = run_all(cases, run, save)
+    if found:
+        console.print(table(found))
+        console.print(report.footer(facts), style="dim", soft_wrap=True)
+        console.print(f"written to {report.shown(save(found))}", style="dim", soft_wrap=True)
+    if failed:
+        names = ", ".join(map(str, failed))
+        raise StageFailed(f"{len(failed)} of {len(cases)} cases failed: {names}.", "Why is said above, case by case.")
+
+
+def run_all(
+    cases: Iterable[Case], run: Callable[[Case], dict[str, Any]], keep: Callable[[list[dict[str, Any]]], object]
+) -> tuple[list[dict[str, Any]], list[Case]]:
+    """Entries of the cases that succeed, and the cases that fail, which are printed with the reason and end nothing.
+
+    ``keep`` gets all entries so far after each.
+    """
     found: list[dict[str, Any]] = []
-    for tuned in _tune(settings, cases, service_jobs.budget(trials, minutes)):
-        result = _race(settings, tuned, rounds, per_round)
-        facts = report.circumstances(result.machine)
-        found.append(entry(tuned, result))
-        path = report.save("latency", {**found[0], **facts, "cases": found})
-    console.print(table(found))
-    console.print(report.footer(facts), style="dim", soft_wrap=True)
-    console.print(f"written to {report.shown(path)}", style="dim", soft_wrap=True)
+    failed: list[Case] = []
+    for case in cases:
+        try:
+            found.append(run(case))
+        except TunerError as error:
+            failed.append(case)
+            notes.print(f"{case} failed: {error.message} {error.hint}", style="red", markup=False, soft_wrap=True)
+        else:
+            keep(found)
+    return found, failed
 
 
 def entry(tuned: Tuned, result: Result) -> dict[str, Any]:
@@ -107,31 +149,30 @@ def entry(tuned: Tuned, result: Result) -> dict[str, Any]:
 
 
 def table(cases: Iterable[dict[str, Any]]) -> Table:
-    """A line of median ms per case; the last column says how many times slower than ours the fastest peer is."""
+    """A line of median ms per case; the last column is the margin to the fastest peer."""
     found = Table(title="median ms, lower is better", title_style="dim", header_style="bold")
     for name in ("model", "batch x seq"):
         found.add_column(name, overflow="fold")
     for name in ("ours", *NAMES.values(), "best peer"):
         found.add_column(name, justify="right", no_wrap=True)
     for case in cases:
-        peers = [case[f"{key}_ms"] for key in PEERS]
-        ours = case[f"{OURS}_ms"]
-        times = [f"{ms:.3g}" for ms in (ours, *peers)]
-        found.add_row(case["model"], f"{case['batch']} x {case['seq']}", *times, f"{min(peers) / ours:.2f}x")
+        times = [f"{case[f'{key}_ms']:.3g}" for key in (OURS, *PEERS)]
+        found.add_row(case["model"], f"{case['batch']} x {case['seq']}", *times, f"{margin(case):.2f}x")
     return found
 
 
-def _tune(settings: Settings, cases: list[Case], wish: BudgetIn) -> list[Tuned]:
+def margin(case: dict[str, Any]) -> float:
+    """How many times as long as ours the fastest peer takes."""
+    return float(min(case[f"{key}_ms"] for key in PEERS) / case[f"{OURS}_ms"])
+
+
+def _tune(settings: Settings, case: Case, wish: BudgetIn) -> Tuned:
     with local_service(settings) as client:
-        tuned = []
-        for case in cases:
-            job = service_jobs.finish(client, service_jobs.submit(client, **asdict(case), wish=wish))
-            artifact = settings.artifacts_dir / f"{job.artifact_id}.tar"
-            tuned.append(Tuned(case, job.id, artifact, job.predicted_ms, job.trials))
-        return tuned
+        job = service_jobs.finish(client, service_jobs.submit(client, **asdict(case), wish=wish))
+    return Tuned(case, job.id, settings.artifacts_dir / f"{job.artifact_id}.tar", job.predicted_ms, job.trials)
 
 
-def _race(settings: Settings, tuned: Tuned, rounds: int, per_round: int) -> Result:
+def _race(settings: Settings, tuned: Tuned, rounds: int, per_round: int, max_sec: float) -> Result:
     case = tuned.case
     spec = Spec(
         model=case.model,
@@ -140,16 +181,17 @@ def _race(settings: Settings, tuned: Tuned, rounds: int, per_round: int) -> Resu
         threads=settings.device_threads or physical_cores(),
         rounds=rounds,
         per_round=per_round,
+        max_sec=max_sec,
         variants=[
             Variant(name=OURS, kind="tvm", path=str(tuned.artifact)),
             *(Variant(name=name, kind=kind) for name, kind in PEERS.items()),
         ],
     )
-    with notes.status(f"timing {case.model} {case.batch} x {case.seq_len} beside its peers") as status:
+    with notes.status(f"timing {case} beside its peers") as status:
 
         def progress(done: int, total: int) -> None:
             if total:
-                status.update(f"timing {case.model} {case.batch} x {case.seq_len}: round {done} of {total}")
+                status.update(f"timing {case}: round {done} of {total}")
 
         return run_benchmark(spec, report.OUT / "race", progress)
 

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
-from rpc import apple
+from rpc import addresses, apple
 from rpc.errors import RpcError, StartFailed
 from rpc.facts import THREADS_ENV, cpu_model, device_facts, physical_cores, thread_env
 from rpc.lean import prepare_lean_import
@@ -25,8 +25,6 @@ from rpc.tracker import check_key
 from rpc.versions import check_versions
 
 log = logging.getLogger("rpc.agent")
-
-_MAX_PORT = 65535
 
 
 def run_agent(
@@ -71,19 +69,6 @@ def _listen(address: tuple[str, int]) -> socket.socket:
         raise StartFailed(message, "Give another --port, and the same one to the tunnel.") from error
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return host, _port(port)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > _MAX_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; they go from 0 to {_MAX_PORT}")
-    return int(text)
-
-
 def _key(text: str) -> str:
     try:
         return check_key(text)
@@ -121,13 +106,13 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Make this machine an RPC device of a tracker.")
-    parser.add_argument("--tracker", type=_address, required=True, metavar="HOST:PORT")
+    parser.add_argument("--tracker", type=addresses.address, required=True, metavar="HOST:PORT")
     key = apple.cpu_key(cpu_model())
     parser.add_argument(
         "--key", type=_key, default=key, required=key is None, help=f"what jobs ask for{key and f' (default: {key})'}"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address sessions are accepted on (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=0, help="port sessions are accepted on (default: any)")
+    parser.add_argument("--port", type=addresses.port, default=0, help="port sessions are accepted on (default: any)")
     parser.add_argument("--advertise", metavar="HOST", help="host that clients are told (default: the tracker sees it)")
     parser.add_argument(
         "--allow-remote-tracker", action="store_true", help="leave this machine: plain text, no password"

@@ -10,6 +10,7 @@ import socket
 import sys
 from typing import Any
 
+from rpc import addresses
 from rpc.lean import prepare_lean_import
 from rpc.lifeline import die_with_parent
 from rpc.tracker import PUT, REQUEST, SUCCESS, check_key
@@ -69,7 +70,7 @@ def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser(description="Run the RPC tracker. It has no authentication: keep it on loopback.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=9190, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=addresses.port, default=9190, help="port to listen on (default: %(default)s)")
     args = parser.parse_args()
     die_with_parent()
     try:

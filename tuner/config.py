@@ -8,8 +8,9 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from rpc.addresses import MAX_PORT
+
 DEFAULT_PORT = 8000
-MAX_PORT = 65535
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 
 

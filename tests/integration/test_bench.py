@@ -19,9 +19,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_model(tmp_path_factory.mktemp("model")))
 
 
-def spec(model: str, *variants: Variant, seq_len: int = 16, rounds: int = 2) -> Spec:
+def spec(model: str, *variants: Variant, seq_len: int = 16, rounds: int = 2, max_sec: float | None = None) -> Spec:
     return Spec(
-        model=model, batch=1, seq_len=seq_len, threads=1, rounds=rounds, per_round=3, warmup=1, variants=list(variants)
+        model=model,
+        batch=1,
+        seq_len=seq_len,
+        threads=1,
+        rounds=rounds,
+        per_round=3,
+        warmup_sec=0.01,
+        max_sec=max_sec,
+        variants=list(variants),
     )
 
 
@@ -40,6 +48,15 @@ def test_contestants_are_timed_and_rounds_reported(model: str, tmp_path: Path) -
     assert result.machine
     assert seen[-1] == (2, 2)
     assert json.loads((tmp_path / "result.json").read_text())["error"] is None
+
+
+def test_time_that_is_up_ends_the_rounds(model: str, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    limited = spec(model, EAGER, SDPA, rounds=100_000, max_sec=0.5)
+    result = run_benchmark(limited, tmp_path, lambda done, total: seen.append((done, total)))
+    rounds = {timing.n // 3 for timing in result.timings}
+    assert rounds == {seen[-1][0]} == {seen[-1][1]}
+    assert 3 <= rounds.pop() < 100_000
 
 
 def test_raising_from_progress_ends_the_process(model: str, tmp_path: Path) -> None:

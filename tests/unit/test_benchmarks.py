@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.contest import Score
-from benchmarks.latency import OURS, PEERS, Case, Tuned, entry, table
+from benchmarks.latency import OURS, PEERS, Case, Tuned, entry, run_all, table
 from benchmarks.quality import time_to_quality
 from benchmarks.repeat import compared
 from benchmarks.resident import Sample, growth_per_1000_trials, parts_of
 from tests.support.samples import job
 from tuner.bench.spec import Result, Timing
+from tuner.errors import StageFailed
 from tuner.schemas import CurvePoint
 
 
@@ -29,6 +31,23 @@ def test_latency_report_has_a_median_for_each_contestant() -> None:
     assert {name: found[f"{name}_ms"] for name in medians} == medians
     assert (found["model"], found["batch"], found["seq"]) == ("bert-base-uncased", 1, 128)
     assert "1.02x" in list(table([found]).columns[-1].cells)
+
+
+def test_a_case_that_fails_is_named_with_its_reason_and_ends_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    cases = [Case("bert", 1, 128), Case("bert", 8, 384), Case("minilm", 1, 32)]
+    kept: list[list[str]] = []
+
+    def run(case: Case) -> dict[str, Any]:
+        if case.batch == 8:
+            raise StageFailed("The benchmark process ended with code -9.", "Its last words: Killed")
+        return {"model": case.model}
+
+    found, failed = run_all(cases, run, lambda entries: kept.append([one["model"] for one in entries]))
+    assert [one["model"] for one in found] == ["bert", "minilm"]
+    assert failed == [cases[1]]
+    assert kept == [["bert"], ["bert", "minilm"]]
+    said = capsys.readouterr().err
+    assert "bert 8 x 384 failed: The benchmark process ended with code -9. Its last words: Killed" in said
 
 
 def test_candidates_a_second_count_only_those_that_got_a_time() -> None:

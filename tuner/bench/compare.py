@@ -2,49 +2,96 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tuner.bench.stats import Stats, summarise
 
-Progress = Callable[[int, int], None]  # rounds done, rounds in all
+Progress = Callable[[int, int], None]  # rounds done, rounds in all (an estimate where the time is limited)
+Clock = Callable[[], float]  # seconds
+
+MIN_ROUNDS = 3  # with fewer, one bad moment of the machine decides
+SETTLE_SEC = 0.02
 
 
 def interleave(
     variants: Mapping[str, Callable[[], Any]],
     rounds: int,
     per_round: int,
-    warmup: int,
+    warmup_sec: float,
+    max_sec: float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, Stats]:
     """Run each variant ``per_round`` times in each of ``rounds`` rounds, in a new random order each round.
 
-    ``warmup`` uncounted runs come first. One uncounted run precedes each turn: the thread pools of the variant
-    before still spin for a moment and would slow down the first run of the next. ``clock`` gives seconds.
+    Uncounted runs come first, for ``warmup_sec`` of each variant, and precede each turn, for 20 ms; at least one. The
+    thread pools of the variant before still spin for some ms, and the system needs some more to spread threads over
+    the cores: short runs would be timed in their company.
+
+    ``max_sec``, warm-up included, bounds it: turns shrink until three rounds fit, to one counted run at least, and
+    after three rounds none begins that would not fit. All variants have the same number of counted runs.
     """
-    if min(rounds, per_round) < 1:
-        raise ValueError("rounds and per_round must be at least 1")
-    for call in variants.values():
-        for _ in range(warmup):
-            call()
+    if min(rounds, per_round, warmup_sec) <= 0:
+        raise ValueError("rounds, per_round and warmup_sec must be more than 0")
+    start = clock()
+    each_once_sec = sum(_run_for(warmup_sec, call, clock) for call in variants.values())
+    left_sec = math.inf if max_sec is None else max_sec - (clock() - start)
+    runs = runs_per_turn(per_round, each_once_sec, left_sec)
     order = list(variants)
     shuffle = random.Random(seed).shuffle
     times_ms: dict[str, list[float]] = {name: [] for name in variants}
-    for done in range(1, rounds + 1):
+    for _ in rounds_within(left_sec, rounds, progress, clock):
         shuffle(order)
         for name in order:
-            variants[name]()
-            times_ms[name].extend(_time_ms(variants[name], clock) for _ in range(per_round))
-        if progress:
-            progress(done, rounds)
+            _run_for(SETTLE_SEC, variants[name], clock)
+            times_ms[name].extend(_time_ms(variants[name], clock) for _ in range(runs))
     return {name: summarise(times) for name, times in times_ms.items()}
 
 
-def _time_ms(call: Callable[[], Any], clock: Callable[[], float]) -> float:
+def runs_per_turn(wanted: int, each_once_sec: float, left_sec: float) -> int:
+    """Counted runs of a turn: as many as are wanted, fewer where three rounds would not fit otherwise, at least one.
+
+    ``each_once_sec`` is what one run of every variant takes; a slow variant's turn has one more run, uncounted.
+    """
+    return max(1, int(min(wanted, left_sec / MIN_ROUNDS / each_once_sec - 1)))
+
+
+def rounds_within(
+    max_sec: float, rounds: int, progress: Progress | None, clock: Clock = time.perf_counter
+) -> Iterator[None]:
+    """Let the caller do one round after the other, ``rounds`` or what fits into ``max_sec``, and report each."""
+    start = clock()
+    done, total = 0, rounds
+    while done < total:
+        yield
+        done += 1
+        total = rounds_in_all(rounds, done, clock() - start, max_sec)
+        if progress:
+            progress(done, total)
+
+
+def rounds_in_all(wanted: int, done: int, spent_sec: float, max_sec: float) -> int:
+    """How many rounds there will be: as many as are wanted, or fit at the pace of those done, at least three."""
+    fit = max_sec / spent_sec * done
+    return int(min(wanted, max(fit, done, MIN_ROUNDS)))
+
+
+def _run_for(seconds: float, call: Callable[[], Any], clock: Clock) -> float:
+    """Run until so many seconds are over, at least once; the seconds a run took on average."""
+    start = clock()
+    runs = 0
+    while runs == 0 or clock() - start < seconds:
+        call()
+        runs += 1
+    return (clock() - start) / runs
+
+
+def _time_ms(call: Callable[[], Any], clock: Clock) -> float:
     start = clock()
     call()
     return (clock() - start) * 1e3

@@ -50,7 +50,7 @@ def run(spec: Spec) -> Result:
             canary_secs.extend([canary.seconds()] if canary else [])
             _print_progress(done, total)
 
-        stats = interleave(calls, spec.rounds, spec.per_round, spec.warmup, spec.seed, after_round)
+        stats = interleave(calls, spec.rounds, spec.per_round, spec.warmup_sec, spec.max_sec, spec.seed, after_round)
     return Result(
         threads=spec.threads,
         machine=device_facts()["cpu"],

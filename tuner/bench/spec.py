@@ -28,7 +28,8 @@ class Variant(BaseModel):
 class Spec(BaseModel):
     """One benchmark: a model as ``resolve_source`` takes it, a shape, how long, and who takes part.
 
-    ``canary`` is the path of the reference kernel's library, which is timed between the rounds.
+    ``rounds`` to ``max_sec`` are those of ``tuner.bench.compare.interleave``; ``canary`` is the path of the reference
+    kernel's library, which is timed between the rounds.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -41,7 +42,8 @@ class Spec(BaseModel):
     threads: int = Field(ge=1)
     rounds: int = Field(10, ge=1)
     per_round: int = Field(5, ge=1)
-    warmup: int = Field(5, ge=0)
+    warmup_sec: float = Field(0.3, gt=0)
+    max_sec: float | None = Field(None, gt=0)
     seed: int = 0
     canary: str = ""
     variants: list[Variant] = Field(min_length=1)

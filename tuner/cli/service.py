@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from rpc.addresses import MAX_PORT
 from tuner.cli.common import DataDirOption, console, notes, settings_with
-from tuner.config import MAX_PORT
 
 db_app = typer.Typer(help="Look after the database.", no_args_is_help=True)
 _SHOWN = ("tunesmith", "apache-tvm", "apache-tvm-ffi", "torch", "transformers")

@@ -36,6 +36,7 @@ from tuner.search.measure import DeviceAddress
 
 TUNED, UNTUNED = "tuned", "untuned"
 _ROUNDS, _PER_ROUND = 10, 5
+_MAX_SEC = 120.0  # of timing; a run of a large model takes seconds
 
 
 def staging(settings: Settings, job_id: str) -> Path:
@@ -158,7 +159,9 @@ def benchmark_job(
     else:
         inputs = cache.load_samples(settings.imports_dir, imported)[0].inputs
         folders = {name: folder / name for name in (UNTUNED, TUNED)}
-        result, facts = run_remote_benchmark(terms.device, folders, inputs, _ROUNDS, _PER_ROUND, terms.canary, progress)
+        result, facts = run_remote_benchmark(
+            terms.device, folders, inputs, _ROUNDS, _PER_ROUND, _MAX_SEC, terms.canary, progress
+        )
     timings = {timing.variant: timing for timing in result.timings}
     manifest |= arithmetic(model, timings, terms.peak)
     manifest |= {
@@ -186,6 +189,7 @@ def _spec(job: Job, model: Model, manifest: dict[str, Any], folder: Path, canary
         threads=manifest["threads"],
         rounds=_ROUNDS,
         per_round=_PER_ROUND,
+        max_sec=_MAX_SEC,
         canary=canary or "",
         variants=[
             *baselines(model),
