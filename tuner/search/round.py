@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tvm
 from sqlalchemy import Engine
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 _SEED_RECORDS = 256  # records a new session starts from, fastest first
 _MAX_SESSIONS = 64
+_MAX_CHECKS = 16  # each holds what its workload must give for every kind of input: tens of megabytes for large ones
 _RELATED = 16  # other workloads that a new search looks at
 
 
@@ -60,9 +61,18 @@ class _Task:
         return self.workload.weight_bytes >= COLD_WEIGHT_BYTES
 
     @property
+    def place(self) -> tuple[str, str]:
+        """Where it runs and as what: another device of the same family is as fast as it is."""
+        return (self.device.key, self.job.target_family)
+
+    @property
     def own_only(self) -> str | None:
         """The job, if it is to use nothing but its own records."""
         return self.job.id if self.job.cold else None
+
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Tuner:
@@ -79,8 +89,8 @@ class Tuner:
         self.builders = BuildPool(settings.build_workers or self._threads, settings.build_timeout_sec)
         self._sessions: dict[tuple[str, str], SearchSession] = {}
         self._cost_models: dict[str, Any] = {}
-        self._canaries: dict[str, tuple[str, float | None]] = {}
-        self._checks: dict[tuple[str, str], OutputCheck] = {}
+        self._canaries: dict[tuple[str, str], tuple[str, float | None]] = {}
+        self._checks: dict[tuple[str, str, str], OutputCheck] = {}
 
     def run(self, job_id: str, round_id: str) -> None:
         """Run a round that the coordinator has planned; its row, records and workload counters are written here."""
@@ -93,7 +103,7 @@ class Tuner:
 
     def _run(self, task: _Task, folder: Path) -> None:
         started = time.monotonic()
-        session = self._session(task)
+        session = _kept(self._sessions, (task.job.id, task.workload.id), _MAX_SESSIONS, lambda: self._session(task))
         with read(self._engine) as db:
             session.avoid(records.known_candidates(db, task.workload.id, task.job.target_family, task.own_only))
         prepared = time.monotonic()
@@ -120,9 +130,7 @@ class Tuner:
         return _Task(round_, job, workload, make_target(job.target_json), self._device_of(job))
 
     def _session(self, task: _Task) -> SearchSession:
-        key = (task.job.id, task.workload.id)
-        if key in self._sessions:
-            return self._sessions[key]
+        """A search that knows what is on record."""
         family = task.job.target_family
         if family not in self._cost_models:
             self._cost_models[family] = make_cost_model(self._threads)
@@ -141,9 +149,6 @@ class Tuner:
         session.suggest(row.trace for row in seeds)
         if session.is_product and not rows and not task.job.cold:
             session.follow(self._others(task))
-        if len(self._sessions) >= _MAX_SESSIONS:
-            self._sessions.pop(next(iter(self._sessions)))
-        self._sessions[key] = session
         return session
 
     def _others(self, task: _Task) -> list[Kernel]:
@@ -206,23 +211,23 @@ class Tuner:
         """Path of the canary's library for this target, built once; a GPU has none."""
         if task.device.kind != "cpu":
             return None
-        family = task.job.target_family
-        if family not in self._canaries:
+        if task.place not in self._canaries:
+            family = task.job.target_family
             path = self._settings.root / "canaries" / f"{family}.so"
             job = BuildJob(str(tvm.ir.save_json(canary_module())), json.dumps(task.job.target_json), str(path))
             (built,) = self.builders.build([job])
             if built.error_class:
                 raise RuntimeError(f"the canary kernel does not build for {family}: {built.error}")
-            self._canaries[family] = (built.path, None)
-        return self._canaries[family][0]
+            self._canaries[task.place] = (built.path, None)
+        return self._canaries[task.place][0]
 
     def _canary_ratio(self, task: _Task, seconds: float | None) -> float | None:
-        """How much slower the canary ran than when this process first timed it."""
+        """How much slower the canary ran than when this process first timed it on the device."""
         if seconds is None:
             return None
-        path, first = self._canaries[task.job.target_family]
+        path, first = self._canaries[task.place]
         if first is None:
-            self._canaries[task.job.target_family] = (path, seconds)
+            self._canaries[task.place] = (path, seconds)
             return 1.0
         return seconds / first
 
@@ -271,22 +276,17 @@ class Tuner:
             best = self._best_sec(task)
             if best is None or seconds is None or seconds * 1e6 > best * 1e6 + 1e-6:
                 return
-            problem = self._check(task, session).problem_of(proposal, folder)
+            check = _kept(
+                self._checks, (*task.place, task.workload.id), _MAX_CHECKS, lambda: self._check(task, session)
+            )
+            problem = check.problem_of(proposal, folder)
             if problem is None:
                 return
             self._reject(task, proposal, problem)
 
     def _check(self, task: _Task, session: SearchSession) -> OutputCheck:
-        key = (task.job.target_family, task.workload.id)
-        if key not in self._checks:
-            self._checks[key] = OutputCheck(
-                session.mod,
-                json.dumps(task.job.target_json),
-                task.device,
-                self.builders,
-                self._settings.root / "checks",
-            )
-        return self._checks[key]
+        target, folder = json.dumps(task.job.target_json), self._settings.root / "checks"
+        return OutputCheck(session.mod, target, task.device, self.builders, folder)
 
     def _reject(self, task: _Task, proposal: Proposal, problem: str) -> None:
         log.warning("candidate %s of %s is wrong: %s", proposal.id, task.workload.id, problem)
@@ -313,3 +313,12 @@ class Tuner:
                 seconds["measure_sec"],
             )
             row.finished_at = utcnow()
+
+
+def _kept(cache: dict[K, V], key: K, most: int, make: Callable[[], V]) -> V:
+    """What is kept under the key, made now if nothing is; of more than ``most`` the oldest goes."""
+    if key not in cache:
+        cache[key] = make()
+        if len(cache) > most:
+            del cache[next(iter(cache))]
+    return cache[key]
