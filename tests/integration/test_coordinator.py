@@ -112,6 +112,21 @@ def test_a_job_is_cancelled_while_a_round_runs(bench: Bench) -> None:
     assert bench.job(job_id).wish == ""
 
 
+def test_what_a_round_had_recorded_when_it_was_cancelled_counts(bench: Bench) -> None:
+    def measure_some_and_hang(settings: Settings, job_id: str, round_id: str) -> None:
+        with write(bench.database) as session:
+            measure(session, job_id, round_id, 3)
+        bench.cluster.running[round_id] = lambda: hang(settings, job_id)
+        raise Hangs
+
+    bench.cluster.stages["tune_round"] = measure_some_and_hang
+    job_id = bench.submit()
+    bench.run_until(lambda: bench.rounds(job_id, "running"))
+    bench.pass_()
+    bench.ask(control.cancel, job_id)
+    assert bench.run_to(job_id, "cancelled").trials == 3
+
+
 def test_a_job_is_cancelled_before_it_began_and_while_it_is_paused(bench: Bench) -> None:
     submitted = bench.submit()
     bench.ask(control.cancel, submitted)

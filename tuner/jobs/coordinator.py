@@ -231,7 +231,7 @@ class Coordinator:
             except EngineUnavailable as error:
                 log.warning("%s can't be ended: %s", key, error.message)
             with write(self._database) as session:
-                end_killed(session, self._tasks[key], why)
+                end_killed(session, self._tasks[key], why, self._forecast)
             del self._tasks[key]
 
     def _fill(self, waiting: list[Job]) -> None:
