@@ -203,6 +203,6 @@ def _kill_group(process: BaseProcess) -> None:
         return
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:  # it has not come to its setsid yet, or is gone
+    except (ProcessLookupError, PermissionError):  # it has not come to its setsid yet, or is gone (macOS: EPERM)
         if process.is_alive():
             process.kill()

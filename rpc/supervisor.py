@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -146,12 +146,14 @@ class Supervisor:
         if time.monotonic() >= self._rotate_at:
             self._rotate_at = time.monotonic() + _ROTATE_EVERY_SEC
             for child in self._started:
-                rotate(child.log_file)
+                with _whatever_the_disk_says():
+                    rotate(child.log_file)
         for child in self._started:
             if child.process is None:
                 if time.monotonic() >= child.start_at:
                     child.start()
-                    self._on_change(self.pids())
+                    with _whatever_the_disk_says():
+                        self._on_change(self.pids())
             elif (code := child.process.poll()) is not None:
                 self._on_exit(child, code)
             else:
@@ -222,6 +224,15 @@ class Supervisor:
     def _start_failed(child: _Child, why: str) -> StartFailed:
         lines = tail(child.log_file, 15)
         return StartFailed(f"{child.spec.name} {why}. The end of {child.log_file}:\n{lines}")
+
+
+@contextlib.contextmanager
+def _whatever_the_disk_says() -> Iterator[None]:
+    """A full disk keeps us from writing, not the processes from running."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("going on without: %s", error)
 
 
 def _is_alive(child: _Child) -> bool:

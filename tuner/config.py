@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -12,6 +12,9 @@ from rpc.addresses import MAX_PORT
 
 DEFAULT_PORT = 8000
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
+Count = Annotated[int, Field(ge=1)]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -27,20 +30,20 @@ class Settings(BaseSettings):
     engine: str | None = Field(None, description="Dask scheduler address; unset: a local cluster is started.")
     tracker_host: str = Field("127.0.0.1", description="Address of the RPC tracker.")
     tracker_port: Port | None = Field(None, description="Port of the RPC tracker; unset: 9190 or the next free one.")
-    engine_workers: int = Field(1, description="Stages and rounds that the service's own engine runs at once.")
+    engine_workers: Count = Field(1, description="Stages and rounds that the service's own engine runs at once.")
     device_key: str = Field("local", description="Tracker key of this machine's own device.")
-    device_threads: int | None = Field(None, description="Threads kernels run on; unset: physical cores.")
-    build_workers: int | None = Field(None, description="Processes that build candidates; unset: physical cores.")
-    build_timeout_sec: float = Field(60.0, description="Deadline of one candidate's build.")
-    session_timeout_sec: float = Field(120.0, description="Longest RPC session (a batch of candidates).")
-    lease_timeout_sec: float = Field(30.0, description="How long to wait for a device of the tracker.")
-    round_batch: int = Field(16, description="Candidates measured in one round.")
-    max_trials: int = Field(100_000, description="Largest trial budget of a job.")
-    max_minutes: float = Field(7 * 24 * 60.0, description="Largest time budget of a job.")
+    device_threads: Count | None = Field(None, description="Threads kernels run on; unset: physical cores.")
+    build_workers: Count | None = Field(None, description="Processes that build candidates; unset: physical cores.")
+    build_timeout_sec: Seconds = Field(60.0, description="Deadline of one candidate's build.")
+    session_timeout_sec: Seconds = Field(120.0, description="Longest RPC session (a batch of candidates).")
+    lease_timeout_sec: Seconds = Field(30.0, description="How long to wait for a device of the tracker.")
+    round_batch: Count = Field(16, description="Candidates measured in one round.")
+    max_trials: Count = Field(100_000, description="Largest trial budget of a job.")
+    max_minutes: float = Field(7 * 24 * 60.0, gt=0, description="Largest time budget of a job.")
     max_upload_bytes: int = Field(256 * 1024 * 1024, description="Largest upload of records.")
     min_free_bytes: int = Field(512 * 1024 * 1024, description="Jobs stop cleanly when less disk than this is free.")
     logs_dir: Path | None = Field(None, description="Folder of shipped tuning logs; unset: tuning_logs of the package.")
-    log_level: str = Field("INFO", description="Level of the service's log.")
+    log_level: LogLevel = Field("INFO", description="Level of the service's log.")
 
     def as_env(self) -> dict[str, str]:
         """The same settings as environment variables, for a child process."""

@@ -19,7 +19,7 @@ from starlette.types import Scope
 from api.dashboard import words
 from tuner.errors import InvalidInput, NotFound, TunerError
 from tuner.jobs.eta import time_left
-from tuner.jobs.state import ACTIVE
+from tuner.jobs.state import ACTIVE, TUNING_AHEAD
 from tuner.operators.files import label
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
@@ -59,7 +59,7 @@ TEMPLATES.env.filters |= {
 TEMPLATES.env.globals |= {
     "active": ACTIVE,
     "fact": words.fact,
-    "pausable": words.PAUSABLE_STATES,
+    "pausable": TUNING_AHEAD,
     "version": metadata.version("tunesmith"),
 }
 TEMPLATES.env.trim_blocks = TEMPLATES.env.lstrip_blocks = True

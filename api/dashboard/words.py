@@ -10,7 +10,6 @@ from tuner.jobs.state import ACTIVE
 NOTHING = "–"
 STAGES = ("importing", "extracting", "tuning", "compiling", "verifying", "benchmarking")
 _COMPILE_ONLY = ("importing", "extracting", "compiling", "verifying")
-PAUSABLE_STATES = ("submitted", "importing", "extracting", "tuning")
 
 # What the filter of the jobs page offers: its name in the URL -> the states it lets through.
 FILTERS: dict[str, tuple[str, ...]] = {

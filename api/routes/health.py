@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from datetime import timedelta
 from importlib import metadata
 
 from fastapi import APIRouter, Response
@@ -17,11 +16,12 @@ from tuner.db.engine import read
 from tuner.db.migrate import check_engine
 from tuner.db.models import utcnow
 from tuner.errors import TunerError
+from tuner.jobs.device_watch import SEEN_EVERY
 from tuner.schemas import Health
 
 router = APIRouter(tags=["health"])
 
-DEVICE_FRESH_SEC = 15.0
+DEVICE_FRESH = 2 * SEEN_EVERY  # a device that is idle is noted no more often than that
 OK = "ok"
 
 
@@ -58,7 +58,7 @@ def _coordinator(engine: Engine) -> str:
 
 
 def _device(engine: Engine) -> str:
-    oldest = utcnow() - timedelta(seconds=DEVICE_FRESH_SEC)
+    oldest = utcnow() - DEVICE_FRESH
     with read(engine) as session:
         seen = devices.find(session)
     if any(device.last_seen >= oldest and device.state in ("online", "busy") for device in seen):

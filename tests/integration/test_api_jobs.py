@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tuner.config import Settings
 from tuner.db import events, jobs, records
 from tuner.db.engine import write
 from tuner.db.models import Benchmark, Device, JobWorkload, Lease, utcnow
+from tuner.jobs.device_watch import SEEN_EVERY
 from tuner.schemas import JobOut
 
 
@@ -268,6 +270,16 @@ def test_ready_means_coordinator_device_and_disk(client: TestClient, engine: Eng
         session.add(Lease(name="coordinator", owner="me", expires_at=utcnow().replace(year=9000)))
     answer = client.get("/readyz")
     assert (answer.status_code, set(answer.json()["checks"].values())) == (200, {"ok"})
+
+
+@pytest.mark.parametrize(("age", "status"), [(SEEN_EVERY + timedelta(seconds=2), 200), (3 * SEEN_EVERY, 503)])
+def test_an_idle_device_is_ready_as_long_as_it_is_noted_now_and_then(
+    client: TestClient, engine: Engine, age: timedelta, status: int
+) -> None:
+    with write(engine) as session:
+        session.add(Device(key="local", last_seen=utcnow() - age))
+        session.add(Lease(name="coordinator", owner="me", expires_at=utcnow().replace(year=9000)))
+    assert client.get("/readyz").status_code == status
 
 
 def test_a_full_disk_is_not_ready(client: TestClient) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from sqlalchemy import Engine
+from sqlmodel import Session
 
 from tests.support.coordination import Bench
 from tests.support.fake_engine import Hangs, ProcessDied, Stage
@@ -109,6 +112,21 @@ def test_a_job_is_cancelled_while_a_round_runs(bench: Bench) -> None:
     assert bench.job(job_id).wish == ""
 
 
+def test_what_a_round_had_recorded_when_it_was_cancelled_counts(bench: Bench) -> None:
+    def measure_some_and_hang(settings: Settings, job_id: str, round_id: str) -> None:
+        with write(bench.database) as session:
+            measure(session, job_id, round_id, 3)
+        bench.cluster.running[round_id] = lambda: hang(settings, job_id)
+        raise Hangs
+
+    bench.cluster.stages["tune_round"] = measure_some_and_hang
+    job_id = bench.submit()
+    bench.run_until(lambda: bench.rounds(job_id, "running"))
+    bench.pass_()
+    bench.ask(control.cancel, job_id)
+    assert bench.run_to(job_id, "cancelled").trials == 3
+
+
 def test_a_job_is_cancelled_before_it_began_and_while_it_is_paused(bench: Bench) -> None:
     submitted = bench.submit()
     bench.ask(control.cancel, submitted)
@@ -154,6 +172,34 @@ def test_a_pause_asked_for_early_holds_when_tuning_begins(bench: Bench) -> None:
     bench.ask(control.pause, job_id)
     bench.run_to(job_id, "paused")
     assert bench.rounds(job_id) == []
+
+
+@pytest.mark.parametrize(
+    ("wish", "change", "state"),
+    [
+        ("pause", control.cancel, "cancelled"),
+        ("resume", control.cancel, "cancelled"),
+        ("pause", control.resume, "tuning"),
+    ],
+)
+def test_a_wish_that_comes_while_another_is_granted_is_not_lost(
+    bench: Bench, wish: str, change: Callable[[Session, str], object], state: str
+) -> None:
+    bench.cluster.stages["import_model"] = hang
+    bench.submit()
+    bench.run_until(lambda: bench.cluster.running)
+    waiting = bench.submit(state="paused" if wish == "resume" else "tuning", wish=wish)
+    asked = []
+
+    def ask_and_hang() -> None:  # after the coordinator has read what is wished for, and before it acts
+        if not asked:
+            asked.append(bench.ask(change, waiting))
+        raise Hangs
+
+    bench.cluster.running = dict.fromkeys(bench.cluster.running, ask_and_hang)
+    bench.pass_()
+    bench.pass_()
+    assert (bench.job(waiting).state, bench.job(waiting).wish) == (state, "")
 
 
 @pytest.mark.parametrize("stage", STAGES.values())
@@ -523,6 +569,15 @@ def test_a_job_fails_cleanly_when_the_disk_is_full_before_it_begins(bench: Bench
 def test_a_disk_that_gets_full_within_a_round_pauses_the_job(bench: Bench) -> None:
     bench.cluster.stages["tune_round"] = stage_that(StorageFull("No space is left.", "Free some."))
     assert "No space is left" in bench.run_to(bench.submit(), "paused").message
+
+
+def test_a_job_that_is_being_cancelled_when_the_disk_gets_full_is_cancelled(bench: Bench) -> None:
+    def cancelled_then_full(settings: Settings, job_id: str, round_id: str) -> None:
+        bench.ask(control.cancel, job_id)
+        raise StorageFull("No space is left.", "Free some.")
+
+    bench.cluster.stages["tune_round"] = cancelled_then_full
+    bench.run_to(bench.submit(), "cancelled")
 
 
 def test_known_records_shorten_tuning_and_the_job_says_so(bench: Bench) -> None:

@@ -23,8 +23,10 @@ from rpc import tracker
 from rpc.errors import DeviceUnavailable, SessionLost
 from rpc.lease import lease
 from rpc.server import RPC_MAGIC
+from rpc.supervisor import Supervisor
 from tests.support.processes import free_port, is_running, kill_hard, python_code, running, wait_until
 from tests.support.rpc_device import HOST, agent_process, build_library, free, summary, tracker_process
+from tuner.cli.serve import device_processes
 
 SIGSEGV = 11
 
@@ -270,3 +272,17 @@ def test_device_that_must_not_fork_serves_and_survives_crashes_too(libraries: di
             run_kernel(session, libraries["crash"])
         with lease(HOST, port, "local", 10, 20) as session:
             run_kernel(session, libraries["good"])
+
+
+def test_own_device_takes_sessions_of_this_machine_only_when_the_tracker_is_for_all(tmp_path: Path) -> None:
+    number = free_port()
+    processes = device_processes("0.0.0.0", number, "local", 1, tmp_path / "device")
+    supervisor = Supervisor(processes, tmp_path / "logs")
+    try:
+        supervisor.start()
+        (found,) = tracker.registered(summary(number) or {})["local"]
+        assert found["addr"][0] == HOST
+        with lease("0.0.0.0", number, "local", 10, 10) as session:
+            assert session.cpu(0).exist
+    finally:
+        supervisor.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -116,6 +117,22 @@ def test_unwell_process_is_replaced_and_one_nobody_can_judge_is_not(tmp_path: Pa
         verdicts[before["device"]] = False
         ticks_until(supervisor, lambda: supervisor.pids().get("device") not in (None, before["device"]))
         assert supervisor.pids()["tracker"] == before["tracker"]
+
+
+def test_disk_that_takes_nothing_ends_no_process(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def write_pids(pids: dict[str, int]) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    log = tmp_path / "logs" / "web.log"
+    log.parent.mkdir()
+    log.with_name("web.log.2").touch()
+    (log.with_name("web.log.3") / "no place for the older log").mkdir(parents=True)
+    with log.open("wb") as file:
+        file.truncate(64 * 2**20)
+    with supervising(tmp_path, sleeper("web"), on_change=write_pids) as supervisor:
+        assert is_running(supervisor.pids()["web"])
+    assert "No space left" in caplog.text
+    assert "web.log.3" in caplog.text
 
 
 def test_stop_ends_even_a_process_that_ignores_it_within_five_seconds(tmp_path: Path) -> None:

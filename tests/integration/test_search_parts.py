@@ -137,7 +137,7 @@ def test_canary_is_the_same_kernel_here_and_over_rpc(port: int, builders: BuildP
     canary = Canary(tvm.rpc.LocalSession(), path)
     assert 0 < canary.seconds() < 1
     assert canaries.timer(on_gpu) is None
-    assert [canaries.ratio("family", sec) for sec in (None, 2e-3, 3e-3, 1e-3)] == [None, 1.0, 1.5, 0.5]
+    assert [canaries.ratio(("local", "family"), sec) for sec in (None, 2e-3, 3e-3, 1e-3)] == [None, 1.0, 1.5, 0.5]
 
 
 def test_candidate_that_finds_the_time_used_up_is_not_blamed(port: int, builders: BuildPool, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.support.tuning import Bench, SabotagedBuilds, hang, product, row_sums
 from tuner.db import log, records
 from tuner.db.engine import read, write
 from tuner.db.models import Record
+from tuner.search import round as rounds
 from tuner.search.context import Replay, candidate_id, make_target
 from tuner.search.space import space_for
 from tuner.search.tiles import tile_of
@@ -236,6 +237,17 @@ def test_fastest_candidate_with_wrong_outputs_is_rejected(bench: Bench, sabotage
     with read(bench.engine) as db:
         (shown,) = records.best(db, rejected.workload_id, job.target_family)
     assert shown.candidate != rejected.candidate
+
+
+def test_no_more_is_kept_warm_than_is_allowed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "_MAX_CHECKS", 2)
+    monkeypatch.setattr(rounds, "_MAX_SESSIONS", 2)
+    bench.restart()
+    jobs = [bench.job(product(16, 32, columns)) for columns in (400, 416, 432)]
+    for job in jobs:
+        assert bench.round(job, batch=1).state == "done"
+    assert [workload for *_, workload in bench.tuner._checks] == [bench.workload(job).id for job in jobs[1:]]
+    assert [job_id for job_id, _ in bench.tuner._sessions] == [job.id for job in jobs[1:]]
 
 
 def test_cold_job_ignores_earlier_records(bench: Bench) -> None:

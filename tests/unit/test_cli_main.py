@@ -80,7 +80,16 @@ def test_run_of_a_file_that_is_no_artifact_says_so(
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
-    [("TUNER_PORT", "eighty", "integer"), ("TUNER_PORT", "-1", "equal to 0"), ("TUNER_TRACKER_PORT", "70000", "65535")],
+    [
+        ("TUNER_PORT", "eighty", "integer"),
+        ("TUNER_PORT", "-1", "equal to 0"),
+        ("TUNER_TRACKER_PORT", "70000", "65535"),
+        ("TUNER_ROUND_BATCH", "0", "equal to 1"),
+        ("TUNER_ENGINE_WORKERS", "0", "equal to 1"),
+        ("TUNER_LEASE_TIMEOUT_SEC", "0", "greater than 0"),
+        ("TUNER_SESSION_TIMEOUT_SEC", "inf", "finite"),
+        ("TUNER_LOG_LEVEL", "LOUD", "'DEBUG', 'INFO'"),
+    ],
 )
 def test_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
     monkeypatch.setenv(name, value)

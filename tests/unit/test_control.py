@@ -95,3 +95,18 @@ def test_deleting_a_job_keeps_records_and_what_others_share(engine: Engine, sett
         for table in (JobWorkload, Round, Benchmark):
             assert session.exec(select(table)).first() is None
     assert [path.name for path in settings.artifacts_dir.iterdir()] == ["shared.tar"]
+
+
+def test_an_artifact_goes_with_the_last_job_that_has_it(engine: Engine, settings: Settings) -> None:
+    settings.artifacts_dir.mkdir(parents=True)
+    tar = settings.artifacts_dir / "one.tar"
+    tar.write_bytes(b"tar")
+    with write(engine) as session:
+        maker, given = (add_job(session, "succeeded", artifact_id="art-one").id for _ in range(2))
+        session.add(Artifact(id="art-one", job_id=maker, path=tar.name, size_bytes=3, sha256="0"))
+    control.delete(engine, settings, maker)
+    assert tar.exists()
+    control.delete(engine, settings, given)
+    assert not tar.exists()
+    with read(engine) as session:
+        assert session.exec(select(Artifact)).first() is None

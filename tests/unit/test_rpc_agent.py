@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from multiprocessing import get_context
 
 import pytest
 
+from rpc import server
 from rpc.apple import cpu_key, parse_gpu
 from rpc.errors import UnsafeAddress
 from rpc.loopback import check_loopback, is_loopback
@@ -104,3 +110,15 @@ def test_the_gpu_and_its_metal_family_are_read(gpu: dict[str, str], facts: dict[
 @pytest.mark.parametrize("report", ["", "no JSON", "{}", '{"SPDisplaysDataType": []}', "[]"])
 def test_a_gpu_nobody_knows_has_no_facts(report: str) -> None:
     assert parse_gpu(report) == {}
+
+
+def test_a_group_of_zombies_ends_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    def killpg(pid: int, number: int) -> None:  # as macOS has it
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "killpg", killpg)
+    process = get_context("spawn").Process(target=time.sleep, args=(60,))
+    process.start()
+    server._kill_group(process)
+    process.join(10)
+    assert process.exitcode == -signal.SIGKILL

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import rpc.errors
 from rpc.lifeline import python_module
+from rpc.loopback import is_loopback
 from rpc.supervisor import ProcessSpec, Supervisor
 from tuner.cli import probes
 from tuner.cli.datadir import hold_data_dir, write_run_file
@@ -101,7 +102,10 @@ def service_processes(settings: Settings, own_engine: bool) -> list[ProcessSpec]
 def device_processes(
     tracker_host: str, tracker_port: int, key: str, threads: int | None, work_dir: Path
 ) -> list[ProcessSpec]:
-    """A tracker and this machine as its device; the device counts as well while the tracker knows it."""
+    """A tracker and this machine as its device; the device counts as well while the tracker knows it.
+
+    The device takes sessions from this machine only, also where the user lets others reach the tracker.
+    """
     port = str(tracker_port)
     tracker_answers = functools.partial(probes.tracker_answers, tracker_host, tracker_port)
     is_registered = functools.partial(probes.device_is_registered, tracker_host, tracker_port, key)
@@ -110,6 +114,7 @@ def device_processes(
         "rpc.agent",
         *("--tracker", f"{tracker_host}:{port}", "--key", key, "--work-dir", str(work_dir)),
         *(("--threads", str(threads)) if threads else ()),
+        *(() if is_loopback(tracker_host) else ("--allow-remote-tracker", "--advertise", "127.0.0.1")),
     )
     return [
         ProcessSpec("tracker", tracker_argv, ready=tracker_answers, healthy=tracker_answers),

@@ -40,7 +40,10 @@ def put(session: Session, artifact: Artifact) -> Artifact:
 
 
 def orphans_of(session: Session, job_id: str) -> list[Artifact]:
-    """Artifacts only this job has: it made them and no other job refers to them."""
-    used_by_others = select(Job.artifact_id).where(Job.id != job_id, col(Job.artifact_id).is_not(None))
-    query = select(Artifact).where(Artifact.job_id == job_id, col(Artifact.id).not_in(used_by_others))
+    """Artifacts only this job has: it made them or was given them, and no other job did or was."""
+    query = select(Artifact).where(
+        (col(Artifact.job_id) == job_id) | col(Artifact.id).in_(select(Job.artifact_id).where(Job.id == job_id)),
+        col(Artifact.job_id).not_in(select(Job.id).where(Job.id != job_id)),
+        col(Artifact.id).not_in(select(Job.artifact_id).where(Job.id != job_id, col(Job.artifact_id).is_not(None))),
+    )
     return list(session.exec(query))

@@ -10,9 +10,7 @@ from tuner.db import artifacts, events, jobs
 from tuner.db.engine import write
 from tuner.db.models import Job
 from tuner.errors import Conflict
-from tuner.jobs.state import TERMINAL
-
-_PAUSABLE = ("submitted", "importing", "extracting", "tuning")
+from tuner.jobs.state import TERMINAL, TUNING_AHEAD
 
 
 def cancel(session: Session, job_id: str) -> Job:
@@ -26,7 +24,7 @@ def pause(session: Session, job_id: str) -> Job:
     job = _unfinished(session, job_id, "paused")
     if job.compile_only:
         raise Conflict(f"Job {job.id} only compiles and can't be paused.", "Only tuning can be paused.")
-    if job.state not in _PAUSABLE or job.wish == "cancel":
+    if job.state not in TUNING_AHEAD or job.wish == "cancel":
         raise Conflict(
             f"Job {job.id} is {_doing(job)} and can't be paused.",
             f"Go on with `tunesmith resume {job.id}`." if job.state == "paused" else "Only tuning can be paused.",

@@ -231,7 +231,7 @@ class Coordinator:
             except EngineUnavailable as error:
                 log.warning("%s can't be ended: %s", key, error.message)
             with write(self._database) as session:
-                end_killed(session, self._tasks[key], why)
+                end_killed(session, self._tasks[key], why, self._forecast)
             del self._tasks[key]
 
     def _fill(self, waiting: list[Job]) -> None:
@@ -330,15 +330,19 @@ class Coordinator:
             raise
 
     def _update(self, job: Job, change: Callable[[Session, Job], None]) -> None:
+        """Write down what was decided on a job, unless it is another by now: then the next pass decides anew."""
         with write(self._database) as session:
-            change(session, jobs.get(session, job.id))
+            row = jobs.get(session, job.id)
+            if (row.state, row.wish) == (job.state, job.wish):
+                change(session, row)
 
     def _resolve(self, job: Job) -> bool:
         """Find out what the job's target is, if its device has said what it is."""
         with read(self._database) as session:
             target = resolve_target(session, self._settings, job.target)
         if target.family:
-            self._update(job, lambda session, row: ledger.set_target(session, row, target.tvm, target.family))
+            with write(self._database) as session:
+                ledger.set_target(session, jobs.get(session, job.id), target.tvm, target.family)
         return bool(target.family)
 
     def _device_key(self, job: Job) -> str:

@@ -30,12 +30,15 @@ def end_task(
         _end_stage(session, job, task, outcome, forecast)
 
 
-def end_killed(session: Session, task: Task, why: str) -> None:
+def end_killed(session: Session, task: Task, why: str, forecast: Forecast) -> None:
     """Write down that a task was ended with its process; for a job that goes on that counts as a death."""
     job = session.get(Job, task.job_id)
     row = session.get(Round, task.key) if task.is_round else None
     if row is not None and row.state == "running":
         ledger.close_round(session, row, "lost", why)
+        if job is not None:
+            session.flush()
+            ledger.book(session, job, forecast.states(session, job))
     if job is not None and job.wish != "cancel" and job.state not in TERMINAL:
         ledger.note_death(session, job, _name(task), why)
 

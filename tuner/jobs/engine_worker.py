@@ -6,9 +6,10 @@ import logging
 from typing import Any
 
 from rpc.lifeline import die_with_parent
+from tuner.config import Settings
 
 
 def dask_setup(worker: Any) -> None:
     """Tie the worker to the engine process; let its stages log."""
     die_with_parent()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=Settings().log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -20,7 +20,10 @@ DEVICE_DEATHS = frozenset({"crash", "device"})  # error classes that speak again
 def move(
     session: Session, job: Job, event: Event, message: str | None = None, error: dict[str, str] | None = None
 ) -> None:
-    """Take the job to its next state and say so; ``error`` is the body of an error answer."""
+    """Take the job to its next state and say so; ``error`` is the body of an error answer.
+
+    A wish is over when it is granted, and when the job is; a job that a full disk pauses is still to be cancelled.
+    """
     state = advance(cast(JobState, job.state), event, job.compile_only)
     job.state, job.attempts = state, 0
     job.error = error
@@ -30,7 +33,7 @@ def move(
         job.started_at = utcnow()
     if state in TERMINAL:
         job.finished_at = utcnow()
-    if state in TERMINAL or event in ("pause", "resume"):
+    if state in TERMINAL or event == job.wish:
         job.wish = ""
     session.add(job)
     data = {"state": state, "message": job.message, "progress": job.progress}

@@ -16,6 +16,8 @@ Event = Literal["start", "done", "pause", "resume", "fail", "cancel"]
 
 TERMINAL: frozenset[JobState] = frozenset({"succeeded", "failed", "cancelled"})
 ACTIVE: tuple[JobState, ...] = tuple(state for state in get_args(JobState) if state not in TERMINAL)
+# Tuning is still to come, or goes on: such a job can be paused.
+TUNING_AHEAD: tuple[JobState, ...] = ("submitted", "importing", "extracting", "tuning")
 
 # The function of tuner.jobs.stages that a state runs as one task. Tuning is a stream of rounds instead.
 STAGES: dict[JobState, str] = {

@@ -14,6 +14,7 @@ from tuner.db import benchmarks, events, jobs
 from tuner.db.models import Benchmark, Device, Job, JobWorkload, Model, Record, Workload
 from tuner.jobs.device_watch import trouble
 from tuner.jobs.eta import Band, band
+from tuner.jobs.state import TUNING_AHEAD
 from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.traffic import traffic_bytes
 from tuner.operators import catalog
@@ -21,7 +22,6 @@ from tuner.roofline import Peak
 from tuner.schemas import BudgetOut, DeviceOut, ErrorBody, JobOut, JobState, JobWorkloadOut, RecordOut
 
 _BASELINE = "torch-"  # variants of this prefix are PyTorch's
-_TUNING_AHEAD = ("submitted", "importing", "extracting", "tuning")
 
 
 def job_out(session: Session, job: Job) -> JobOut:
@@ -75,7 +75,7 @@ def trials_per_sec(job: Job) -> float | None:
 
 def _left(job: Job, last_round: Mapping[str, Any]) -> Band | None:
     """What is left of a job's tuning; None when that is over or not known."""
-    if job.state not in _TUNING_AHEAD:
+    if job.state not in TUNING_AHEAD:
         return None
     rate = trials_per_sec(job)
     return band(

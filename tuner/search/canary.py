@@ -43,13 +43,13 @@ class Canary:
 
 
 class Canaries:
-    """Canary libraries by family of target, built once, and how long each took when it was first timed."""
+    """Canary libraries by family of target, built once, and how long each took when it was first timed on a device."""
 
     def __init__(self, folder: Path, builders: BuildPool) -> None:
         self._folder = folder
         self._builders = builders
         self._paths: dict[str, str] = {}
-        self._first_secs: dict[str, float] = {}
+        self._first_secs: dict[tuple[str, str], float] = {}
 
     def timer(self, job: Job) -> Callable[[Any], float] | None:
         """What ``measure`` times the canary of a job's target by."""
@@ -71,11 +71,9 @@ class Canaries:
             self._paths[family] = built.path
         return self._paths[family]
 
-    def ratio(self, family: str, seconds: float | None) -> float | None:
-        """How much slower the canary ran than when this process first timed it."""
-        if seconds is None:
-            return None
-        return seconds / self._first_secs.setdefault(family, seconds)
+    def ratio(self, place: tuple[str, str], seconds: float | None) -> float | None:
+        """How much slower the canary ran than when this process first timed it in this place: a device, a family."""
+        return None if seconds is None else seconds / self._first_secs.setdefault(place, seconds)
 
 
 def canary_module(target: Any) -> Any:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _SEED_RECORDS = 256  # records a new session starts from, fastest first
 _MAX_SESSIONS = 64
+_MAX_CHECKS = 16  # each holds what its workload must give for every kind of input: tens of megabytes for large ones
 _RELATED = 16  # other workloads that a new search looks at
 
 
@@ -59,9 +60,18 @@ class _Task:
         return self.workload.weight_bytes >= COLD_WEIGHT_BYTES
 
     @property
+    def place(self) -> tuple[str, str]:
+        """Where it runs and as what: another device of the same family is as fast as it is."""
+        return (self.device.key, self.job.target_family)
+
+    @property
     def own_only(self) -> str | None:
         """The job, if it is to use nothing but its own records."""
         return self.job.id if self.job.cold else None
+
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Tuner:
@@ -86,7 +96,7 @@ class Tuner:
         self._sessions: dict[tuple[str, str], SearchSession] = {}
         self._cost_models: dict[str, Any] = {}
         self.canaries = Canaries(settings.root / "canaries", self.builders)
-        self._checks: dict[tuple[str, str], OutputCheck] = {}
+        self._checks: dict[tuple[str, str, str], OutputCheck] = {}
 
     def run(self, job_id: str, round_id: str) -> None:
         """Run a round that the coordinator has planned; its row, records and workload counters are written here."""
@@ -103,7 +113,7 @@ class Tuner:
 
     def _run(self, task: _Task, folder: Path) -> None:
         started = time.monotonic()
-        session = self._session(task)
+        session = _kept(self._sessions, (task.job.id, task.workload.id), _MAX_SESSIONS, lambda: self._session(task))
         with read(self._engine) as db:
             session.avoid(records.known_candidates(db, task.workload.id, task.job.target_family, task.own_only))
         prepared = time.monotonic()
@@ -130,9 +140,7 @@ class Tuner:
         return _Task(round_, job, workload, make_target(job.target_json), self._device_of(job))
 
     def _session(self, task: _Task) -> SearchSession:
-        key = (task.job.id, task.workload.id)
-        if key in self._sessions:
-            return self._sessions[key]
+        """A search that knows what is on record."""
         family = task.job.target_family
         if family not in self._cost_models:
             self._cost_models[family] = make_cost_model(self._threads)
@@ -151,9 +159,6 @@ class Tuner:
         session.suggest(row.trace for row in seeds)
         if session.is_product and not rows and not task.job.cold:
             session.follow(self._others(task))
-        if len(self._sessions) >= _MAX_SESSIONS:
-            self._sessions.pop(next(iter(self._sessions)))
-        self._sessions[key] = session
         return session
 
     def _others(self, task: _Task) -> list[Kernel]:
@@ -228,7 +233,7 @@ class Tuner:
             error=result.error,
             tvm_version=PINS["apache-tvm"],
             evaluator=evaluator_settings(task.cold_weights),
-            canary_ratio=self.canaries.ratio(task.job.target_family, result.canary_sec),
+            canary_ratio=self.canaries.ratio(task.place, result.canary_sec),
             job_id=task.job.id,
             round_id=task.round.id,
         )
@@ -257,22 +262,17 @@ class Tuner:
             best = self._best_sec(task)
             if best is None or seconds is None or seconds * 1e6 > best * 1e6 + 1e-6:
                 return
-            problem = self._check(task, session).problem_of(proposal, folder)
+            check = _kept(
+                self._checks, (*task.place, task.workload.id), _MAX_CHECKS, lambda: self._check(task, session)
+            )
+            problem = check.problem_of(proposal, folder)
             if problem is None:
                 return
             self._reject(task, proposal, problem)
 
     def _check(self, task: _Task, session: SearchSession) -> OutputCheck:
-        key = (task.job.target_family, task.workload.id)
-        if key not in self._checks:
-            self._checks[key] = OutputCheck(
-                session.mod,
-                json.dumps(task.job.target_json),
-                task.device,
-                self.builders,
-                self._settings.root / "checks",
-            )
-        return self._checks[key]
+        target, folder = json.dumps(task.job.target_json), self._settings.root / "checks"
+        return OutputCheck(session.mod, target, task.device, self.builders, folder)
 
     def _reject(self, task: _Task, proposal: Proposal, problem: str) -> None:
         log.warning("candidate %s of %s is wrong: %s", proposal.id, task.workload.id, problem)
@@ -299,3 +299,12 @@ class Tuner:
                 seconds["measure_sec"],
             )
             row.finished_at = utcnow()
+
+
+def _kept(cache: dict[K, V], key: K, most: int, make: Callable[[], V]) -> V:
+    """What is kept under the key, made now if nothing is; of more than ``most`` the oldest goes."""
+    if key not in cache:
+        cache[key] = make()
+        if len(cache) > most:
+            del cache[next(iter(cache))]
+    return cache[key]
