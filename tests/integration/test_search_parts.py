@@ -296,6 +296,31 @@ def test_measured_seconds_of_the_past_do_not_count(finals: Finals, large: Any, r
     assert final.winner.seconds > 1e-7
 
 
+@pytest.mark.parametrize(("checked", "problem"), [(False, "off by 1"), (False, None), (True, "not asked")])
+def test_record_that_nobody_checked_must_compute_what_the_workload_says(
+    finals: Finals,
+    large: Any,
+    ranked: list[Record],
+    monkeypatch: pytest.MonkeyPatch,
+    checked: bool,
+    problem: str | None,
+) -> None:
+    asked: list[str] = []
+
+    def problem_of(_: OutputCheck, candidate: Any, folder: Path) -> str | None:
+        asked.append(candidate.id)
+        return problem
+
+    monkeypatch.setattr(OutputCheck, "problem_of", problem_of)
+    monkeypatch.setattr("tuner.search.finals.default_schedule", lambda func, target: func)  # far slower than any record
+    fastest = Record(**{**ranked[0].model_dump(), "checked": checked})
+    final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [fastest])
+    assert asked == ([] if checked else [fastest.candidate])
+    assert final.checked == (() if checked else ((fastest, problem or ""),))
+    assert final.winner is not None
+    assert (final.winner.record is fastest) is (checked or problem is None)
+
+
 def test_without_records_the_plain_schedule_wins(finals: Finals, large: Any) -> None:
     final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [])
     assert final.winner is not None

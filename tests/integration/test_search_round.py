@@ -237,6 +237,8 @@ def test_fastest_candidate_with_wrong_outputs_is_rejected(bench: Bench, sabotage
     with read(bench.engine) as db:
         (shown,) = records.best(db, rejected.workload_id, job.target_family)
     assert shown.candidate != rejected.candidate
+    assert shown.checked
+    assert not rejected.checked
 
 
 def test_no_more_is_kept_warm_than_is_allowed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

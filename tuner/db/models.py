@@ -153,6 +153,7 @@ class Record(SQLModel, table=True):
     tvm_version: str = ""
     evaluator: dict[str, Any] = _json(default_factory=dict)
     canary_ratio: float | None = None  # canary now / canary at the device's start
+    checked: bool = False  # was seen to compute what the plain schedule computes, on a device of the family
     source: str = "measured"  # measured | imported | shipped
     job_id: str | None = Field(default=None, index=True)
     round_id: str | None = None

@@ -103,6 +103,20 @@ def replace(session: Session, record: Record) -> None:
     session.add(record)
 
 
+def confirm(session: Session, workload_id: str, family: str, candidate: str) -> None:
+    """Its outputs are right. Call within ``write``."""
+    if row := get(session, workload_id, family, candidate):
+        row.checked = True
+        session.add(row)
+
+
+def reject(session: Session, workload_id: str, family: str, candidate: str, problem: str) -> None:
+    """Its outputs are wrong: it counts as failed. Call within ``write``."""
+    if row := get(session, workload_id, family, candidate):
+        row.error_class, row.error, row.mean_sec = "wrong", problem, None
+        session.add(row)
+
+
 def tally(session: Session, row: Round) -> list[datetime]:
     """Count a round's records into its row, however often it was run; returns when they were written."""
     query = select(Record.mean_sec, Record.created_at).where(Record.round_id == row.id).order_by(col(Record.id))

@@ -156,6 +156,9 @@ def compile_module(settings: Settings, job_id: str) -> None:
             final = decided[workload.id]
             if final.winner:
                 link.best_us = final.winner.seconds * 1e6
+            for record, problem in final.checked:
+                told = (workload.id, job.target_family, record.candidate)
+                records.reject(db, *told, problem) if problem else records.confirm(db, *told)
             if final.plain:
                 link.untuned_us = final.plain.seconds * 1e6
             total_us += link.weight * (link.best_us or link.untuned_us or 0.0)

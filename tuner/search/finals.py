@@ -2,7 +2,8 @@
 
 The best of hundreds of noisy measurements is partly luck; a second, interleaved look picks the one that is really
 fastest, and tells what it will take. A kernel that search could not improve keeps its plain schedule, or, on a GPU, the
-fastest of the ready-made ones. What those compute is checked here, as search has done with its best candidates.
+fastest of the ready-made ones. What the winner computes is checked here, unless search has done it: it was the best of
+its round, most often, but may come from another machine's log, or from a round that was killed.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class _Entrant:
     @property
     def id(self) -> str:
         """Its name among the files of a check."""
-        return self.ready_made
+        return self.record.candidate if self.record is not None else self.ready_made
 
     @property
     def tir(self) -> str:
@@ -76,12 +77,14 @@ class _Entrant:
 class Final:
     """One workload's outcome: the winner, and the plain schedule beside it (None where it could not be timed).
 
-    ``left_out`` are the records that make no schedule on this target, each with the reason.
+    ``left_out`` are the records that make no schedule on this target, each with the reason; ``checked`` those whose
+    outputs were compared now, each with what is wrong with them, or nothing.
     """
 
     winner: Finalist | None
     plain: Finalist | None
     left_out: tuple[tuple[Record, str], ...] = ()
+    checked: tuple[tuple[Record, str], ...] = ()
 
 
 class Finals:
@@ -117,9 +120,21 @@ class Finals:
         entrants, left_out = self._entrants(mod, candidates)
         finalists = self._timed(workload_id, entrants, weight_bytes)
         check = OutputCheck(mod, self._target, self._device, self._builders, self._folder)
+        checked: list[tuple[Record, str]] = []
+
+        def is_right(entrant: _Entrant) -> bool:
+            if not (entrant.ready_made or (entrant.record is not None and not entrant.record.checked)):
+                return True
+            problem = check.problem_of(entrant, self._folder / workload_id) or ""
+            if problem:
+                log.warning("schedule %s of %s is wrong: %s", entrant.id, workload_id, problem)
+            if entrant.record is not None:
+                checked.append((entrant.record, problem))
+            return not problem
+
         ranking = sorted(finalists, key=lambda n: finalists[n].seconds)
-        right = (finalists[n] for n in ranking if self._is_right(workload_id, entrants[n], check))
-        return Final(next(right, None), finalists.get(0), tuple(left_out))
+        winner = next((finalists[n] for n in ranking if is_right(entrants[n])), None)
+        return Final(winner, finalists.get(0), tuple(left_out), tuple(checked))
 
     def time_plain(self, workload_id: str, tir: str, weight_bytes: int) -> Finalist | None:
         """Time the default schedule alone, what the kernel takes untuned; None when it did not run."""
@@ -137,13 +152,6 @@ class Finals:
         for _ in range(_ROUNDS):
             measure(self._device, probes, weight_bytes >= COLD_WEIGHT_BYTES, self._time_canary, None, keep)
         return {n: Finalist(entrants[n].record, secs, entrants[n].ready_made) for n, secs in timings.items() if secs}
-
-    def _is_right(self, workload_id: str, entrant: _Entrant, check: OutputCheck) -> bool:
-        """Does it compute what the workload says? Only ready-made schedules were never asked."""
-        problem = check.problem_of(entrant, self._folder / workload_id) if entrant.ready_made else None
-        if problem is not None:
-            log.warning("schedule %s of %s is wrong: %s", entrant.ready_made, workload_id, problem)
-        return problem is None
 
     def _entrants(self, mod: Any, candidates: Sequence[Record]) -> tuple[list[_Entrant], list[tuple[Record, str]]]:
         """The default schedule first, then all that differ from it; and the candidates that can't take part."""

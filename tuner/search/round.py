@@ -267,6 +267,8 @@ class Tuner:
             )
             problem = check.problem_of(proposal, folder)
             if problem is None:
+                with write(self._engine) as db:
+                    records.confirm(db, task.workload.id, task.job.target_family, proposal.id)
                 return
             self._reject(task, proposal, problem)
 
@@ -277,9 +279,7 @@ class Tuner:
     def _reject(self, task: _Task, proposal: Proposal, problem: str) -> None:
         log.warning("candidate %s of %s is wrong: %s", proposal.id, task.workload.id, problem)
         with write(self._engine) as db:
-            row = records.get(db, task.workload.id, task.job.target_family, proposal.id)
-            if row is not None:
-                row.error_class, row.error, row.mean_sec = "wrong", problem, None
+            records.reject(db, task.workload.id, task.job.target_family, proposal.id, problem)
             link = db.get(JobWorkload, (task.job.id, task.workload.id))
             assert link is not None
             db.flush()
