@@ -1,7 +1,8 @@
 """``python -m benchmarks.replay LOG``: search strategies compared on recorded measurements, without a device.
 
-``LOG`` is what ``tunesmith records export`` writes, gzipped or not. Seconds are those a strategy takes to decide, here
-and now, and those its candidates' measured runs took; building is the same for all and left out.
+``LOG`` is what ``benchmarks.recording`` or ``tunesmith records export`` writes, gzipped or not. All strategies order
+the same candidates: stock may choose our tiles, which it would not make, but nothing that it would evolve. Seconds are
+those a strategy takes to decide, here and now, and those its candidates' measured runs took; making them is left out.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def main(
     seeds: Annotated[int, typer.Option(help="Replays of each strategy, with different random choices.")] = 5,
 ) -> None:
     """Replay a log by each strategy; writes benchmarks/out/replay.json and a plot of each workload."""
-    found = [one for one in _recordings(records) if len(one.candidates) >= MIN_CANDIDATES][:workloads]
+    found = [one for one in recordings_of(records) if len(one.candidates) >= MIN_CANDIDATES][:workloads]
     if not found:
         raise InvalidInput(
             f"{records} has no workload with {MIN_CANDIDATES} records or more.",
@@ -66,6 +67,21 @@ def main(
     console.print(f"written to {report.shown(path)}, plots beside it", style="dim", soft_wrap=True)
 
 
+def recordings_of(path: Path) -> list[Recording]:
+    """What a records log holds, failed candidates too."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(data_dir=Path(folder))
+        upgrade(settings)
+        engine = make_engine(settings)
+        try:
+            with path.open("rb") as file:
+                log.import_file(engine, file)
+            with read(engine) as session:
+                return recordings(session)
+        finally:
+            engine.dispose()
+
+
 def replays(recording: Recording, seeds: int) -> dict[str, list[list[Step]]]:
     """The steps of each strategy's replays, a replay per seed."""
     pool = strategies.Pool(recording)
@@ -91,7 +107,7 @@ def table(results: list[dict[str, Any]]) -> Table:
     found = Table(
         title=f"median trials to {GOAL - 1:.0%} of the best on record", title_style="dim", header_style="bold"
     )
-    found.add_column("workload")
+    found.add_column("workload", no_wrap=True)
     for name in ("records", "best µs", *NAMES.values()):
         found.add_column(name, justify="right")
     for one in results:
@@ -136,20 +152,6 @@ def plot(recording: Recording, runs: dict[str, list[list[Step]]], path: Path) ->
     for suffix in (".svg", ".png"):
         figure.savefig(path.with_suffix(suffix), dpi=130)
     pyplot.close(figure)
-
-
-def _recordings(path: Path) -> list[Recording]:
-    with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(data_dir=Path(folder))
-        upgrade(settings)
-        engine = make_engine(settings)
-        try:
-            with path.open("rb") as file:
-                log.import_file(engine, file)
-            with read(engine) as session:
-                return recordings(session)
-        finally:
-            engine.dispose()
 
 
 if __name__ == "__main__":

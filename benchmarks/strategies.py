@@ -10,23 +10,34 @@ import numpy as np
 from tvm.s_tir import meta_schedule as ms
 
 from rpc.facts import physical_cores
-from tuner.search.context import Replay, make_context, make_target
+from tuner.search import rowwise
+from tuner.search.context import Replay, candidate_id, make_context, make_target
 from tuner.search.costmodel import make_cost_model
 from tuner.search.replay import Candidate, Recording
-from tuner.search.session import SearchSession
 from tuner.search.space import space_for
+from tuner.search.tiled import TiledSearch
+from tuner.search.tiles import Tile, tile_of
 from tuner.search.workload import module_from_json
 
 STOCK_BATCH, OUR_BATCH = 64, 16
 _EPSILON = 0.05  # part of a batch that goes to random candidates, as in the stock evolutionary search
 
 
+def shuffled(recording: Recording, seed: int) -> list[str]:
+    """The candidates in an order that tells nothing of their times, the same for whoever asks.
+
+    A recording has the fastest first. Where strategies know as little as each other, no luck shall set them apart.
+    """
+    names = sorted(recording.candidates)
+    random.Random(seed).shuffle(names)
+    return names
+
+
 class AtRandom:
     """No idea at all."""
 
     def __init__(self, pool: Pool, seed: int) -> None:
-        self._left = list(pool.recording.candidates)
-        random.Random(seed).shuffle(self._left)
+        self._left = shuffled(pool.recording, seed)
 
     def propose(self, count: int) -> list[str]:
         """The next of a shuffled deck."""
@@ -38,27 +49,35 @@ class AtRandom:
 
 
 class Pool:
-    """A recording's candidates as cost models take them: made once, used by many replays."""
+    """A recording's candidates as cost models take them, the names of its ``tiles`` and of its row-wise schedules
+    (``rows``): made once, used by many replays."""
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
+        self.mod = module_from_json(recording.tir)
         self.target = make_target(recording.target)
-        mod = module_from_json(recording.tir)
-        replay = Replay(mod, self.target, space_for(self.target))
+        replay = Replay(self.mod, self.target, space_for(self.target))
         schedules = {name: replay.schedule(one.trace) for name, one in recording.candidates.items()}
         self.candidates = {name: replay.candidate(sch) for name, sch in schedules.items() if sch is not None}
         strategy = ms.search_strategy.ReplayTrace()
-        self.context = make_context(mod, self.target, space_for(self.target), strategy, 1, physical_cores(), "replay")
+        cores = physical_cores()
+        self.context = make_context(self.mod, self.target, space_for(self.target), strategy, 1, cores, "replay")
+        found = {name: tile_of(one.trace) for name, one in recording.candidates.items()}
+        self.tiles = {tile: name for name, tile in found.items() if tile is not None}
+        by_rows = [replay.post_process(schedule) for schedule in rowwise.schedules(self.mod, self.target)]
+        names = [candidate_id(schedule) for schedule in by_rows if schedule is not None]
+        self.rows = [name for name in names if name in recording.candidates]
 
 
 class Ranked:
     """A cost model's order, refitted after each batch: evolution, reduced to the candidates that were recorded.
 
-    The first batch, before the model knows anything, is random.
+    The first batch, before the model knows anything, is random; so is the order of what it can't tell apart.
     """
 
     def __init__(self, pool: Pool, cost_model: Any, seed: int) -> None:
-        self._left = dict(pool.candidates)
+        names = shuffled(pool.recording, seed)
+        self._left = {name: pool.candidates[name] for name in names if name in pool.candidates}
         self._asked: dict[str, Any] = {}
         self._context = pool.context
         self._cost_model = cost_model
@@ -75,8 +94,6 @@ class Ranked:
             names = [names[index] for index in np.argsort(-scores, kind="stable")]
             guesses = self._random.sample(names, min(len(names), round(count * _EPSILON)))
             names = [*guesses, *(name for name in names if name not in guesses)]
-        else:
-            self._random.shuffle(names)
         proposed = names[:count]
         self._asked |= {name: self._left.pop(name) for name in proposed}
         return proposed
@@ -91,37 +108,40 @@ class Ranked:
 
 
 class OurSearch:
-    """Our own search as long as it proposes register tiles; what evolution is left with is ranked by our cost model."""
+    """Our search among what was recorded: row-wise kernels by their few schedules and no others, products by register
+    tiles until these bring no more and then, like all else, as our cost model ranks them."""
 
     def __init__(self, pool: Pool, seed: int) -> None:
-        cores = physical_cores()
-        model = make_cost_model(cores)
-        self._session = SearchSession(pool.recording.tir, pool.target, model, OUR_BATCH, cores, seed + 1)
-        self._rest = Ranked(pool, make_cost_model(cores), seed)
-        self._recorded = set(pool.recording.candidates)
-        self._tiles: dict[str, Any] = {}
-        self._tiling = True
+        self._rows = list(pool.rows)
+        self._has_rows = bool(pool.rows)
+        self._names = pool.tiles
+        self._tiled = TiledSearch(pool.mod, pool.target)
+        self._tiled.limit_to(pool.tiles)
+        self._asked: dict[str, Tile] = {}
+        self._lessons: dict[str, Candidate] = {}
+        self._rest = Ranked(pool, make_cost_model(physical_cores()), seed)
 
     def propose(self, count: int) -> list[str]:
-        """Tiles that were recorded, in the order of our search; then the rest."""
-        while self._tiling:
-            proposals = list(self._session.propose(count))
-            self._tiling = bool(proposals) and proposals[0].tile is not None
-            self._tiles = {p.id: p for p in proposals if p.tile is not None and p.id in self._recorded}
-            if self._tiles:
-                return list(self._tiles)
+        """Rows, tiles, or the rest, in the order of our search."""
+        if self._has_rows:
+            proposed, self._rows = self._rows[:count], self._rows[count:]
+            return proposed
+        self._asked = {self._names[tile]: tile for tile in self._tiled.next(count)}
+        if self._asked:
+            return list(self._asked)
+        self._rest.tell(self._lessons)
+        self._lessons.clear()
         return self._rest.propose(count)
 
     def tell(self, results: Mapping[str, Candidate]) -> None:
-        """Both learn from it."""
-        self._rest.tell(results)
-        told = [(self._tiles.pop(name), one.run_secs or None) for name, one in results.items() if name in self._tiles]
-        if told:
-            self._session.tell(told)
+        """Tiles learn at once, the cost model when it is asked."""
+        for name, tile in self._asked.items():
+            self._tiled.tell(tile, results[name].seconds)
+        self._lessons |= results
 
 
 def stock(pool: Pool, seed: int) -> Ranked:
-    """Batches and cost model as ``tune_relax`` has them."""
+    """Batches and cost model as ``tune_relax`` has them: the model says nothing before it has seen 100 candidates."""
     return Ranked(pool, ms.cost_model.XGBModel(verbose_eval=0), seed)
 
 

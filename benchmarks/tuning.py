@@ -17,7 +17,6 @@ from rich.table import Table
 from benchmarks import devices, report
 from benchmarks.contest import Kernel, Score, Task, compete
 from rpc.facts import device_facts, physical_cores
-from tuner import targets
 from tuner.cli.common import console, notes, run_app
 
 OURS, FIXED, AS_IS = "ours", "stock", "stock_unfixed"
@@ -44,7 +43,7 @@ def main(
     """Let each tune the same kernels; writes benchmarks/out/tuning.json."""
     threads = physical_cores()
     facts = device_facts()
-    target = targets.localised(targets.known(devices.KEY)[0], {**facts, "threads": threads}).tvm
+    target = devices.own_target(threads)
     with notes.status(f"importing {model}"):
         chosen = kernels_of(Shape(model, batch, seq_len), target, kernels)
     notes.print("kernels: " + ", ".join(kernel.name for kernel in chosen), highlight=False)
@@ -75,8 +74,8 @@ def main(
     console.print(f"written to {report.shown(path)}", style="dim", soft_wrap=True)
 
 
-def kernels_of(shape: Shape, target: dict[str, object], count: int) -> list[Kernel]:
-    """The model's ``count`` tunable kernels that do most of its arithmetic."""
+def kernels_of(shape: Shape, target: dict[str, object], count: int | None = None) -> list[Kernel]:
+    """The model's tunable kernels, or ``count`` of them, those that do most of its arithmetic first."""
     from tuner.importers import cache
     from tuner.importers.source import resolve_source
     from tuner.search.context import make_target

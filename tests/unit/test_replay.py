@@ -47,7 +47,7 @@ def ticking(seconds: float) -> Iterator[float]:
 def test_steps_tell_trials_time_and_the_best_so_far() -> None:
     ticks = ticking(10.0)
     steps = replay(Scripted("broken", "slow", "fast", "fair"), recording(), batch=2, clock=lambda: next(ticks))
-    assert steps == [Step(1, 10.0, None), Step(2, 28.0, 9.0), Step(3, 40.0, 1.0), Step(4, 46.0, 1.0)]
+    assert steps == [Step(1, 10.0, None), Step(2, 28.0, 9.0), Step(3, 50.0, 1.0), Step(4, 56.0, 1.0)]
 
 
 def test_strategy_is_told_of_all_it_proposed_and_may_end_early() -> None:

@@ -59,7 +59,7 @@ class Strategy(Protocol):
 class Step:
     """After a candidate: how many were tried, seconds spent deciding and measuring, the best so far if any.
 
-    Deciding on a batch is paid for by its first candidate.
+    Deciding on a batch is paid for by its first candidate, and so is learning from the batch before.
     """
 
     trials: int
@@ -102,7 +102,6 @@ def replay(
         if tried & set(proposed) or len(set(proposed)) < len(proposed):
             raise ValueError("a candidate was proposed twice")
         results = {name: recording.candidates[name] for name in proposed}
-        strategy.tell(results)
         spent_sec += clock() - start
         for one in results.values():
             spent_sec += sum(one.run_secs)
@@ -110,6 +109,9 @@ def replay(
             if one.seconds is not None and (best_sec is None or one.seconds < best_sec):
                 best_sec = one.seconds
             steps.append(Step(len(tried), spent_sec, best_sec))
+        start = clock()
+        strategy.tell(results)
+        spent_sec += clock() - start
     return steps
 
 

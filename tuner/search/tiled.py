@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from tuner.search import tiles, transfer
@@ -44,6 +44,10 @@ class TiledSearch:
         if self._product is not None and self._waiting:
             first = transfer.first_tiles(self._product, self._waiting, transfer.relatives_among(kernels))
             self._waiting = list(dict.fromkeys([*first, *self._waiting]))
+
+    def limit_to(self, known: Container[Tile]) -> None:
+        """Leave out all other tiles: a replay has times of those on record only."""
+        self._waiting = [tile for tile in self._waiting if tile in known]
 
     def schedule(self, tile: Tile) -> Any:
         """The workload's schedule by this tile, without post-processing."""

@@ -1,0 +1,84 @@
+"""A recording holds what a search would never measure, and is a log like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tvm
+
+from benchmarks import devices
+from benchmarks.contest import Kernel, Task
+from benchmarks.draws import Space
+from benchmarks.recording import record, shares, table, varied
+from benchmarks.replay import recordings_of
+from tests.support.tuning import local_target, product, row_sums
+from tuner.search import tiles
+from tuner.search.context import Replay, candidate_id, make_target
+from tuner.search.space import space_for
+from tuner.search.workload import describe
+
+
+def kernel(mod: Any, name: str, weight_bytes: int | None = None) -> Kernel:
+    found = describe(mod, name, 1)
+    return Kernel(
+        id=found.id,
+        name=name,
+        summary=found.summary,
+        flops=found.flops,
+        weight_bytes=found.weight_bytes if weight_bytes is None else weight_bytes,
+        tir=found.tir,
+        evaluator={},
+    )
+
+
+def space(mod: Any) -> Space:
+    return Space(str(tvm.ir.save_json(mod)), local_target())
+
+
+def test_candidates_are_divided_without_a_rest() -> None:
+    assert shares(200) == (50, 75, 75)
+    assert all(sum(shares(count)) == count for count in range(1, 100))
+
+
+def test_the_last_kernel_is_one_without_weights() -> None:
+    gemms = [kernel(product(), name, weight_bytes=1) for name in ("a", "b", "c")]
+    scores = [kernel(row_sums(), name, weight_bytes=0) for name in ("d", "e")]
+    assert [one.name for one in varied([*gemms, *scores], 3)] == ["a", "b", "d"]
+    assert [one.name for one in varied([gemms[0], scores[1], gemms[1]], 2)] == ["a", "e"]
+    assert varied(gemms, 2) == gemms[:2]
+
+
+def test_tiles_are_drawn_from_all_there_are() -> None:
+    mod = product(64, 256, 512)
+    found = tiles.find_product(mod)
+    assert found is not None
+    ranked = tiles.tiles(found, tiles.cpu_of(make_target(local_target())))
+    drawn = [tiles.tile_of(trace) for trace in space(mod).tiles(24, seed=1).values()]
+    places = [ranked.index(tile) for tile in drawn if tile is not None]
+    assert len(places) == 24
+    assert min(places) < len(ranked) / 3
+    assert max(places) > len(ranked) * 2 / 3
+
+
+def test_what_is_drawn_is_distinct_and_can_be_made_again() -> None:
+    mod, target = row_sums(), make_target(local_target())
+    assert space(mod).tiles(8, seed=1) == {}
+    drawn = space(mod).sketches(8, seed=1)
+    assert len(drawn) == 8
+    again = Replay(mod, target, space_for(target))
+    assert [candidate_id(again.schedule(trace)) for trace in drawn.values()] == list(drawn)
+    assert set(space(mod).sketches(8, seed=2)) != set(drawn)
+
+
+def test_a_recording_is_a_log_that_a_replay_reads(tmp_path: Path) -> None:
+    out = tmp_path / "recording.jsonl.gz"
+    kernels = [kernel(product(), "matmul"), kernel(row_sums(), "sums")]
+    with devices.own_device(tmp_path, 1) as port:
+        task = Task(kernels=kernels, target=local_target(), trials=12, tracker_port=port, device_key=devices.KEY)
+        found = record(task, tmp_path, seed=1, out=out)
+    assert found == recordings_of(out)
+    assert {one.name: len(one.candidates) for one in found} == {"matmul": 12, "sums": 12}
+    in_tiles = {one.name: sum(tiles.tile_of(c.trace) is not None for c in one.candidates.values()) for one in found}
+    assert in_tiles == {"matmul": 3 + 4, "sums": 0}
+    assert list(table(found).columns[1].cells) == ["12", "12"]
