@@ -238,6 +238,20 @@ def test_tracker_killed_during_a_session_does_not_end_it(libraries: dict[str, Pa
             run_kernel(session, libraries["good"])
 
 
+def test_device_that_cannot_start_a_session_turns_clients_away_until_it_can(
+    tmp_path: Path, libraries: dict[str, Path]
+) -> None:
+    port = free_port()
+    with tracker_process(port), agent_process(port, "--work-dir", str(tmp_path / "work")) as agent:
+        (folder,) = (tmp_path / "work").iterdir()
+        folder.rename(tmp_path / "away")  # no place for a session's files
+        with pytest.raises(DeviceUnavailable), lease(HOST, port, "local", 2, 10):
+            pytest.fail("leased")
+        (tmp_path / "away").rename(folder)
+        assert session_works(port, libraries["good"])
+        assert agent.poll() is None
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_session_ends_with_its_device(tmp_path: Path, number: signal.Signals) -> None:
     port = free_port()
