@@ -145,7 +145,7 @@ def test_busy_device_fails_the_second_lease_in_its_deadline_and_leaves_no_reques
         with pytest.raises(DeviceUnavailable, match="busy"), lease(HOST, port, "local", 0.5, 10):
             pytest.fail("leased")
         assert time.monotonic() - start < 2
-        assert tracker.count_pending(summary(port) or {}, "local") == 0
+        assert (summary(port) or {})["queue_info"]["local"]["pending"] == 0
         run_kernel(session, libraries["good"])
     assert session_works(port, libraries["good"])
 
