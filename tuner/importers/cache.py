@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from rpc.versions import PINS
 from tuner.compiler.reference import reference_outputs, sample_inputs
 from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
+from tuner.importers import hub
 from tuner.importers.huggingface import load_torch
 from tuner.importers.pytorch import export
 from tuner.importers.source import ModelSource
@@ -62,10 +63,14 @@ class Imported:
 
 
 def import_key(source: ModelSource, batch: int, seq_len: int) -> str:
-    """Identity of an import: the source with its files' sizes and times, the shape, and everything that reads them."""
+    """Identity of an import: the source with its files' sizes and times, the shape, and everything that reads them.
+
+    A preset whose trained weights have come since it was imported with random ones is another model.
+    """
     described = {
         "source": asdict(source),
         "files": [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in source.files],
+        "lacks_weights": hub.lacks_weights(source),
         "shape": [batch, seq_len],
         "versions": [PIPELINE_VERSION, PINS],
     }
@@ -73,7 +78,10 @@ def import_key(source: ModelSource, batch: int, seq_len: int) -> str:
 
 
 def import_source(source: ModelSource, batch: int, seq_len: int, root: Path) -> Imported:
-    """Import a model, or find it in the cache below ``root``. Raises what loading and exporting raise."""
+    """Import a model, or find it in the cache below ``root``. Raises what loading and exporting raise.
+
+    A job calls ``hub.fetch_weights`` once before: weights that come while a preset is loaded make it another import.
+    """
     key = import_key(source, batch, seq_len)
     if _is_kept(root, key):
         return describe(root, key)
