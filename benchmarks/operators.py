@@ -1,6 +1,6 @@
 """What fusing hard-swish into a matrix product costs: both tuned by a running service, timed beside PyTorch's.
 
-    python benchmarks/operators.py 128 3072 768 --trials 64
+    python -m benchmarks.operators 128 3072 768 --trials 64
 
 All contestants run interleaved in one process with the same number of threads; the machine should be quiet.
 """

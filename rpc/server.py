@@ -147,23 +147,31 @@ class DeviceServer:
     def _accept(self) -> None:
         connection, address = self._listener.accept()
         try:
-            limit_sec = self._handshake(connection)
+            limit_sec = self._admit(connection)
+            self._registration.withdraw()
+            # Welcomed last: a client whose session can't be started asks for a device again and blames no candidate.
+            self._session = self._start_session(connection, str(address), limit_sec)
+            self._welcome(connection)
         except (OSError, ValueError) as error:
             log.warning("turned %s away: %s", address, error)
             connection.close()
-            return
-        self._registration.withdraw()
-        work_dir = tempfile.mkdtemp(prefix="session-")
+
+    def _start_session(self, connection: socket.socket, peer: str, limit_sec: float) -> Session:
         tracker = self._registration.connection
         inherited = [self._listener] + ([tracker.socket] if tracker else []) if self._start_method == "fork" else []
+        work_dir = tempfile.mkdtemp(prefix="session-")
         process = self._context.Process(  # type: ignore[attr-defined]
             target=serve_session, args=(connection, work_dir, os.getpid(), inherited)
         )
-        process.start()
+        try:
+            process.start()
+        except OSError:
+            shutil.rmtree(work_dir, ignore_errors=True)
+            raise
         deadline = time.monotonic() + limit_sec + (_SPAWN_SEC if self._start_method == "spawn" else 0.0)
-        self._session = Session(process, connection, work_dir, limit_sec, deadline, str(address))
+        return Session(process, connection, work_dir, limit_sec, deadline, peer)
 
-    def _handshake(self, connection: socket.socket) -> float:
+    def _admit(self, connection: socket.socket) -> float:
         """Check the client's match key as TVM's server does; returns the session's limit in seconds."""
         connection.settimeout(_HANDSHAKE_SEC)
         magic, size = struct.unpack("<ii", receive_exactly(connection, 8))
@@ -173,10 +181,12 @@ class DeviceServer:
         if self._registration.match_key is None or match_key != f"client:{self._registration.match_key}":
             connection.sendall(struct.pack("<i", _RPC_MISMATCH))
             raise ValueError("its match key is not the one on offer")
-        own_key = f"server:{self._key}".encode()
-        connection.sendall(struct.pack("<ii", RPC_MAGIC, len(own_key)) + own_key)
         asked = [float(option.removeprefix("-timeout=")) for option in options if option.startswith("-timeout=")]
         return min([self._max_session_sec, *(sec for sec in asked if sec > 0)])
+
+    def _welcome(self, connection: socket.socket) -> None:
+        own_key = f"server:{self._key}".encode()
+        connection.sendall(struct.pack("<ii", RPC_MAGIC, len(own_key)) + own_key)
 
     def _end_session(self, session: Session) -> None:
         """Kill what is left of the session, say how it ended, and be free again."""

@@ -86,11 +86,6 @@ def count_free(summary: Summary, key: str) -> int:
     return int(summary.get("queue_info", {}).get(key, {}).get("free", 0))
 
 
-def count_pending(summary: Summary, key: str) -> int:
-    """Requests that wait for a device with this key."""
-    return int(summary.get("queue_info", {}).get(key, {}).get("pending", 0))
-
-
 def was_offered(summary: Summary, key: str) -> bool:
     """Has a device with this key been there since the tracker started, even if it is gone now?"""
     return key in summary.get("queue_info", {})

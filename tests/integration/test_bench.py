@@ -8,7 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.processes import python_code
 from tests.support.tiny_models import write_model
+from tuner.bench import launch
 from tuner.bench.launch import run_benchmark
 from tuner.bench.spec import Spec, Variant
 from tuner.errors import SequenceTooLong, StageFailed
@@ -77,6 +79,15 @@ def test_overlong_benchmark_is_ended(model: str, tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match="longer than"):
         run_benchmark(spec(model, EAGER, rounds=100_000_000), tmp_path, timeout_sec=1.0)
     assert set(psutil.Process().children(recursive=True)) <= others
+
+
+def test_benchmark_that_closes_its_output_and_goes_on_is_ended(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = python_code("import os, time; os.close(1); time.sleep(100)")
+    monkeypatch.setattr(launch, "python_module", lambda *words: silent)
+    with pytest.raises(StageFailed, match="longer than"):
+        run_benchmark(spec(model, EAGER), tmp_path, timeout_sec=1.0)
 
 
 def test_missing_artifact_is_named(model: str, tmp_path: Path) -> None:

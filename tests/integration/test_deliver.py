@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,16 +66,47 @@ def test_import_is_known_by_its_source_shape_and_files(model: Path) -> None:
     assert import_key(source, 1, SEQ_LEN) == key
 
 
-def test_second_import_comes_from_the_cache_and_a_half_made_one_is_made_again(model: Path, tmp_path: Path) -> None:
+def written(root: Path) -> dict[str, int]:
+    """All files below a folder and when they were written."""
+    return {str(file.relative_to(root)): file.stat().st_mtime_ns for file in root.rglob("*") if file.is_file()}
+
+
+def test_second_import_comes_from_the_cache(model: Path, tmp_path: Path) -> None:
     first = import_tiny(model, "encoder", 1, SEQ_LEN, tmp_path)
-    module = tmp_path / first.key / "module.json"
-    made = module.stat().st_mtime_ns
+    before = written(tmp_path)
     assert import_tiny(model, "encoder", 1, SEQ_LEN, tmp_path) == first
-    assert module.stat().st_mtime_ns == made
-    (tmp_path / first.key / "import.json").unlink()  # killed before the end
-    module.write_text("half a mod")
-    assert import_tiny(model, "encoder", 1, SEQ_LEN, tmp_path) == first
+    assert written(tmp_path) == before
     assert cache.load_module(tmp_path, first)["main"] is not None
+
+
+def test_import_that_fails_on_the_way_leaves_nothing_behind(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(cache, "save_file", fail)
+    with pytest.raises(OSError, match="no space"):
+        import_tiny(model, "encoder", 1, SEQ_LEN, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_import_that_another_worker_finished_meanwhile_is_taken_as_it_is(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file = cache.save_file
+    seen = []
+
+    def overtaken(*arguments: Any) -> None:
+        monkeypatch.setattr(cache, "save_file", save_file)
+        seen.append(import_tiny(model, "encoder", 1, SEQ_LEN, tmp_path))
+        seen.append({path: at for path, at in written(tmp_path).items() if path.startswith(seen[0].key)})
+        save_file(*arguments)
+
+    monkeypatch.setattr(cache, "save_file", overtaken)
+    slower = import_tiny(model, "encoder", 1, SEQ_LEN, tmp_path)
+    assert [slower, written(tmp_path)] == seen
+    assert [path.name for path in tmp_path.iterdir()] == [slower.key]
 
 
 def test_wrong_weights_fail_the_verification_with_both_errors(model: Path, settings: Settings) -> None:

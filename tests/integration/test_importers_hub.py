@@ -11,11 +11,13 @@ import pytest
 from huggingface_hub import constants
 
 from tests.support.fake_hub import fake_hub
-from tests.support.tiny_models import write_model
+from tests.support.tiny_models import CONFIGS, write_model
 from tuner.errors import ModelInvalid, ModelUnknown, ModelUnreachable
 from tuner.importers import hub
+from tuner.importers.cache import Imported, import_source
 from tuner.importers.huggingface import load_torch
-from tuner.importers.source import resolve_source
+from tuner.importers.presets import Preset
+from tuner.importers.source import ModelSource, resolve_source
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +100,47 @@ def test_preset_without_a_hub_gets_seeded_random_weights_and_says_so() -> None:
     assert (loaded.weights, loaded.source.weights) == ("random", "random")
     assert "random weights" in loaded.note
     assert loaded.output_names == ("last_hidden_state", "pooler_output")
+
+
+@pytest.fixture
+def preset(monkeypatch: pytest.MonkeyPatch) -> ModelSource:
+    """A tiny one, ``some-org/tiny`` on the hub."""
+    for module in ("huggingface", "source"):
+        presets = {"tiny": Preset("tiny", "some-org/tiny", CONFIGS["bert"])}
+        monkeypatch.setattr(f"tuner.importers.{module}.PRESETS", presets)
+    return resolve_source("tiny")
+
+
+def test_preset_whose_download_was_cut_short_still_lacks_its_weights(
+    preset: ModelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_model(tmp_path / "model")
+    (model / "model.safetensors").rename(tmp_path / "yet to come")
+    with fake_hub({"some-org/tiny": model}) as (endpoint, _):
+        use_endpoint(monkeypatch, endpoint)
+        hub.fetch_weights(preset)
+        assert hub.lacks_weights(preset)
+        (tmp_path / "yet to come").rename(model / "model.safetensors")
+        hub.fetch_weights(preset)
+        assert not hub.lacks_weights(preset)
+
+
+def test_preset_that_was_imported_untrained_is_imported_anew_once_the_hub_is_back(
+    preset: ModelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def imported() -> Imported:
+        hub.fetch_weights(preset)
+        return import_source(preset, 1, 16, tmp_path / "imports")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    untrained = imported()
+    assert untrained.weights == "random"
+    assert imported() == untrained
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with fake_hub({"some-org/tiny": write_model(tmp_path / "model")}) as (endpoint, _):
+        use_endpoint(monkeypatch, endpoint)
+        trained = imported()
+    assert trained.weights == "pretrained"
+    assert trained.key != untrained.key
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert imported() == trained

@@ -145,7 +145,7 @@ def test_busy_device_fails_the_second_lease_in_its_deadline_and_leaves_no_reques
         with pytest.raises(DeviceUnavailable, match="busy"), lease(HOST, port, "local", 0.5, 10):
             pytest.fail("leased")
         assert time.monotonic() - start < 2
-        assert tracker.count_pending(summary(port) or {}, "local") == 0
+        assert (summary(port) or {})["queue_info"]["local"]["pending"] == 0
         run_kernel(session, libraries["good"])
     assert session_works(port, libraries["good"])
 
@@ -236,6 +236,20 @@ def test_tracker_killed_during_a_session_does_not_end_it(libraries: dict[str, Pa
             wait_until(lambda: tracker.count_registered(summary(port) or {}, "local"), 5)
             assert free(port) == 0  # known, but not on offer while it serves
             run_kernel(session, libraries["good"])
+
+
+def test_device_that_cannot_start_a_session_turns_clients_away_until_it_can(
+    tmp_path: Path, libraries: dict[str, Path]
+) -> None:
+    port = free_port()
+    with tracker_process(port), agent_process(port, "--work-dir", str(tmp_path / "work")) as agent:
+        (folder,) = (tmp_path / "work").iterdir()
+        folder.rename(tmp_path / "away")  # no place for a session's files
+        with pytest.raises(DeviceUnavailable), lease(HOST, port, "local", 2, 10):
+            pytest.fail("leased")
+        (tmp_path / "away").rename(folder)
+        assert session_works(port, libraries["good"])
+        assert agent.poll() is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

@@ -49,15 +49,16 @@ def run_benchmark(
 
 
 def _follow(process: subprocess.Popen[str], progress: Callable[[int, int], None], timeout_sec: float) -> None:
-    """Pass progress on until the process closes its output."""
+    """Pass progress on until the process has closed its output and ended."""
     assert process.stdout is not None
     lines: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=_pump, args=(process.stdout, lines), name="bench-output", daemon=True).start()
     deadline = time.monotonic() + timeout_sec
+    overdue = StageFailed(f"The benchmark took longer than {timeout_sec:g} s.")
     done, total = 0, 0
     while True:
         if time.monotonic() > deadline:
-            raise StageFailed(f"The benchmark took longer than {timeout_sec:g} s.")
+            raise overdue
         try:
             line = lines.get(timeout=_TICK_SEC)
         except queue.Empty:
@@ -68,7 +69,10 @@ def _follow(process: subprocess.Popen[str], progress: Callable[[int, int], None]
         if len(words) == 3 and words[0] == "progress":
             done, total = int(words[1]), int(words[2])
         progress(done, total)
-    process.wait(timeout=max(deadline - time.monotonic(), 1.0))
+    try:
+        process.wait(timeout=max(deadline - time.monotonic(), 1.0))
+    except subprocess.TimeoutExpired:
+        raise overdue from None
 
 
 def _pump(stream: IO[str], lines: queue.Queue[str | None]) -> None:

@@ -30,9 +30,10 @@ from tuner.search.canary import Canary
 
 
 def run(spec: Spec) -> Result:
-    """Load every variant, check its outputs, run them interleaved on one sample of full-length text, and summarise.
+    """Load every variant, run them interleaved on one input, and summarise.
 
-    Prints a line ``progress DONE TOTAL`` after each round.
+    A model's input is full-length text, and the outputs of its variants are checked first; an operator's is seeded
+    numbers, and what the variants make of them is not compared. Prints a line ``progress DONE TOTAL`` after each round.
     """
     torch.set_num_threads(spec.threads)
     source = resolve_source(spec.model, spec.allow_pickle, spec.head)

@@ -15,7 +15,7 @@ from tuner.compiler.module import seal
 from tuner.config import Settings
 from tuner.db.engine import make_engine, read
 from tuner.db.migrate import create_or_check
-from tuner.importers import cache
+from tuner.importers import cache, hub
 from tuner.importers.source import ModelSource, check_seq_len
 from tuner.search import shipped
 from tuner.search.context import make_target
@@ -49,6 +49,7 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
     engine = make_engine(settings)
     try:
         say(f"importing {source.name}")
+        hub.fetch_weights(source)
         imported = cache.import_source(source, order.batch, order.seq_len, imports)
         found = extract(cache.load_module(imports, imported), make_target(target.tvm))
         shipped.bring_in(engine, settings, {one.id for one in found}, target.family)

@@ -132,7 +132,11 @@ class Round(SQLModel, table=True):
 
 
 class Record(SQLModel, table=True):
-    """One candidate and what became of it. Never changed once written."""
+    """One candidate and what became of it, once per workload and family.
+
+    A seed (neither a time nor an error) gives way to its measurement, any record to that of a cold job; the best of a
+    round turns ``wrong`` when its outputs are.
+    """
 
     __tablename__ = "record"
     __table_args__ = (
@@ -147,8 +151,8 @@ class Record(SQLModel, table=True):
     candidate: str  # structural hash of the scheduled module, hex
     trace: str = ""  # JSON of TuningRecord.as_json() without post-processing
     run_secs: list[float] = _json(default_factory=list)
-    mean_sec: float | None = None  # None when it failed
-    error_class: str = ""  # "" | build | timeout | crash | wrong | limit | device
+    mean_sec: float | None = None  # median of run_secs (of an Ansor log's the mean); None: it failed, or is a seed
+    error_class: str = ""  # "" | build | run | crash | timeout (of the build or of the session) | wrong
     error: str = ""
     tvm_version: str = ""
     evaluator: dict[str, Any] = _json(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,12 +17,13 @@ from safetensors.numpy import load_file, save_file
 from rpc.versions import PINS
 from tuner.compiler.reference import reference_outputs, sample_inputs
 from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
+from tuner.importers import hub
 from tuner.importers.huggingface import load_torch
 from tuner.importers.pytorch import export
 from tuner.importers.source import ModelSource
 from tuner.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
 
-_DONE = "import.json"  # written last: a folder without it is half made
+_ABOUT = "import.json"
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,14 @@ class Imported:
 
 
 def import_key(source: ModelSource, batch: int, seq_len: int) -> str:
-    """Identity of an import: the source with its files' sizes and times, the shape, and everything that reads them."""
+    """Identity of an import: the source with its files' sizes and times, the shape, and everything that reads them.
+
+    A preset whose trained weights have come since it was imported with random ones is another model.
+    """
     described = {
         "source": asdict(source),
         "files": [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in source.files],
+        "lacks_weights": hub.lacks_weights(source),
         "shape": [batch, seq_len],
         "versions": [PIPELINE_VERSION, PINS],
     }
@@ -73,9 +78,12 @@ def import_key(source: ModelSource, batch: int, seq_len: int) -> str:
 
 
 def import_source(source: ModelSource, batch: int, seq_len: int, root: Path) -> Imported:
-    """Import a model, or find it in the cache below ``root``. Raises what loading and exporting raise."""
+    """Import a model, or find it in the cache below ``root``. Raises what loading and exporting raise.
+
+    A job calls ``hub.fetch_weights`` once before: weights that come while a preset is loaded make it another import.
+    """
     key = import_key(source, batch, seq_len)
-    if (root / key / _DONE).is_file():
+    if _is_kept(root, key):
         return describe(root, key)
     if source.source == "operator":
         return _import_operator(key, source, root)
@@ -96,8 +104,7 @@ def import_source(source: ModelSource, batch: int, seq_len: int, root: Path) -> 
         outputs=_tensors(loaded.output_names, wanted[0]),
         samples=len(samples),
     )
-    _save(root, imported, prepared, [Sample(i, o) for i, o in zip(samples, wanted, strict=True)])
-    return imported
+    return _keep(root, imported, prepared, [Sample(i, o) for i, o in zip(samples, wanted, strict=True)])
 
 
 def _import_operator(key: str, source: ModelSource, root: Path) -> Imported:
@@ -119,13 +126,13 @@ def _import_operator(key: str, source: ModelSource, root: Path) -> Imported:
         against=loaded.against,
         sampled="seeded normal numbers",
     )
-    _save(root, imported, prepare_operator(loaded), [Sample(i, o) for i, o in zip(samples, wanted, strict=True)])
-    return imported
+    prepared = prepare_operator(loaded)
+    return _keep(root, imported, prepared, [Sample(i, o) for i, o in zip(samples, wanted, strict=True)])
 
 
 def describe(root: Path, key: str) -> Imported:
     """What an import in the cache is."""
-    values = json.loads((root / key / _DONE).read_text())
+    values = json.loads((root / key / _ABOUT).read_text())
     for field in ("inputs", "outputs"):
         values[field] = [Tensor(**tensor) for tensor in values[field]]
     return Imported(**values)
@@ -160,17 +167,34 @@ def named_params(params: list[np.ndarray]) -> dict[str, np.ndarray]:
     return {f"p{index}": np.ascontiguousarray(value) for index, value in enumerate(params)}
 
 
-def _save(root: Path, imported: Imported, prepared: Prepared, samples: list[Sample]) -> None:
-    folder = root / imported.key
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def _is_kept(root: Path, key: str) -> bool:
+    return (root / key / _ABOUT).is_file()
+
+
+def _keep(root: Path, imported: Imported, prepared: Prepared, samples: list[Sample]) -> Imported:
+    """Put an import into the cache, whole or not at all; returns what is kept there, which another worker may have
+    imported meanwhile."""
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=root) as scratch:
+        draft = Path(scratch) / imported.key
+        _write(draft, imported, prepared, samples)
+        try:
+            draft.rename(root / imported.key)
+        except OSError:
+            if not _is_kept(root, imported.key):
+                raise
+    return describe(root, imported.key)
+
+
+def _write(folder: Path, imported: Imported, prepared: Prepared, samples: list[Sample]) -> None:
+    folder.mkdir()
     (folder / "module.json").write_text(str(tvm.ir.save_json(prepared.mod)))
     save_file(named_params(prepared.params), folder / "params.safetensors")
     for index, sample in enumerate(samples):
         arrays = {f"in.{name}": value for name, value in sample.inputs.items()}
         arrays |= {f"out.{name}": value for name, value in sample.outputs.items()}
         np.savez(folder / f"sample{index}.npz", **arrays)  # type: ignore[arg-type]
-    (folder / _DONE).write_text(json.dumps(asdict(imported)))
+    (folder / _ABOUT).write_text(json.dumps(asdict(imported)))
 
 
 def _tensors(names: tuple[str, ...], arrays: Mapping[str, np.ndarray]) -> list[Tensor]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import logging
 import threading
+from contextlib import suppress
 from pathlib import Path
 
-from huggingface_hub import HfApi, ModelInfo, constants, snapshot_download
+from huggingface_hub import HfApi, ModelInfo, constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from tuner.errors import ModelUnknown, ModelUnreachable, StorageFull, TunerError
-from tuner.importers.folder import PICKLES, pickle_refused
+from tuner.importers.folder import PICKLES, SAFETENSORS, pickle_refused
+from tuner.importers.source import ModelSource
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +21,23 @@ PROBE_TIMEOUT_SEC = 5.0
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.*", "merges.txt")
 _SAFE_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json", *_TOKENIZER_FILES)
 _PICKLE_FILES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+
+
+def lacks_weights(source: ModelSource) -> bool:
+    """Is this a preset whose trained weights are not on this machine? Anything else can't be loaded without them."""
+    if source.source != "preset" or source.folder:
+        return False
+    return not isinstance(try_to_load_from_cache(source.location, SAFETENSORS, constants.HF_HUB_CACHE), str)
+
+
+def fetch_weights(source: ModelSource) -> None:
+    """Bring a preset's trained weights here if they are not and the hub can be reached.
+
+    Raises what ``download`` raises, but for ``ModelUnreachable``.
+    """
+    if lacks_weights(source):
+        with suppress(ModelUnreachable):
+            download(source.location, source.allow_pickle)
 
 
 def download(hub_id: str, allow_pickle: bool = False) -> Path:

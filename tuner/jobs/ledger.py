@@ -14,7 +14,7 @@ from tuner.jobs.state import STAGES, TERMINAL, Event, advance, budget_used, prog
 from tuner.schemas import JobState
 from tuner.search.planner import WorkloadState
 
-DEVICE_DEATHS = frozenset({"crash", "device"})  # error classes that speak against the device, not the candidate
+DEVICE_DEATH = "crash"  # the error class that, of a whole round, speaks against the device and not the candidates
 
 
 def move(
@@ -115,7 +115,7 @@ def tell_round(session: Session, job: Job, ended: Round, fewest_left: int) -> No
 def killed_device(session: Session, row: Round) -> bool:
     """Did every candidate of this round take its device with it?"""
     classes = session.exec(select(Record.error_class).where(Record.round_id == row.id)).all()
-    return bool(classes) and set(classes) <= DEVICE_DEATHS
+    return set(classes) == {DEVICE_DEATH}
 
 
 def earlier_times(session: Session, job: Job) -> dict[str, list[float | None]]:

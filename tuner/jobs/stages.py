@@ -20,7 +20,7 @@ from tuner.db import events, jobs, models_, records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, JobWorkload, Record
 from tuner.errors import DeviceUnavailable, StageFailed
-from tuner.importers import cache
+from tuner.importers import cache, hub
 from tuner.jobs.workbench import (
     database,
     device_address,
@@ -66,7 +66,10 @@ def _stage(function: Callable[P, None]) -> Callable[P, None]:
 @_stage
 def import_model(settings: Settings, job_id: str) -> None:
     """Load the model, export it, rewrite its graph, compute what it must compute; all into the import cache."""
-    _refuse_bound_operator(settings, job_id)
+    job, source = source_of(settings, job_id)
+    if source.source == "operator" and not catalog.is_operator(source.location):
+        refuse_bound(source, make_target(job.target_json))
+    hub.fetch_weights(source)
     imported = imported_of(settings, job_id)
     with write(database(settings)) as db:
         job = jobs.get(db, job_id)
@@ -199,12 +202,6 @@ def benchmark(settings: Settings, job_id: str) -> None:
     imported, device = imported_of(settings, job_id), remote_device(settings, job)
     terms = deliver.Terms(device, peak_of(settings, job), tuner_of(settings).canaries.library(job))
     deliver.benchmark_job(settings, engine, job, model, imported, terms, progress)
-
-
-def _refuse_bound_operator(settings: Settings, job_id: str) -> None:
-    job, source = source_of(settings, job_id)
-    if source.source == "operator" and not catalog.is_operator(source.location):
-        refuse_bound(source, make_target(job.target_json))
 
 
 def _module_folder(settings: Settings, job_id: str) -> Path:
