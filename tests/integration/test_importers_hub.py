@@ -114,13 +114,10 @@ def preset(monkeypatch: pytest.MonkeyPatch) -> ModelSource:
 def test_preset_whose_download_was_cut_short_still_lacks_its_weights(
     preset: ModelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = write_model(tmp_path / "model")
-    (model / "model.safetensors").rename(tmp_path / "yet to come")
-    with fake_hub({"some-org/tiny": model}) as (endpoint, _):
+    with fake_hub({"some-org/tiny": write_model(tmp_path / "model")}) as (endpoint, _):
         use_endpoint(monkeypatch, endpoint)
-        hub.fetch_weights(preset)
+        (hub.download("some-org/tiny") / "model.safetensors").unlink()
         assert hub.lacks_weights(preset)
-        (tmp_path / "yet to come").rename(model / "model.safetensors")
         hub.fetch_weights(preset)
         assert not hub.lacks_weights(preset)
 
