@@ -147,7 +147,7 @@ def _as_predicted(manifest: Mapping[str, Any]) -> Evidence | None:
         if abs(moved) > PREDICTION_TOLERANCE:
             word = "slower" if moved > 0 else "faster"
             note += f", on a machine that had become {percent(abs(moved))} {word}, by a fixed reference kernel"
-    return Evidence("As predicted", f"{off:+.1%}".replace("-", "−"), note, abs(off) <= PREDICTION_TOLERANCE)
+    return Evidence("As predicted", f"{off * 100:+.1f} %".replace("-", "−"), note, abs(off) <= PREDICTION_TOLERANCE)
 
 
 def _quiet_machine(drift: CanaryDrift | None) -> Evidence | None:

@@ -123,12 +123,12 @@ def test_a_drifting_machine_is_pointed_out(usual: float, ok: bool) -> None:
 @pytest.mark.parametrize(
     ("predicted", "canary", "value", "ok", "says"),
     [
-        (100.0, None, "+3.0%", True, "add up to 100 ms; the whole takes 103 ms"),
-        (100.0, {"kernels_us": 500.0, "model_us": 505.0}, "+3.0%", True, "the whole takes 103 ms"),
-        (110.0, None, "−6.4%", False, "the whole takes 103 ms"),
-        (88.0, {"kernels_us": 500.0, "model_us": 600.0}, "+17.0%", False, "machine that had become 20 % slower"),
-        (110.0, {"kernels_us": 500.0, "model_us": 460.0}, "−6.4%", False, "machine that had become 8.0 % faster"),
-        (100.0, {"kernels_us": None, "model_us": None}, "+3.0%", True, "the whole takes 103 ms"),
+        (100.0, None, "+3.0 %", True, "add up to 100 ms; the whole takes 103 ms"),
+        (100.0, {"kernels_us": 500.0, "model_us": 505.0}, "+3.0 %", True, "the whole takes 103 ms"),
+        (110.0, None, "−6.4 %", False, "the whole takes 103 ms"),
+        (88.0, {"kernels_us": 500.0, "model_us": 600.0}, "+17.0 %", False, "machine that had become 20 % slower"),
+        (110.0, {"kernels_us": 500.0, "model_us": 460.0}, "−6.4 %", False, "machine that had become 8.0 % faster"),
+        (100.0, {"kernels_us": None, "model_us": None}, "+3.0 %", True, "the whole takes 103 ms"),
     ],
 )
 def test_a_model_is_held_against_the_sum_of_its_kernels(
