@@ -10,7 +10,7 @@ from tvm.s_tir import meta_schedule as ms
 
 from rpc.facts import physical_cores
 from tuner.search import tiles
-from tuner.search.context import Replay, candidate_id, make_context, make_target, record_json, tuning_record
+from tuner.search.context import Replay, candidate_id, make_context, make_target
 from tuner.search.space import space_for
 from tuner.search.workload import module_from_json
 
@@ -54,7 +54,5 @@ class Space:
                 break
             name = candidate_id(schedule)
             if name not in found:
-                arguments = self._replay.candidate(schedule).args_info
-                record = tuning_record(schedule.trace, self._replay.workload, None, self._target, arguments)
-                found[name] = record_json(record)
+                found[name] = self._replay.trace_json(self._replay.candidate(schedule))
         return found

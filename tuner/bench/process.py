@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ from tuner.compiler.reference import reference_outputs, sample_inputs
 from tuner.errors import TunerError
 from tuner.importers.huggingface import LoadedModel, load_torch, variant
 from tuner.importers.source import ModelSource, check_seq_len, resolve_source
-from tuner.search.canary import Canary
+from tuner.search.canary import Watch
 
 
 def run(spec: Spec) -> Result:
@@ -44,11 +43,10 @@ def run(spec: Spec) -> Result:
             calls = operator_calls(spec, source)
         else:
             weights, calls, errors = _model_calls(spec, source)
-        canary = Canary(tvm.rpc.LocalSession(), spec.canary) if spec.canary else None
-        canary_secs: list[float] = []
+        watch = Watch(tvm.rpc.LocalSession(), spec.canary)
 
         def after_round(done: int, total: int) -> None:
-            canary_secs.extend([canary.seconds()] if canary else [])
+            watch.look()
             _print_progress(done, total)
 
         stats = interleave(calls, spec.rounds, spec.per_round, spec.warmup_sec, spec.max_sec, spec.seed, after_round)
@@ -58,7 +56,7 @@ def run(spec: Spec) -> Result:
         weights=weights,
         timings=[Timing(variant=name, **stats[name].as_dict()) for name in calls],
         max_abs_errors=errors,
-        canary_us=median(canary_secs) * 1e6 if canary_secs else None,
+        canary_us=watch.typical_us,
     )
 
 

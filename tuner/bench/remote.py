@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from tuner.bench.compare import Progress, rounds_within
 from tuner.bench.spec import Result, Timing
 from tuner.bench.stats import summarise
 from tuner.compiler.remote import RemoteModule, session
-from tuner.search.canary import Canary
+from tuner.search.canary import Watch
 from tuner.search.measure import DeviceAddress
 
 
@@ -37,12 +36,10 @@ def run_remote_benchmark(
         facts = json.loads(remote.get_function("tunesmith.device_facts")())
         modules = {name: RemoteModule(remote, folder) for name, folder in folders.items()}
         times_ms: dict[str, list[float]] = {name: [] for name in modules}
-        reference = Canary(remote, canary) if canary else None
-        canary_secs = []
+        watch = Watch(remote, canary)
         for _ in rounds_within(max_sec, rounds, progress):
             for name, module in modules.items():
                 times_ms[name] += module.time_ms(inputs, per_round)
-            canary_secs += [reference.seconds()] if reference else []
+            watch.look()
     timings = [Timing(variant=name, **summarise(times).as_dict()) for name, times in times_ms.items()]
-    canary_us = median(canary_secs) * 1e6 if canary_secs else None
-    return Result(threads=facts["threads"], machine=facts["cpu"], timings=timings, canary_us=canary_us), facts
+    return Result(threads=facts["threads"], machine=facts["cpu"], timings=timings, canary_us=watch.typical_us), facts

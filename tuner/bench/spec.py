@@ -45,7 +45,7 @@ class Spec(BaseModel):
     warmup_sec: float = Field(0.3, gt=0)
     max_sec: float | None = Field(None, gt=0)
     seed: int = 0
-    canary: str = ""
+    canary: str | None = None
     variants: list[Variant] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -190,7 +190,7 @@ def _spec(job: Job, model: Model, manifest: dict[str, Any], folder: Path, canary
         rounds=_ROUNDS,
         per_round=_PER_ROUND,
         max_sec=_MAX_SEC,
-        canary=canary or "",
+        canary=canary,
         variants=[
             *baselines(model),
             Variant(name=UNTUNED, kind="tvm", path=str(folder / UNTUNED)),

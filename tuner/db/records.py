@@ -103,18 +103,17 @@ def replace(session: Session, record: Record) -> None:
     session.add(record)
 
 
-def confirm(session: Session, workload_id: str, family: str, candidate: str) -> None:
-    """Its outputs are right. Call within ``write``."""
-    if row := get(session, workload_id, family, candidate):
-        row.checked = True
-        session.add(row)
-
-
-def reject(session: Session, workload_id: str, family: str, candidate: str, problem: str) -> None:
-    """Its outputs are wrong: it counts as failed. Call within ``write``."""
-    if row := get(session, workload_id, family, candidate):
+def judge(session: Session, workload_id: str, family: str, candidate: str, problem: str) -> None:
+    """Keep what a check of its outputs found: nothing, or a ``problem``, by which it counts as failed. Call within
+    ``write``."""
+    row = get(session, workload_id, family, candidate)
+    if row is None:
+        return
+    if problem:
         row.error_class, row.error, row.mean_sec = "wrong", problem, None
-        session.add(row)
+    else:
+        row.checked = True
+    session.add(row)
 
 
 def tally(session: Session, row: Round) -> list[datetime]:

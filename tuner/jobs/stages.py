@@ -160,8 +160,7 @@ def compile_module(settings: Settings, job_id: str) -> None:
             if final.winner:
                 link.best_us = final.winner.seconds * 1e6
             for record, problem in final.checked:
-                told = (workload.id, job.target_family, record.candidate)
-                records.reject(db, *told, problem) if problem else records.confirm(db, *told)
+                records.judge(db, workload.id, job.target_family, record.candidate, problem)
             if final.plain:
                 link.untuned_us = final.plain.seconds * 1e6
             total_us += link.weight * (link.best_us or link.untuned_us or 0.0)

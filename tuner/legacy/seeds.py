@@ -18,7 +18,7 @@ from tuner.db.models import Job, Record
 from tuner.legacy import ansor, store, summary
 from tuner.legacy.replay import NotReplayable, replay
 from tuner.operators.catalog import Operator
-from tuner.search.context import Replay, candidate_id, record_json, tuning_record
+from tuner.search.context import Replay, candidate_id
 from tuner.search.space import space_for
 
 _MOST = 32  # fastest records that are replayed: what Ansor found best is close together
@@ -86,5 +86,4 @@ def _replayed(rows: list[Record], mod: Any, target: Any, out: Seeded) -> Iterato
         if schedule is None:
             out.obstacles["it breaks a limit of the target"] += 1
             continue
-        record = tuning_record(schedule.trace, ours.workload, None, target, ours.candidate(schedule).args_info)
-        yield row, candidate_id(schedule), record_json(record)
+        yield row, candidate_id(schedule), ours.trace_json(ours.candidate(schedule))

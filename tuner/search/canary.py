@@ -7,7 +7,7 @@ machine take that more often than a core's time.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -42,6 +42,24 @@ class Canary:
         return median(repeats(self._module, self._device, self._arrays, flush=True, repeat=_REPEATS))
 
 
+class Watch:
+    """How fast a device is while other things are timed on it; without a library it sees nothing."""
+
+    def __init__(self, remote: Any, path: str | None) -> None:
+        self._canary = Canary(remote, path) if path else None
+        self._secs: list[float] = []
+
+    def look(self) -> None:
+        """Time the canary now."""
+        if self._canary:
+            self._secs.append(self._canary.seconds())
+
+    @property
+    def typical_us(self) -> float | None:
+        """What the canary took, None if it was never timed."""
+        return typical_us(self._secs)
+
+
 class Canaries:
     """Canary libraries by family of target, built once, and how long each took when it was first timed on a device."""
 
@@ -74,6 +92,11 @@ class Canaries:
     def ratio(self, place: tuple[str, str], seconds: float | None) -> float | None:
         """How much slower the canary ran than when this process first timed it in this place: a device, a family."""
         return None if seconds is None else seconds / self._first_secs.setdefault(place, seconds)
+
+
+def typical_us(secs: Sequence[float]) -> float | None:
+    """The median of a canary's times in seconds, as microseconds; None without any."""
+    return median(secs) * 1e6 if secs else None
 
 
 def canary_module(target: Any) -> Any:

@@ -101,6 +101,10 @@ class Replay:
         infos = ms.arg_info.ArgInfo.from_entry_func(schedule.mod, remove_preproc=True)
         return ms.MeasureCandidate(schedule, infos)
 
+    def trace_json(self, candidate: Any) -> str:
+        """A candidate of the workload as record JSON, which ``schedule`` takes; it has no times."""
+        return record_json(tuning_record(candidate.sch.trace, self.workload, None, self._target, candidate.args_info))
+
     def record(self, schedule: Any, run_secs: list[float]) -> Any:
         """A database record with the whole trace; for use in this process only: it has no JSON."""
         return ms.database.TuningRecord(schedule.trace, self.workload, run_secs, self._target, None)

@@ -24,6 +24,7 @@ from tuner.compiler.defaults import default_schedule
 from tuner.compiler.left_out import refusal
 from tuner.db.models import Record
 from tuner.search.builder import BuildJob, BuildPool
+from tuner.search.canary import typical_us
 from tuner.search.context import Replay, built_arguments, make_target
 from tuner.search.measure import COLD_WEIGHT_BYTES, DeviceAddress, Measured, Probe, measure
 from tuner.search.outputs import OutputCheck
@@ -68,6 +69,11 @@ class _Entrant:
         return self.record.candidate if self.record is not None else self.ready_made
 
     @property
+    def is_trusted(self) -> bool:
+        """Need nobody ask what it computes? The plain schedule, or a record that was checked."""
+        return self.record.checked if self.record is not None else not self.ready_made
+
+    @property
     def tir(self) -> str:
         """The module as JSON."""
         return str(tvm.ir.save_json(self.mod))
@@ -109,7 +115,7 @@ class Finals:
     @property
     def canary_us(self) -> float | None:
         """What the reference kernel took meanwhile, in microseconds; None where it is not timed."""
-        return median(self._canary_secs) * 1e6 if self._canary_secs else None
+        return typical_us(self._canary_secs)
 
     def decide(self, workload_id: str, tir: str, weight_bytes: int, candidates: Sequence[Record]) -> Final:
         """Time the default schedule, the ready-made ones and the candidates, interleaved; the fastest right one wins.
@@ -118,12 +124,12 @@ class Finals:
         """
         mod = module_from_json(tir)
         entrants, left_out = self._entrants(mod, candidates)
-        finalists = self._timed(workload_id, entrants, weight_bytes)
+        finalists = self._timed(workload_id, entrants, weight_bytes, self._time_canary)
         check = OutputCheck(mod, self._target, self._device, self._builders, self._folder)
         checked: list[tuple[Record, str]] = []
 
         def is_right(entrant: _Entrant) -> bool:
-            if not (entrant.ready_made or (entrant.record is not None and not entrant.record.checked)):
+            if entrant.is_trusted:
                 return True
             problem = check.problem_of(entrant, self._folder / workload_id) or ""
             if problem:
@@ -140,17 +146,24 @@ class Finals:
         """Time the default schedule alone, what the kernel takes untuned; None when it did not run."""
         return self._timed(workload_id, [self._plain(module_from_json(tir))], weight_bytes).get(0)
 
-    def _timed(self, workload_id: str, entrants: list[_Entrant], weight_bytes: int) -> dict[int, Finalist]:
+    def _timed(
+        self,
+        workload_id: str,
+        entrants: list[_Entrant],
+        weight_bytes: int,
+        time_canary: Callable[[Any], float] | None = None,
+    ) -> dict[int, Finalist]:
         """Those that ran, by their position."""
         probes = self._probes(workload_id, entrants)
         timings: dict[int, list[float]] = {}
 
         def keep(probe: Probe, result: Measured) -> None:
             timings.setdefault(probe.number, []).extend(result.run_secs)
-            self._canary_secs.extend([result.canary_sec] if result.canary_sec else [])
+            if result.canary_sec:
+                self._canary_secs.append(result.canary_sec)
 
         for _ in range(_ROUNDS):
-            measure(self._device, probes, weight_bytes >= COLD_WEIGHT_BYTES, self._time_canary, None, keep)
+            measure(self._device, probes, weight_bytes >= COLD_WEIGHT_BYTES, time_canary, None, keep)
         return {n: Finalist(entrants[n].record, secs, entrants[n].ready_made) for n, secs in timings.items() if secs}
 
     def _entrants(self, mod: Any, candidates: Sequence[Record]) -> tuple[list[_Entrant], list[tuple[Record, str]]]:

@@ -268,7 +268,7 @@ class Tuner:
             problem = check.problem_of(proposal, folder)
             if problem is None:
                 with write(self._engine) as db:
-                    records.confirm(db, task.workload.id, task.job.target_family, proposal.id)
+                    records.judge(db, task.workload.id, task.job.target_family, proposal.id, "")
                 return
             self._reject(task, proposal, problem)
 
@@ -279,7 +279,7 @@ class Tuner:
     def _reject(self, task: _Task, proposal: Proposal, problem: str) -> None:
         log.warning("candidate %s of %s is wrong: %s", proposal.id, task.workload.id, problem)
         with write(self._engine) as db:
-            records.reject(db, task.workload.id, task.job.target_family, proposal.id, problem)
+            records.judge(db, task.workload.id, task.job.target_family, proposal.id, problem)
             link = db.get(JobWorkload, (task.job.id, task.workload.id))
             assert link is not None
             db.flush()

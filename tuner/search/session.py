@@ -13,7 +13,7 @@ from typing import Any
 import tvm
 
 from tuner.search import rowwise
-from tuner.search.context import Replay, built_arguments, candidate_id, record_json, tuning_record
+from tuner.search.context import Replay, built_arguments, candidate_id
 from tuner.search.evolution import Evolution
 from tuner.search.space import space_for
 from tuner.search.tiled import TiledSearch
@@ -47,7 +47,6 @@ class SearchSession:
 
     def __init__(self, tir: str, target: Any, cost_model: Any, batch: int, threads: int, seed: int) -> None:
         self.mod = module_from_json(tir)
-        self._target = target
         self._replay = Replay(self.mod, target, space_for(target))
         self._tiled = TiledSearch(self.mod, target)
         self._rows = [self._replay.post_process(schedule) for schedule in rowwise.schedules(self.mod, target)]
@@ -160,11 +159,10 @@ class SearchSession:
 
     def _proposal(self, name: str, candidate: Any, tile: Tile | None = None, evolved: bool = False) -> Proposal:
         self._known.add(name)
-        record = tuning_record(candidate.sch.trace, self._replay.workload, None, self._target, candidate.args_info)
         return Proposal(
             name,
             str(tvm.ir.save_json(candidate.sch.mod)),
-            record_json(record),
+            self._replay.trace_json(candidate),
             built_arguments(candidate.sch.mod),
             candidate,
             tile,
