@@ -247,7 +247,9 @@ def test_cancel_asks_first_and_then_asks_the_service(web: Web, watched: Watched)
     page.goto(f"{web.url}/jobs/{RUNNING}")
     questions: list[str] = []
     page.once("dialog", lambda dialog: (questions.append(dialog.message), dialog.accept()))
-    page.get_by_role("button", name="Cancel").click()
+    with page.expect_response("**/cancel") as answer:
+        page.get_by_role("button", name="Cancel").click()
+    assert answer.value.ok
     expect(page.get_by_role("button", name="Cancel")).to_be_disabled()
     assert "What it measured is kept" in questions[0]
     with read(web.engine) as session:
