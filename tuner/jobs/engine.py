@@ -22,6 +22,7 @@ from distributed.client import ClosedClientError
 
 from tuner.config import Settings
 from tuner.errors import EngineUnavailable, StageFailed, TunerError
+from tuner.jobs import garbage
 
 log = logging.getLogger(__name__)
 
@@ -210,6 +211,8 @@ def run_stage(module: str, name: str, settings: dict[str, Any], kwargs: dict[str
             f"{name} of {what} failed: {type(error).__name__}: {error}",
             f"The traceback is in the engine's log, in {settings['data_dir']}/run/logs.",
         ).as_dict()
+    finally:
+        garbage.collect()
     return None
 
 
