@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -33,12 +34,23 @@ def use_endpoint(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
 
 
 @pytest.fixture
-def silent_endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A hub that accepts connections and never answers."""
+def silent_endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A hub that lets clients connect and never answers: its socket, which holds those that came."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         use_endpoint(monkeypatch, f"http://127.0.0.1:{server.getsockname()[1]}")
         monkeypatch.setattr(hub, "PROBE_TIMEOUT_SEC", 0.3)
-        yield
+        yield server
+
+
+def visits(server: socket.socket) -> int:
+    """How often somebody connected to a server that accepted nobody yet."""
+    server.settimeout(0)
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            server.accept()[0].close()
+            count += 1
+    return count
 
 
 def test_hub_model_is_downloaded_once_and_then_found_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +121,15 @@ def preset(monkeypatch: pytest.MonkeyPatch) -> ModelSource:
         presets = {"tiny": Preset("tiny", "some-org/tiny", CONFIGS["bert"])}
         monkeypatch.setattr(f"tuner.importers.{module}.PRESETS", presets)
     return resolve_source("tiny")
+
+
+def test_silent_hub_is_asked_once_in_an_import(
+    preset: ModelSource, tmp_path: Path, silent_endpoint: socket.socket
+) -> None:
+    hub.fetch_weights(preset)
+    once = visits(silent_endpoint)
+    assert import_source(preset, 1, 16, tmp_path / "imports").weights == "random"
+    assert (once > 0, visits(silent_endpoint)) == (True, 0)
 
 
 def test_preset_whose_download_was_cut_short_still_lacks_its_weights(

@@ -80,7 +80,7 @@ def import_key(source: ModelSource, batch: int, seq_len: int) -> str:
 def import_source(source: ModelSource, batch: int, seq_len: int, root: Path) -> Imported:
     """Import a model, or find it in the cache below ``root``. Raises what loading and exporting raise.
 
-    A job calls ``hub.fetch_weights`` once before: weights that come while a preset is loaded make it another import.
+    ``hub.fetch_weights`` is called before; a preset that lacks its trained weights then gets random ones.
     """
     key = import_key(source, batch, seq_len)
     if _is_kept(root, key):

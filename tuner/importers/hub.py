@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 from huggingface_hub import HfApi, ModelInfo, constants, snapshot_download, try_to_load_from_cache
@@ -31,13 +30,15 @@ def lacks_weights(source: ModelSource) -> bool:
 
 
 def fetch_weights(source: ModelSource) -> None:
-    """Bring a preset's trained weights here if they are not and the hub can be reached.
+    """Bring a preset's trained weights here if they are not and the hub can be reached; the one time it is asked.
 
-    Raises what ``download`` raises, but for ``ModelUnreachable``.
+    Raises what ``download`` raises, but for ``ModelUnreachable``, which is logged.
     """
     if lacks_weights(source):
-        with suppress(ModelUnreachable):
+        try:
             download(source.location, source.allow_pickle)
+        except ModelUnreachable as error:
+            log.warning(error.message)
 
 
 def download(hub_id: str, allow_pickle: bool = False) -> Path:

@@ -14,9 +14,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils import logging as transformers_logging
 
-from tuner.errors import ModelInvalid, ModelUnreachable
+from tuner.errors import ModelInvalid
+from tuner.importers import hub
 from tuner.importers.folder import has_safetensors
-from tuner.importers.hub import download
 from tuner.importers.presets import PRESETS
 from tuner.importers.source import ModelSource, Weights, from_folder
 from tuner.importers.wrapper import PlainModule
@@ -55,21 +55,22 @@ class LoadedModel:
 
 
 def load_torch(source: ModelSource, seed: int = 0) -> LoadedModel:
-    """Load a source's network in float32: from its folder, from the hub, or, for a preset without either, untrained.
+    """Load a source's network in float32: from its folder, from the hub, or, for a preset that lacks them, untrained.
 
-    The same ``seed`` gives the same untrained weights. Raises ``ModelInvalid`` (files don't fit the architecture),
-    ``ModelUnknown`` or ``ModelUnreachable`` (a hub model that is no preset).
+    Whoever wants a preset's trained weights calls ``hub.fetch_weights`` before: the hub is not asked a second time. The
+    same ``seed`` gives the same untrained weights. Raises ``ModelInvalid`` (files don't fit the architecture),
+    ``ModelUnknown`` or ``ModelUnreachable``.
     """
     transformers_logging.disable_progress_bar()
-    try:
-        folder = source.folder or download(source.location, source.allow_pickle)
-    except ModelUnreachable as error:
-        if source.source != "preset":
-            raise
-        note = f"{error.message} Using {source.name}'s architecture with random weights (seed {seed})."
+    if hub.lacks_weights(source):
+        note = (
+            f"The trained weights of {source.location} are not on this machine: the hub can't be reached or gave none. "
+            f"Using {source.name}'s architecture with random weights (seed {seed})."
+        )
         log.warning(note)
         network = _untrained(PRESETS[source.name].config, source.head, seed)
         return _loaded(replace(source, weights="random"), network, None, note)
+    folder = source.folder or hub.download(source.location, source.allow_pickle)
     source = _described(source, folder)
     network, untrained = _pretrained(folder, source, seed)
     note = ""
