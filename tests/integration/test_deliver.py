@@ -66,6 +66,13 @@ def test_import_is_known_by_its_source_shape_and_files(model: Path) -> None:
     assert import_key(source, 1, SEQ_LEN) == key
 
 
+def test_what_a_killed_import_left_goes_with_the_next(model: Path, tmp_path: Path) -> None:
+    left = tmp_path / ".draft-of-a-killed-one" / "key"
+    left.mkdir(parents=True)
+    first = import_tiny(model, "encoder", 1, SEQ_LEN, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [first.key]
+
+
 def written(root: Path) -> dict[str, int]:
     """All files below a folder and when they were written."""
     return {str(file.relative_to(root)): file.stat().st_mtime_ns for file in root.rglob("*") if file.is_file()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from rpc.versions import PINS
 from tuner.compiler.reference import reference_outputs, sample_inputs
+from tuner.drafts import draft
 from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
 from tuner.importers import hub
 from tuner.importers.huggingface import load_torch
@@ -174,12 +174,11 @@ def _is_kept(root: Path, key: str) -> bool:
 def _keep(root: Path, imported: Imported, prepared: Prepared, samples: list[Sample]) -> Imported:
     """Put an import into the cache, whole or not at all; returns what is kept there, which another worker may have
     imported meanwhile."""
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=root) as scratch:
-        draft = Path(scratch) / imported.key
-        _write(draft, imported, prepared, samples)
+    with draft(root) as scratch:
+        folder = scratch / imported.key
+        _write(folder, imported, prepared, samples)
         try:
-            draft.rename(root / imported.key)
+            folder.rename(root / imported.key)
         except OSError:
             if not _is_kept(root, imported.key):
                 raise
