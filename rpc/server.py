@@ -30,7 +30,7 @@ RPC_MAGIC = 0xFF271  # tvm/rpc/base.py; +0 is success, +2 a match key that is no
 _RPC_MISMATCH = RPC_MAGIC + 2
 _MAX_KEY_BYTES = 4096
 _HANDSHAKE_SEC = 5.0
-_RETRY_SEC = 0.3  # between attempts to reach the tracker
+_RETRY_SEC = 0.3  # between attempts to reach the tracker, or to take a client
 _CHECK_SEC = 1.0  # between looks at our offer
 _CLAIM_SEC = 3.0  # a client that was given our match key must have come by then
 _KILL_SEC = 2.0
@@ -145,7 +145,12 @@ class DeviceServer:
             self._registration.drop()
 
     def _accept(self) -> None:
-        connection, address = self._listener.accept()
+        try:
+            connection, address = self._listener.accept()
+        except OSError as error:  # no descriptor is free, or the client left; who waits is seen again at once
+            log.warning("can't take a client: %s; trying again", error)
+            time.sleep(_RETRY_SEC)
+            return
         try:
             limit_sec = self._admit(connection)
             self._registration.withdraw()

@@ -252,6 +252,20 @@ def test_device_that_cannot_start_a_session_turns_clients_away_until_it_can(
         assert agent.poll() is None
 
 
+@pytest.mark.skipif(not hasattr(psutil, "RLIMIT_NOFILE"), reason="limits of other processes are set on Linux only")
+def test_device_without_a_free_descriptor_waits_for_one(libraries: dict[str, Path]) -> None:
+    port = free_port()
+    with tracker_process(port), agent_process(port) as agent:
+        process = psutil.Process(agent.pid)
+        soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
+        process.rlimit(psutil.RLIMIT_NOFILE, (3, hard))  # what is open stays so
+        with pytest.raises(DeviceUnavailable), lease(HOST, port, "local", 2, 10):
+            pytest.fail("leased")
+        process.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+        assert session_works(port, libraries["good"])
+        assert agent.poll() is None
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_session_ends_with_its_device(tmp_path: Path, number: signal.Signals) -> None:
     port = free_port()
