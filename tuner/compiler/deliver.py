@@ -170,8 +170,8 @@ def benchmark_job(
         "latency": _figures(timings[TUNED]),
         "baselines": {name: _figures(timing) for name, timing in timings.items() if name != TUNED},
     }
-    made = publish.pack(settings, job.id, folder / TUNED, seal(folder / TUNED, manifest))
-    with write(engine) as db:
+    sealed = seal(folder / TUNED, manifest)
+    with publish.packed(settings, job.id, folder / TUNED, sealed) as made, write(engine) as db:
         row = jobs.get(db, job.id)
         stored = publish.keep(db, row, made)
         row.latency_ms = timings[TUNED].median_ms
