@@ -17,6 +17,7 @@ from rpc import addresses, apple
 from rpc.errors import RpcError, StartFailed
 from rpc.facts import THREADS_ENV, cpu_model, device_facts, physical_cores, thread_env
 from rpc.lean import prepare_lean_import
+from rpc.logfile import LEVELS, start_logging
 from rpc.loopback import check_loopback
 from rpc.registration import Registration
 from rpc.server import DeviceServer, StartMethod
@@ -83,7 +84,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Parse the command line and serve."""
     args = _parser().parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    start_logging(args.log_level)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     try:
@@ -122,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     fork_is_safe = sys.platform == "linux"  # Apple's frameworks do not survive a fork
     parser.add_argument("--start-method", choices=("fork", "spawn"), default="fork" if fork_is_safe else "spawn")
     parser.add_argument("--work-dir", type=Path, help="folder for the sessions' files, emptied at start")
+    parser.add_argument("--log-level", choices=LEVELS, default="INFO", help="what is logged (default: %(default)s)")
     return parser
 
 

@@ -1,13 +1,23 @@
-"""Log files that processes append to and that we keep small."""
+"""What processes log, and the files that they append it to and that we keep small."""
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Literal, get_args
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 
 _MAX_BYTES = 8 * 1024 * 1024
 _KEEP = 3
+
+
+def start_logging(level: LogLevel) -> None:
+    """Log to stderr what is of ``level`` or worse."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 def rotate(path: Path, max_bytes: int = _MAX_BYTES) -> None:

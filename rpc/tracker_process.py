@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import heapq
+import logging
 import secrets
 import socket
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 from rpc import addresses
 from rpc.lean import prepare_lean_import
 from rpc.lifeline import die_with_parent
+from rpc.logfile import LEVELS, start_logging
 from rpc.tracker import PUT, REQUEST, SUCCESS, check_key
 
 prepare_lean_import()
@@ -71,8 +73,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run the RPC tracker. It has no authentication: keep it on loopback.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=addresses.port, default=9190, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--log-level", choices=LEVELS, default="INFO", help="what is logged (default: %(default)s)")
     args = parser.parse_args()
     die_with_parent()
+    start_logging(args.log_level)
+    logging.getLogger("RPCTracker").setLevel(args.log_level)  # TVM gives its own a level at import
     try:
         listener = socket.create_server((args.host, args.port), backlog=64)
     except OSError as error:

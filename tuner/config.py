@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rpc.addresses import MAX_PORT
+from rpc.logfile import LogLevel
 
 DEFAULT_PORT = 8000
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 Count = Annotated[int, Field(ge=1)]
-LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(256 * 1024 * 1024, description="Largest upload of records.")
     min_free_bytes: int = Field(512 * 1024 * 1024, description="Jobs stop cleanly when less disk than this is free.")
     logs_dir: Path | None = Field(None, description="Folder of shipped tuning logs; unset: tuning_logs of the package.")
-    log_level: LogLevel = Field("INFO", description="Level of the service's log.")
+    log_level: LogLevel = Field("INFO", description="Level of the log of each of the service's processes.")
 
     def as_env(self) -> dict[str, str]:
         """The same settings as environment variables, for a child process."""

@@ -59,6 +59,15 @@ def test_every_setting_reaches_the_children(tmp_path: Path, monkeypatch: pytest.
     assert Settings() == decided
 
 
+def test_processes_without_settings_are_told_the_log_level(tmp_path: Path) -> None:
+    decided = serve.with_addresses(Settings(data_dir=tmp_path, log_level="ERROR"))
+    told = {}
+    for spec in serve.service_processes(decided, own_engine=True):
+        if "--log-level" in spec.argv:
+            told[spec.name] = spec.argv[spec.argv.index("--log-level") + 1]
+    assert told == {"tracker": "ERROR", "device": "ERROR", "web": "error"}
+
+
 def test_service_with_an_engine_elsewhere_starts_none(tmp_path: Path) -> None:
     decided = serve.with_addresses(Settings(data_dir=tmp_path, engine="tcp://10.0.0.1:8786"))
     assert decided.engine == "tcp://10.0.0.1:8786"

@@ -17,7 +17,7 @@ from rpc import server
 from rpc.apple import cpu_key, parse_gpu
 from rpc.errors import UnsafeAddress
 from rpc.loopback import check_loopback, is_loopback
-from tests.support.processes import ROOT, free_port
+from tests.support.processes import ROOT, free_port, running_module
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,19 @@ def test_a_tracker_elsewhere_needs_the_flag() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: The tracker at 192.0.2.1 is not on this machine")
     assert "\nhint: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("rpc.agent", "--key", "m1-cpu", "--tracker", "127.0.0.1:1"),  # nobody's: it says so again and again
+        ("rpc.tracker_process", "--port", "0"),
+    ],
+)
+def test_level_of_the_log_is_the_one_that_was_given(argv: tuple[str, ...]) -> None:
+    with running_module(*argv, "--log-level", "DEBUG") as process:
+        assert process.stdout is not None
+        assert any(" DEBUG " in line for line in process.stdout)
 
 
 def test_a_key_that_would_break_the_tracker_is_refused() -> None:

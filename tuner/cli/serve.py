@@ -11,6 +11,7 @@ from pathlib import Path
 
 import rpc.errors
 from rpc.lifeline import python_module
+from rpc.logfile import LogLevel
 from rpc.loopback import is_loopback
 from rpc.supervisor import ProcessSpec, Supervisor
 from tuner.cli import probes
@@ -83,6 +84,7 @@ def service_processes(settings: Settings, own_engine: bool) -> list[ProcessSpec]
         settings.device_key,
         settings.device_threads,
         settings.root / "run" / "device",
+        settings.log_level,
     )
     if own_engine:
         host, _, port = settings.engine.removeprefix("tcp://").rpartition(":")
@@ -92,7 +94,7 @@ def service_processes(settings: Settings, own_engine: bool) -> list[ProcessSpec]
     argv = python_module(
         "uvicorn",
         *("api.app:create_app", "--factory", "--host", settings.host, "--port", str(settings.port)),
-        *("--no-access-log", "--timeout-graceful-shutdown", "2"),
+        *("--no-access-log", "--timeout-graceful-shutdown", "2", "--log-level", settings.log_level.lower()),
     )
     specs.append(ProcessSpec("web", argv, env, ready=lambda: probes.web_answers(probes.web_url(settings))))
     specs.append(ProcessSpec("coordinator", python_module("tuner.jobs.coordinator"), env))
@@ -100,7 +102,7 @@ def service_processes(settings: Settings, own_engine: bool) -> list[ProcessSpec]
 
 
 def device_processes(
-    tracker_host: str, tracker_port: int, key: str, threads: int | None, work_dir: Path
+    tracker_host: str, tracker_port: int, key: str, threads: int | None, work_dir: Path, log_level: LogLevel = "INFO"
 ) -> list[ProcessSpec]:
     """A tracker and this machine as its device; the device counts as well while the tracker knows it.
 
@@ -109,10 +111,11 @@ def device_processes(
     port = str(tracker_port)
     tracker_answers = functools.partial(probes.tracker_answers, tracker_host, tracker_port)
     is_registered = functools.partial(probes.device_is_registered, tracker_host, tracker_port, key)
-    tracker_argv = python_module("rpc.tracker_process", "--host", tracker_host, "--port", port)
+    level = ("--log-level", log_level)
+    tracker_argv = python_module("rpc.tracker_process", "--host", tracker_host, "--port", port, *level)
     device_argv = python_module(
         "rpc.agent",
-        *("--tracker", f"{tracker_host}:{port}", "--key", key, "--work-dir", str(work_dir)),
+        *("--tracker", f"{tracker_host}:{port}", "--key", key, "--work-dir", str(work_dir), *level),
         *(("--threads", str(threads)) if threads else ()),
         *(() if is_loopback(tracker_host) else ("--allow-remote-tracker", "--advertise", "127.0.0.1")),
     )

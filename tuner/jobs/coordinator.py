@@ -26,6 +26,7 @@ from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from rpc.lifeline import die_with_parent
+from rpc.logfile import start_logging
 from rpc.loopback import is_loopback
 from tuner import targets
 from tuner.config import Settings
@@ -366,7 +367,7 @@ def main() -> None:
     """Coordinate until a signal; tasks that run then are adopted by the next coordinator."""
     die_with_parent()
     settings = Settings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    start_logging(settings.log_level)
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost connection is ours to report
     if settings.engine is None:
         sys.exit("No engine: set TUNER_ENGINE to a Dask scheduler, or start everything with `tunesmith serve`.")

@@ -16,6 +16,7 @@ from distributed import LocalCluster
 
 from rpc.facts import physical_cores, thread_env
 from rpc.lifeline import die_with_parent
+from rpc.logfile import start_logging
 from tuner.config import Settings
 from tuner.errors import TunerError
 from tuner.versions import check_versions
@@ -46,7 +47,7 @@ def main() -> None:
     die_with_parent()
     arguments = _arguments()
     settings = Settings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    start_logging(settings.log_level)
     try:
         check_versions()
     except TunerError as error:
