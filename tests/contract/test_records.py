@@ -52,6 +52,14 @@ def test_known_candidates_include_failed_ones_and_no_other_target(store: Engine)
         assert records.known_candidates(session, make_workload(2).id, FAMILY) == set()
 
 
+def test_to_a_cold_job_what_others_tried_is_new_unless_it_ended_a_session(store: Engine) -> None:
+    classes = ("build", "build_timeout", "run", "crash", "timeout", "wrong")
+    _add(store, *(make_record(name, None, error_class=name, job_id="job-a") for name in classes))
+    with read(store) as session:
+        assert records.known_candidates(session, WORKLOAD, FAMILY, "job-a") == set(classes)
+        assert records.known_candidates(session, WORKLOAD, FAMILY, "job-b") == {"crash", "timeout"}
+
+
 def test_the_best_are_the_fastest_of_this_target_and_never_failed(store: Engine) -> None:
     _add(
         store,

@@ -82,7 +82,7 @@ def test_build_that_dies_or_hangs_is_a_result_and_the_rest_is_built(tmp_path: Pa
         results = pool.build([good, killed, hung, broken, last])
     finally:
         pool.close()
-    assert [result.error_class for result in results] == ["", "build", "timeout", "build", ""]
+    assert [result.error_class for result in results] == ["", "build", "build_timeout", "build", ""]
     assert "crashed" in results[1].error
     assert "5 s" in results[2].error
     assert results[3].error

@@ -69,6 +69,11 @@ def test_a_damaged_line_says_what_is_wrong(damaged: bytes) -> None:
         parse_line(damaged)
 
 
+@pytest.mark.parametrize(("number", "name"), [(2, "build"), (6, "build_timeout"), (7, "timeout"), (99, "run")])
+def test_what_went_wrong_is_called_as_in_our_own_records(number: int, name: str) -> None:
+    assert parse_line(line(["gemm", 8, 8, 8], [], [], error=number)).error_class == name
+
+
 def test_logs_are_told_apart_by_their_keys() -> None:
     assert is_ansor(line(["gemm", 8, 8, 8], [], [1e-3]))
     assert not is_ansor(b'{"v": 1, "workload": {}, "record": {}}')

@@ -152,7 +152,7 @@ class Record(SQLModel, table=True):
     trace: str = ""  # JSON of TuningRecord.as_json() without post-processing
     run_secs: list[float] = _json(default_factory=list)
     mean_sec: float | None = None  # median of run_secs (of an Ansor log's the mean); None: it failed, or is a seed
-    error_class: str = ""  # "" | build | run | crash | timeout (of the build or of the session) | wrong
+    error_class: str = ""  # "" | build | build_timeout | run | crash | timeout (of the session) | wrong
     error: str = ""
     tvm_version: str = ""
     evaluator: dict[str, Any] = _json(default_factory=dict)

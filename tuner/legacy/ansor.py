@@ -17,7 +17,7 @@ from typing import Any
 NO_ERROR = 0
 # MeasureErrorNo of Ansor: what a record's error class is called here.
 ERRORS: Mapping[int, str] = MappingProxyType(
-    {1: "build", 2: "build", 3: "build", 4: "run", 5: "wrong", 6: "timeout", 7: "timeout", 8: "run"}
+    {1: "build", 2: "build", 3: "build", 4: "run", 5: "wrong", 6: "build_timeout", 7: "timeout", 8: "run"}
 )
 ANNOTATIONS = (
     "none", "unroll", "vectorize", "parallel", "vthread", "blockIdx.x", "threadIdx.x", "blockIdx.y", "threadIdx.y",

@@ -34,7 +34,7 @@ class BuildJob:
 
 @dataclass(frozen=True)
 class Built:
-    """A library's path, or what went wrong: class ``build`` or ``timeout`` and a message."""
+    """A library's path, or what went wrong: class ``build`` or ``build_timeout`` and a message."""
 
     path: str = ""
     error_class: str = ""
@@ -63,7 +63,7 @@ class BuildPool:
         try:
             return Built(path=future.result())
         except BuildTimeout:
-            return Built(error_class="timeout", error=f"the build took more than {self._timeout_sec:g} s")
+            return Built(error_class="build_timeout", error=f"the build took more than {self._timeout_sec:g} s")
         except ProcessExpired as crash:
             return Built(error_class="build", error=f"the compiler crashed: {crash}")
         except Exception as failure:  # TVM raises its own kinds, of many classes
