@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from rpc import addresses, apple
+from rpc.drafts import draft
 from rpc.errors import RpcError, StartFailed
 from rpc.facts import THREADS_ENV, cpu_model, device_facts, physical_cores, thread_env
 from rpc.lean import prepare_lean_import
@@ -41,20 +41,17 @@ def run_agent(
     """Register at the tracker and serve sessions until SIGTERM or SIGINT.
 
     ``address`` is where sessions are accepted, port 0 takes any; ``advertise`` is the host that clients are told
-    (None: the one the tracker sees). ``work_root`` holds the sessions' files and is emptied first; None uses the
-    system's folder for temporary files.
+    (None: the one the tracker sees). ``work_root`` holds the sessions' files; None uses the system's folder for
+    temporary files.
 
     Raises:
         StartFailed: ``address`` can't be listened on.
     """
-    if work_root:
-        shutil.rmtree(work_root, ignore_errors=True)  # what a killed agent left behind
-        work_root.mkdir(parents=True)
     os.environ.update(thread_env(threads or physical_cores()))  # TVM alone would halve the cores of an x86
     prepare_lean_import()
     import_runtime()
-    with tempfile.TemporaryDirectory(prefix="tunesmith-device-", dir=work_root) as work_dir:
-        tempfile.tempdir = work_dir
+    with draft(work_root or Path(tempfile.gettempdir()), "tunesmith-agent-") as work_dir:
+        tempfile.tempdir = str(work_dir)
         with _listen(address) as listener:
             host, port = listener.getsockname()[:2]
             registration = Registration(tracker, key, port, {"facts": device_facts()}, advertise)
@@ -122,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-session-sec", type=float, default=600.0, help="longest session (default: %(default)g)")
     fork_is_safe = sys.platform == "linux"  # Apple's frameworks do not survive a fork
     parser.add_argument("--start-method", choices=("fork", "spawn"), default="fork" if fork_is_safe else "spawn")
-    parser.add_argument("--work-dir", type=Path, help="folder for the sessions' files, emptied at start")
+    parser.add_argument("--work-dir", type=Path, help="folder for the sessions' files (default: the system's)")
     parser.add_argument("--log-level", choices=LEVELS, default="INFO", help="what is logged (default: %(default)s)")
     return parser
 

@@ -13,6 +13,7 @@ from tests.support.tiny_models import write_model
 from tuner import targets
 from tuner.cli import words
 from tuner.client.runtime import ArtifactError, load
+from tuner.compiler.artifact import pack
 from tuner.compiler.standalone import Order, compile_model
 from tuner.compiler.symbols import check_library, read_library
 from tuner.config import Settings
@@ -127,6 +128,22 @@ def test_what_is_compiled_for_this_machine_is_run_and_compared(shared: Path, tmp
     assert manifest["verification"]["max_abs_error"] < 1e-3
     runner = load(tmp_path / "here.tar")
     assert runner.run(**runner.example())
+
+
+def test_where_the_artifact_goes_nothing_lies_that_a_kill_would_leave(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[list[Path]] = []
+
+    def look_and_pack(folder: Path, out: Path) -> None:
+        found.append(list(tmp_path.iterdir()))
+        pack(folder, out)
+
+    monkeypatch.setattr("tuner.compiler.standalone.pack", look_and_pack)
+    compile_for(shared, "linux-arm64", tmp_path / "arm.tar")
+    assert found == [[]]
+    assert [path.name for path in tmp_path.iterdir()] == ["arm.tar"]
+    assert list((shared / "data" / "artifacts").iterdir()) == []
 
 
 def test_a_sequence_that_is_too_long_is_refused_at_once(shared: Path, tmp_path: Path) -> None:

@@ -280,6 +280,22 @@ def test_session_ends_with_its_device(tmp_path: Path, number: signal.Signals) ->
             assert len(list((tmp_path / "work").iterdir())) == 1  # what a killed one left is gone
 
 
+def test_what_a_killed_agent_left_among_temporary_files_goes_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    port = free_port()
+    with tracker_process(port):
+        with agent_process(port) as agent:
+            (left,) = tmp_path.glob("tunesmith-*")
+            kill_hard(agent.pid)
+            agent.wait()
+        assert left.is_dir()
+        with agent_process(port):
+            (ours,) = tmp_path.glob("tunesmith-*")
+            assert ours != left
+
+
 def test_stopped_device_fails_a_lease_in_its_deadline(port: int, device: subprocess.Popen[str]) -> None:
     wait_until(lambda: free(port), 5)
     os.kill(device.pid, signal.SIGSTOP)

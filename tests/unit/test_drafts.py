@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from rpc.drafts import draft
 from tests.support.processes import kill_hard, python_code, running
-from tuner.drafts import draft
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from tuner.drafts import draft
+from rpc.drafts import draft
 with draft(Path(sys.argv[1])) as folder:
     print(folder, flush=True)
     time.sleep(60)
@@ -40,5 +40,16 @@ def test_draft_of_a_killed_process_goes_when_the_next_is_made_and_that_of_a_livi
         kill_hard(other.pid)
         other.wait()
     assert theirs.is_dir()
-    with draft(tmp_path) as ours:
-        assert {path.name for path in tmp_path.iterdir()} == {"kept", ours.name}
+    with draft(tmp_path) as ours, draft(tmp_path) as more:
+        assert {path.name for path in tmp_path.iterdir()} == {"kept", ours.name, more.name}
+
+
+def test_nothing_is_removed_through_a_link_or_of_another_name(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "kept").mkdir(parents=True)
+    (tmp_path / ".draft-link").symlink_to(elsewhere)
+    (tmp_path / ".draft-file").write_text("kept")
+    with draft(tmp_path, "mine-"), draft(tmp_path):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", ".draft-link", ".draft-file"}
+    assert (elsewhere / "kept").is_dir()

@@ -12,13 +12,13 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from rpc.drafts import draft
 from tuner.compiler import artifact as artifacts_on_disk
 from tuner.compiler.module import seal
 from tuner.config import Settings
 from tuner.db import artifacts, events, jobs
 from tuner.db.engine import write
 from tuner.db.models import Artifact, Job
-from tuner.drafts import draft
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rpc.drafts import draft
 from tuner.compiler import from_records
 from tuner.compiler.artifact import member_name, pack
 from tuner.compiler.module import seal
@@ -56,8 +56,7 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
         with read(engine) as session:
             best = from_records.fastest(session, [one.id for one in found], target.family)
         say(f"compiling {len(found)} kernels for {target.name}, {len(best)} of them from records")
-        with tempfile.TemporaryDirectory(prefix=".tunesmith-", dir=out.parent) as scratch:
-            folder = Path(scratch)
+        with draft(settings.artifacts_dir) as folder:
             wanted = from_records.Wanted(imported, order.batch, order.seq_len, target.tvm)
             kernels = [(one.weight, one.as_row()) for one in found]
             if from_records.runs_here(from_records.compile_known(imports, wanted, kernels, best, folder)):

@@ -13,9 +13,9 @@ import numpy as np
 import tvm
 from safetensors.numpy import load_file, save_file
 
+from rpc.drafts import draft
 from rpc.versions import PINS
 from tuner.compiler.reference import reference_outputs, sample_inputs
-from tuner.drafts import draft
 from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
 from tuner.importers import hub
 from tuner.importers.huggingface import load_torch

@@ -1,0 +1,58 @@
+"""Folders to make something in that are gone afterwards, however that ended."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def draft(root: Path, prefix: str = ".draft-") -> Iterator[Path]:
+    """A folder of one's own below ``root``, whose name begins with ``prefix``: what is made in it can be renamed to its
+    place. It goes at the end; those that killed processes left there go first."""
+    root.mkdir(parents=True, exist_ok=True)
+    for other in root.glob(f"{prefix}*"):
+        _remove_if_left(other)
+    folder, held = _make(root, prefix)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+
+def _make(root: Path, prefix: str) -> tuple[Path, int]:
+    """A folder and the lock on it, which the kernel frees when its process ends, however it ends."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
+        try:
+            held = _open(folder)
+        except FileNotFoundError:  # taken for left behind before it was held
+            continue
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if folder.exists():
+            return folder, held
+        os.close(held)
+
+
+def _remove_if_left(folder: Path) -> None:
+    try:
+        held = _open(folder)
+    except OSError:  # gone by now, or another user's
+        return
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(held)
+
+
+def _open(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
