@@ -195,7 +195,7 @@ def test_a_job_without_a_device_waits_in_sight_wherever_one_looks(
         assert said in client.get(page).text
     job = JobOut.model_validate(shown)
     assert said in printed(tables.job_table(job))
-    assert "extracting (waiting)" in printed(tables.jobs_table([job]))
+    assert "extracting (waiting)" in printed(tables.jobs_table([job], 200))
     assert said in words.state_line(job)
 
 

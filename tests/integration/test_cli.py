@@ -225,7 +225,7 @@ def test_artifacts_are_listed_with_how_far_they_were_tested(tunesmith: Command, 
     code, out, _ = tunesmith("artifacts")
     assert (code, artifact_id in out, "not load-tested on a Mac" in out) == (0, True, True)
     assert json.loads(tunesmith("artifacts", "--job", DONE, "--json")[1])["total"] == 1
-    assert "no artifacts yet" in tunesmith("artifacts", "--job", FAILED)[2]
+    assert f"no artifact of {FAILED}" in tunesmith("artifacts", "--job", FAILED)[2]
 
 
 def test_download_in_a_format_there_is_not_says_so(tunesmith: Command, web: Web) -> None:

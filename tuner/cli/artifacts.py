@@ -58,7 +58,8 @@ def artifacts(
     elif page.items:
         console.print(tables.artifacts_table(page.items))
     else:
-        notes.print("no artifacts yet; a job that succeeds makes one", highlight=False)
+        none = f"no artifact of {job}" if job else "no artifacts yet"
+        notes.print(f"{none}; a job that succeeds makes one", highlight=False)
 
 
 def artifact_of(client: Client, thing: str) -> ArtifactOut:

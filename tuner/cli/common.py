@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import reprlib
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -17,6 +18,9 @@ from rich.console import Console
 from tuner.client.http import Client
 from tuner.config import DEFAULT_PORT, Settings
 from tuner.errors import InvalidInput, TunerError
+
+M = TypeVar("M", bound=BaseModel)
+PIPE_WIDTH = 200  # columns
 
 UrlOption = Annotated[
     str | None,
@@ -27,8 +31,9 @@ DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder that holds all state.", show_default="~/.tunesmith")
 ]
 
-console = Console()
-notes = Console(stderr=True)  # progress and remarks, so that stdout stays clean for pipes
+# A pipe has no width: tables are whole there. A path may hold ":x:", which is no emoji.
+console = Console(emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+notes = Console(emoji=False, stderr=True)  # progress and remarks, so that stdout stays clean for pipes
 
 
 def run_app(app: Callable[[], Any]) -> None:
@@ -52,6 +57,18 @@ def settings_with(**changes: Any) -> Settings:
         raise InvalidInput(
             f"{name}={first['input']!r} is no valid setting: {first['msg']}.", "See docs/settings.md."
         ) from None
+
+
+def checked(kind: type[M], wish: Mapping[str, Any]) -> M:
+    """What was typed as a request; raises ``InvalidInput`` naming the option, or argument, that is out of bounds."""
+    try:
+        return kind.model_validate(wish)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        typed = "MODEL" if field in ("model", "name") else "--" + field.replace("_", "-")
+        got = reprlib.repr(first["input"])  # whose middle is left out when it is long
+        raise InvalidInput(f"{typed}: {first['msg']}, got {got}.", "See the command's --help.") from None
 
 
 def service_url(settings: Settings) -> str:

@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 from tuner.cli import tables, words
-from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
+from tuner.cli.common import JsonOption, UrlOption, checked, connected, console, notes, print_json
 from tuner.cli.progress import watch
 from tuner.client.events import follow as follow_job
 from tuner.client.http import Client
-from tuner.errors import InvalidInput
 from tuner.schemas import BudgetIn, JobIn, JobOut
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job, as `tunesmith jobs` shows it.")]
@@ -56,7 +55,7 @@ def tune(
         "allow_pickle": allow_pickle,
     }
     with connected(url) as client:
-        job = client.submit(job_in(wish))
+        job = client.submit(checked(JobIn, wish))
         notes.print(f"submitted {job.id}: {job.model}, {words.shape(job)}, {words.budget(job)}", highlight=False)
         if follow:
             follow_and_show(client, job.id, as_json)
@@ -79,11 +78,12 @@ def jobs(
     if as_json:
         print_json(page)
     elif page.items:
-        console.print(tables.jobs_table(page.items))
+        console.print(tables.jobs_table(page.items, console.width))
         if page.total > len(page.items):
             notes.print(f"{page.total - len(page.items)} more; see them with --limit", style="dim")
     else:
-        notes.print("no jobs; start one with: tunesmith tune bert-base-uncased --express --follow", highlight=False)
+        none = "no such job" if state or model else "no jobs"
+        notes.print(f"{none}; start one with: tunesmith tune bert-base-uncased --express --follow", highlight=False)
 
 
 def show(job_id: JobArgument, as_json: JsonOption = False, url: UrlOption = None) -> None:
@@ -96,7 +96,7 @@ def show(job_id: JobArgument, as_json: JsonOption = False, url: UrlOption = None
         workloads = client.workloads(job_id)
     if workloads:
         console.print()
-        console.print(tables.workloads_table(workloads))
+        console.print(tables.workloads_table(workloads, console.width))
 
 
 def show_job(client: Client, job: JobOut) -> None:
@@ -155,16 +155,6 @@ def _follow_to_end(client: Client, job_id: str) -> JobOut:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def job_in(wish: dict[str, object]) -> JobIn:
-    """A job to submit from what was typed; raises ``InvalidInput`` naming the option that is out of bounds."""
-    try:
-        return JobIn.model_validate(wish)
-    except ValueError as error:
-        first = error.errors()[0]  # type: ignore[attr-defined]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise InvalidInput(f"{option}: {first['msg']}, got {first['input']!r}.", "See: tunesmith tune --help") from None
-
-
 def absolute_if_folder(model: str) -> str:
     """A path the service understands, whatever folder it was started in; other names stay as they are."""
     path = Path(model).expanduser()
@@ -193,5 +183,4 @@ def _say(job: JobOut, as_json: bool) -> None:
     if as_json:
         print_json(job)
     else:
-        waiting = f", will {job.wish} after the present round" if job.wish else ""
-        notes.print(f"{job.id} is {job.state}{waiting}", highlight=False)
+        notes.print(f"{job.id} is {job.state}{words.granted(job)}", highlight=False)

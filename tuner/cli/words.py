@@ -108,9 +108,17 @@ def size(count: float) -> str:
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """How long since ``moment``; the service's times are UTC, with or without a zone."""
+    """How long since ``moment``, in its largest unit; the service's times are UTC, with or without a zone."""
     aware = [m if m.tzinfo else m.replace(tzinfo=timezone.utc) for m in (moment, now)]
-    return duration(max(0.0, (aware[1] - aware[0]).total_seconds())) + " ago"
+    seconds = max(0.0, (aware[1] - aware[0]).total_seconds())
+    if seconds < 60:
+        return f"{int(seconds)} s ago"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min ago"
+    if seconds < 86400:
+        return f"{int(seconds // 3600)} h ago"
+    days = int(seconds // 86400)
+    return f"{days} day{'s' if days != 1 else ''} ago"
 
 
 def budget(job: JobOut) -> str:
@@ -119,6 +127,25 @@ def budget(job: JobOut) -> str:
         return "compile only, no tuning"
     trials = f"{job.budget.trials:,} trials"
     return trials if job.budget.seconds is None else f"{trials} or {duration(job.budget.seconds)}"
+
+
+def best_latency(job: JobOut) -> str:
+    """The measured latency, else the predicted one, marked: ``~43.2 ms``."""
+    if job.latency_ms is None and job.predicted_ms is not None:
+        return f"~{milliseconds(job.predicted_ms)}"
+    return milliseconds(job.latency_ms)
+
+
+def granted(job: JobOut) -> str:
+    """When what was asked of a job happens: ``, pauses after the present round``; empty when it has."""
+    match job.wish:
+        case "cancel":
+            return ", ends within seconds"
+        case "pause":
+            return ", pauses after the present round" if job.state == "tuning" else ", pauses before it tunes"
+        case "resume":
+            return ", goes on"
+    return ""
 
 
 def is_waiting(job: JobOut) -> bool:
@@ -147,7 +174,7 @@ def state_line(job: JobOut) -> str:
             parts.append(f"best {milliseconds(job.predicted_ms)}")
         if left := time_left(job):
             parts.append(left)
-    if job.message:
+    if job.message and job.message != job.state:
         parts.append(job.message)
     return "  ".join(parts)
 
