@@ -287,6 +287,14 @@ def test_a_full_disk_is_not_ready(client: TestClient) -> None:
     assert "free" in client.get("/readyz").json()["checks"]["disk"]
 
 
+def test_a_browser_at_a_wrong_address_gets_a_page(client: TestClient) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    lost = client.get("/nothing", headers=browser)
+    assert (lost.status_code, lost.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is no page /nothing." in lost.text
+    assert client.get("/v1/nothing", headers=browser).json()["error"]["code"] == "not_found"
+
+
 def test_every_error_has_one_shape(client: TestClient) -> None:
     for method, path, status in (("GET", "/nothing", 404), ("PUT", "/v1/jobs", 405), ("GET", "/v1/nothing", 404)):
         answer = client.request(method, path, headers={"accept": "application/json"})
