@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Annotated, Literal
 
 import typer
@@ -157,9 +157,9 @@ def _follow_to_end(client: Client, job_id: str) -> JobOut:
 
 def absolute_if_folder(model: str) -> str:
     """A path the service understands, whatever folder it was started in; other names stay as they are."""
-    path = Path(model).expanduser()
+    path = os.path.expanduser(model)
     is_path = model.startswith((".", "~")) or "/" in model
-    return str(path.absolute()) if is_path and path.is_dir() else model
+    return os.path.abspath(path) if is_path and os.path.isdir(path) else model
 
 
 def follow_and_show(client: Client, job_id: str, as_json: bool) -> None:
