@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tests.support.samples import finished_job, job
+from tests.support.samples import benchmark, finished_job, job
 from tuner.cli import words
 from tuner.schemas import LegacyPoint
 
@@ -66,6 +66,15 @@ def test_state_line_says_how_far_and_how_fast() -> None:
 def test_verdict_marks_random_weights() -> None:
     assert words.verdict(finished_job()) == "bert-base-uncased runs in 43.2 ms, 3.10x PyTorch's 134 ms"
     assert words.verdict(finished_job(weights="random")).endswith("(seeded random weights)")
+
+
+def test_verdict_calls_no_winner_while_the_spreads_overlap() -> None:
+    close = [benchmark("tuned", 43.2), benchmark("torch-sdpa", 44.0), benchmark("torch-eager", 147.0)]
+    assert words.verdict(finished_job(baseline_ms=44.0), close).endswith(
+        "about as fast as PyTorch's 44 ms: the spreads overlap"
+    )
+    apart = [benchmark("tuned", 43.2), benchmark("torch-sdpa", 134.0)]
+    assert "3.10x PyTorch's 134 ms" in words.verdict(finished_job(), apart)
 
 
 def test_verdict_of_a_failed_job_is_its_error() -> None:

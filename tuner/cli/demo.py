@@ -90,7 +90,7 @@ def _show_result(client: Client, job: JobOut, seconds: float, settings: Settings
             f"interleaved in one process, {benchmarks[0].threads} threads, {benchmarks[0].machine}", style="dim"
         )
     console.print()
-    console.print(words.verdict(job), style="bold green", highlight=False, markup=False)
+    console.print(words.verdict(job, benchmarks), style="bold green", highlight=False, markup=False)
     console.print(f"{job.trials:,} candidates measured, {words.duration(seconds)} in all", highlight=False)
     facts = {
         "artifact": f"{path} ({words.size(artifact.size_bytes)})",

@@ -12,7 +12,7 @@ from tuner.cli.common import JsonOption, UrlOption, checked, connected, console,
 from tuner.cli.progress import watch
 from tuner.client.events import follow as follow_job
 from tuner.client.http import Client
-from tuner.schemas import BudgetIn, JobIn, JobOut
+from tuner.schemas import BenchmarkOut, BudgetIn, JobIn, JobOut
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job, as `tunesmith jobs` shows it.")]
 INTERRUPTED = 130  # exit code of a command that Ctrl-C ended, as shells have it
@@ -99,8 +99,8 @@ def show(job_id: JobArgument, as_json: JsonOption = False, url: UrlOption = None
         console.print(tables.workloads_table(workloads, console.width))
 
 
-def show_job(client: Client, job: JobOut) -> None:
-    """Prints a job and, once there is one, its comparison with PyTorch."""
+def show_job(client: Client, job: JobOut) -> list[BenchmarkOut]:
+    """Prints a job and, once there is one, its comparison with PyTorch, which it returns."""
     console.print(tables.job_table(job))
     benchmarks = client.benchmarks(job.id)
     if benchmarks:
@@ -112,6 +112,7 @@ def show_job(client: Client, job: JobOut) -> None:
         manifest = client.artifact(job.artifact_id).manifest
         said = words.compiled(manifest) if job.compile_only else words.of_peak(manifest)
         console.print(said, style="dim", highlight=False, markup=False)
+    return benchmarks
 
 
 def follow(job_id: JobArgument, as_json: JsonOption = False, url: UrlOption = None) -> None:
@@ -168,9 +169,9 @@ def follow_and_show(client: Client, job_id: str, as_json: bool) -> None:
     if as_json:
         print_json(job)
     else:
-        show_job(client, job)
+        benchmarks = show_job(client, job)
         console.print()
-        console.print(words.verdict(job), style="bold", highlight=False, markup=False)
+        console.print(words.verdict(job, benchmarks), style="bold", highlight=False, markup=False)
         if job.artifact_id:
             notes.print(f"get it with: tunesmith download {job.id}", highlight=False)
         elif job.error and job.error.hint:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from tuner.bench.rivals import is_undecided
 from tuner.jobs.eta import time_left
-from tuner.schemas import JobOut, LegacyOut, LegacyPoint, TargetOut
+from tuner.schemas import BenchmarkOut, JobOut, LegacyOut, LegacyPoint, TargetOut
 
 DASH = "–"
 
@@ -179,14 +180,16 @@ def state_line(job: JobOut) -> str:
     return "  ".join(parts)
 
 
-def verdict(job: JobOut) -> str:
-    """The one sentence a finished job is about."""
+def verdict(job: JobOut, benchmarks: Sequence[BenchmarkOut] = ()) -> str:
+    """The one sentence a finished job is about, with its comparison where PyTorch was timed."""
     if job.state != "succeeded":
         return job.error.message if job.error else job.state
     if job.latency_ms is None:
         return f"{job.model} is compiled for {job.target}; no device has timed it"
     line = f"{job.model} runs in {milliseconds(job.latency_ms)}"
-    if job.speedup is not None:
+    if is_undecided(benchmarks):
+        line += f", about as fast as PyTorch's {milliseconds(job.baseline_ms)}: the spreads overlap"
+    elif job.speedup is not None:
         line += f", {job.speedup:.2f}x PyTorch's {milliseconds(job.baseline_ms)}"
     if job.gflops is not None:
         line += f", {gflops(job.gflops)}"
