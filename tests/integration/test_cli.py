@@ -243,6 +243,15 @@ def test_download_of_a_file_that_is_gone_says_what_to_do(tunesmith: Command) -> 
     assert "hint:" in err
 
 
+def test_a_path_that_can_not_be_written_is_refused_by_name(tunesmith: Command, web: Web, tmp_path: Path) -> None:
+    put_file(web, b"an artifact")
+    (tmp_path / "file").write_text("")
+    code, _, err = tunesmith("download", DONE, "-o", tmp_path / "file" / "bert.tar")
+    assert code == 1
+    assert f"{tmp_path}/file" in err.splitlines()[-2]
+    assert "hint:" in err.splitlines()[-1]
+
+
 def test_job_without_an_artifact_says_why(tunesmith: Command) -> None:
     code, _, err = tunesmith("download", RUNNING)
     assert code == 1

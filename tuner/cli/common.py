@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -37,14 +37,23 @@ notes = Console(emoji=False, stderr=True)  # progress and remarks, so that stdou
 
 
 def run_app(app: Callable[[], Any]) -> None:
-    """Run a command line; a ``TunerError`` is two lines on stderr and exit code 1, wrong usage is exit code 2."""
+    """Run a command line; a ``TunerError``, or a path that can't be used, is two lines on stderr and exit code 1,
+    wrong usage is exit code 2."""
     try:
         app()
     except TunerError as error:
-        notes.print(f"error: {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
-        if error.hint:
-            notes.print(f"hint: {error.hint}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _refuse(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _refuse(InvalidInput(f"{error.filename}: {error.strerror}.", "Give another path, or clear this one's way."))
+
+
+def _refuse(error: TunerError) -> NoReturn:
+    notes.print(f"error: {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if error.hint:
+        notes.print(f"hint: {error.hint}", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1)
 
 
 def settings_with(**changes: Any) -> Settings:
