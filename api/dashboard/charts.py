@@ -204,7 +204,7 @@ def roofline(dots: Sequence[Dot], peak: Peak) -> Option:
         },
         "yAxis": {
             **_axis(
-                f"GFLOPS; {peak.source}: {significant(peak.gflops)}, from memory {significant(peak.gb_per_sec)} GB/s",
+                f"GFLOPS ({peak.source}: {significant(peak.gflops)}, {significant(peak.gb_per_sec)} GB/s)",
                 name_end=False,
             ),
             "type": "log",
