@@ -7,11 +7,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from api.dashboard.rendering import error_page
 from tuner.db.engine import storage_full
 from tuner.errors import InvalidInput, NotFound, TunerError
 from tuner.schemas import ErrorOut
@@ -52,11 +53,13 @@ def _on_invalid(_request: Request, exc: Exception) -> JSONResponse:
     return answer(InvalidInput(f"Invalid request: {problems}.", "The fields and their limits are in /openapi.json."))
 
 
-def _on_http(request: Request, exc: Exception) -> JSONResponse:
+def _on_http(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     path = request.url.path
     error: TunerError
     if exc.status_code == 404:
+        if "text/html" in request.headers.get("accept", "") and not path.startswith("/v1/"):  # somebody's browser
+            return error_page(request, NotFound(f"There is no page {path}.", "Follow one of the links above."))
         error = NotFound(f"There is nothing at {path}.", "All routes are listed in /openapi.json.")
     elif exc.status_code == 405:
         error = InvalidInput(f"{path} takes no {request.method}.", "All routes are listed in /openapi.json.")

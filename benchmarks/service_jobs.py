@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tuner.cli.common import notes
-from tuner.cli.jobs import absolute_if_folder, job_in
+from tuner.cli.common import checked, notes
+from tuner.cli.jobs import absolute_if_folder
 from tuner.cli.progress import watch
 from tuner.client.events import follow
 from tuner.client.http import Client
 from tuner.errors import StageFailed
-from tuner.schemas import BudgetIn, JobOut
+from tuner.schemas import BudgetIn, JobIn, JobOut
 
 DATA_DIR = Path(".tunesmith") / "bench"
 
@@ -22,9 +22,8 @@ def budget(trials: int | None, minutes: float | None) -> BudgetIn:
 
 def submit(client: Client, model: str, batch: int, seq_len: int, wish: BudgetIn, cold: bool = False) -> JobOut:
     """Submit one job, and say so."""
-    job = client.submit(
-        job_in({"model": absolute_if_folder(model), "batch": batch, "seq_len": seq_len, "budget": wish, "cold": cold})
-    )
+    fields = {"model": absolute_if_folder(model), "batch": batch, "seq_len": seq_len, "budget": wish, "cold": cold}
+    job = client.submit(checked(JobIn, fields))
     notes.print(f"{job.id}: {job.model}, {batch} x {seq_len}", highlight=False)
     return job
 

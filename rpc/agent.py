@@ -103,7 +103,8 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Make this machine an RPC device of a tracker.")
+    description = "Make this machine an RPC device of a tracker."
+    parser = argparse.ArgumentParser(prog="tunesmith agent", description=description)
     parser.add_argument("--tracker", type=addresses.address, required=True, metavar="HOST:PORT")
     key = apple.cpu_key(cpu_model())
     parser.add_argument(
@@ -116,11 +117,12 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-remote-tracker", action="store_true", help="leave this machine: plain text, no password"
     )
     parser.add_argument("--threads", type=int, help="threads kernels run on (default: the physical cores)")
-    parser.add_argument("--max-session-sec", type=float, default=600.0, help="longest session (default: %(default)g)")
-    fork_is_safe = sys.platform == "linux"  # Apple's frameworks do not survive a fork
-    parser.add_argument("--start-method", choices=("fork", "spawn"), default="fork" if fork_is_safe else "spawn")
-    parser.add_argument("--work-dir", type=Path, help="folder for the sessions' files (default: the system's)")
     parser.add_argument("--log-level", choices=LEVELS, default="INFO", help="what is logged (default: %(default)s)")
+    # The rest is the service's and the tests'.
+    parser.add_argument("--max-session-sec", type=float, default=600.0, help=argparse.SUPPRESS)
+    method = "fork" if sys.platform == "linux" else "spawn"  # Apple's frameworks do not survive a fork
+    parser.add_argument("--start-method", choices=("fork", "spawn"), default=method, help=argparse.SUPPRESS)
+    parser.add_argument("--work-dir", type=Path, help=argparse.SUPPRESS)  # of the sessions' files; else the system's
     return parser
 
 

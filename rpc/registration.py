@@ -20,7 +20,7 @@ class Registration:
     def __init__(
         self, tracker: tuple[str, int], key: str, port: int, info: dict[str, Any], advertise: str | None = None
     ) -> None:
-        self._tracker = tracker
+        self.tracker = tracker
         self._key = key
         self._port = port
         self._info = info
@@ -31,7 +31,7 @@ class Registration:
     def connect(self) -> None:
         """Make this device known; it is listed from now on but not offered yet."""
         if self.connection is None:
-            connection = TrackerConnection(*self._tracker, _TIMEOUT_SEC)
+            connection = TrackerConnection(*self.tracker, _TIMEOUT_SEC)
             self.connection = connection
             info = {**self._info, "key": f"server:{self._key}", "addr": [self._advertise, self._port]}
             self._expect_success(connection.call([UPDATE_INFO, info]))

@@ -76,6 +76,7 @@ class DeviceServer:
         self._retry_at = 0.0
         self._check_at = 0.0
         self._claimed_at: float | None = None
+        self._is_known: bool | None = None  # at the tracker; None: not asked yet
 
     def serve_forever(self) -> None:
         """Serve sessions until an exception (of a signal handler) ends the loop; the running session ends with it."""
@@ -124,7 +125,17 @@ class DeviceServer:
         except OSError as error:
             self._registration.drop()
             self._retry_at = time.monotonic() + _RETRY_SEC
-            log.debug("tracker: %s", error)
+            self._tell_whether_known(False, f": {error}; trying again until it does")
+        else:
+            self._tell_whether_known(True)
+
+    def _tell_whether_known(self, is_known: bool, why: str = "") -> None:
+        if is_known == self._is_known:
+            return
+        self._is_known = is_known
+        host, port = self._registration.tracker
+        say, does = (log.info, "knows") if is_known else (log.warning, "does not know")
+        say("the tracker at %s:%d %s this device%s", host, port, does, why)
 
     def _check_offer(self) -> None:
         """Offer anew when a client was given our match key and never came."""

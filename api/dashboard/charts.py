@@ -82,6 +82,11 @@ def latency_curve(points: Sequence[CurvePoint], baseline_ms: float | None, measu
     marks = {"PyTorch": baseline_ms, "measured": measured_ms}
     values = [p.ms for p in points] + [ms for ms in marks.values() if ms]
     log = bool(values) and max(values) / min(values) >= LOG_FROM_RATIO
+    # ECharts fits an axis to the curve alone and leaves out lines beyond it.
+    bounds: Option = {"type": "value", "min": 0, "max": _round_above(max(values)) if values else None}
+    if log:
+        low, high = math.floor(math.log2(min(values))), math.ceil(math.log2(max(values)))
+        bounds = {"type": "log", "logBase": 2, "min": 2.0**low, "max": 2.0**high}
     return {
         **_base(),
         "grid": {"left": 8, "right": 20, "top": 34, "bottom": 30, "containLabel": True},
@@ -96,9 +101,8 @@ def latency_curve(points: Sequence[CurvePoint], baseline_ms: float | None, measu
         },
         "yAxis": {
             **_axis("predicted latency, ms" + (" (log)" if log else "")),
-            **({"type": "log", "logBase": 2} if log else {"type": "value"}),
+            **bounds,
             "nameTextStyle": {"align": "left", "color": "var(--ink-soft)"},
-            "min": 0 if not log else None,
         },
         "series": [
             {
@@ -126,9 +130,12 @@ def benchmark_bars(bars: Sequence[Bar]) -> Option:
             "name": variant_name(b.variant),
             "value": b.median_ms,
             "itemStyle": {"color": "var(--accent)" if b.variant == "tuned" else "var(--bar)"},
-            "label": {"formatter": milliseconds(b.median_ms)},
         }
         for b in ordered
+    ]
+    medians = [
+        {"value": [max(b.median_ms, b.p90_ms), i], "label": {"formatter": milliseconds(b.median_ms)}}
+        for i, b in enumerate(ordered)
     ]
     return {
         **_base(),
@@ -149,7 +156,6 @@ def benchmark_bars(bars: Sequence[Bar]) -> Option:
                 "data": rows,
                 "barMaxWidth": 26,
                 "itemStyle": {"borderRadius": [0, 4, 4, 0]},
-                "label": {"show": True, "position": "right", "distance": 12, "color": "var(--ink)", "fontWeight": 600},
                 "markLine": {
                     "silent": True,
                     "animation": False,
@@ -159,7 +165,14 @@ def benchmark_bars(bars: Sequence[Bar]) -> Option:
                     "label": {"show": False},
                     "data": [_whisker(b, i) for i, b in enumerate(ordered)],
                 },
-            }
+            },
+            {  # beyond each whisker, where nothing strikes it through; it also makes the axis as long as the whiskers
+                "type": "scatter",
+                "data": medians,
+                "symbolSize": 0,
+                "silent": True,
+                "label": {"show": True, "position": "right", "distance": 10, "color": "var(--ink)", "fontWeight": 600},
+            },
         ],
     }
 
@@ -182,7 +195,7 @@ def roofline(dots: Sequence[Dot], peak: Peak) -> Option:
         "grid": {"left": 8, "right": 20, "top": 34, "bottom": 30, "containLabel": True},
         "tooltip": {**_tooltip(), "trigger": "item"},
         "xAxis": {
-            **_axis("FLOPs per byte"),
+            **_axis("FLOPs per byte", name_end=False),
             "type": "log",
             "nameLocation": "middle",
             "nameGap": 28,
@@ -191,7 +204,8 @@ def roofline(dots: Sequence[Dot], peak: Peak) -> Option:
         },
         "yAxis": {
             **_axis(
-                f"GFLOPS; {peak.source}: {significant(peak.gflops)}, from memory {significant(peak.gb_per_sec)} GB/s"
+                f"GFLOPS ({peak.source}: {significant(peak.gflops)}, {significant(peak.gb_per_sec)} GB/s)",
+                name_end=False,
             ),
             "type": "log",
             "nameTextStyle": {"align": "left", "color": "var(--ink-soft)"},
@@ -269,6 +283,12 @@ def _power_of_ten_below(value: float) -> float:
     return float(10.0 ** math.floor(math.log10(value)))
 
 
+def _round_above(value: float) -> float:
+    """The next multiple of half the power of ten below: 140 is 150, 0.18 is 0.2."""
+    step = _power_of_ten_below(value) / 2
+    return math.ceil(round(value / step, 6)) * step
+
+
 def _whisker(bar: Bar, row: int) -> list[Option]:
     return [{"coord": [bar.p10_ms, row]}, {"coord": [bar.p90_ms, row]}]
 
@@ -300,11 +320,12 @@ def _base() -> Option:
     return {"animationDuration": 300, "textStyle": {"fontFamily": "var(--font)"}, "backgroundColor": "transparent"}
 
 
-def _axis(name: str) -> Option:
+def _axis(name: str, name_end: bool | None = None) -> Option:
+    """An axis; with ``name_end`` false its end goes without a number, as it is no round one."""
     return {
         "name": name,
         "nameTextStyle": {"color": "var(--ink-soft)"},
-        "axisLabel": {"color": "var(--ink-soft)", "hideOverlap": True},
+        "axisLabel": {"color": "var(--ink-soft)", "hideOverlap": True, "showMaxLabel": name_end},
         "axisLine": {"lineStyle": {"color": "var(--line)"}},
         "splitLine": {"lineStyle": {"color": "var(--line)"}},
     }

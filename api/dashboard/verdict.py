@@ -9,6 +9,7 @@ from typing import Any
 
 from api.dashboard.charts import variant_name
 from api.dashboard.words import count, milliseconds, percent, scientific, significant, times
+from tuner.bench.rivals import fastest_pytorch, is_undecided
 from tuner.schemas import BenchmarkOut, JobOut
 
 CANARY_TOLERANCE = 0.1  # a machine whose canary kernel moved further than this was not quiet
@@ -69,11 +70,10 @@ def headline(
     """
     if job.speedup is None or job.latency_ms is None or job.baseline_ms is None:
         return _without_pytorch(job, manifest) if manifest else None
-    best = min((b for b in benchmarks if b.variant.startswith("torch")), key=lambda b: b.median_ms, default=None)
+    best = fastest_pytorch(benchmarks)
     name = variant_name(best.variant) if best else "PyTorch"
     detail = f"{milliseconds(job.latency_ms)} vs {milliseconds(job.baseline_ms)} with {name}"
-    tuned = next((b for b in benchmarks if b.variant == "tuned"), None)
-    if tuned and best and tuned.p10_ms <= best.p90_ms and best.p10_ms <= tuned.p90_ms:
+    if is_undecided(benchmarks):
         return Headline("About as fast as PyTorch", f"{detail}; the spreads overlap", "idle")
     if job.speedup >= 1:
         return Headline(f"{times(job.speedup)} faster than PyTorch", detail, "good")

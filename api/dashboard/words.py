@@ -101,6 +101,8 @@ def size(size_bytes: int) -> str:
 
 def fact(name: str, value: object) -> tuple[str, str]:
     """A device's fact for people: ``("memory_bytes", 16500000000)`` is ``("memory", "16.5 GB")``."""
+    if name == "peak" and isinstance(value, dict):
+        return name, f"{significant(value['gflops'])} GFLOPS, {significant(value['gb_per_sec'])} GB/s"
     if isinstance(value, dict):
         return fact_name(name), ", ".join(f"{key} {fact(name, inner)[1]}" for key, inner in value.items())
     shown = size(value) if name.endswith("_bytes") and isinstance(value, int) else str(value)

@@ -17,7 +17,7 @@ from tests.support.browser import chromium
 from tests.support.web import Web, serve
 from tuner.db import artifacts, devices, events, jobs
 from tuner.db.engine import read, write
-from tuner.db.models import Job
+from tuner.db.models import Job, Model
 
 DONE, RUNNING, FAILED = "job-a1b2c3d4e5", "job-f00dcafe42", "job-0bad0bad00"
 PATHS = ["/", "/?state=failed", f"/jobs/{DONE}", f"/jobs/{RUNNING}", f"/jobs/{FAILED}", "/artifacts", "/devices"]
@@ -101,6 +101,22 @@ def test_pages_fit_a_phone_without_scrolling_sideways(browser: Browser, gallery:
     width = page.evaluate("document.documentElement.scrollWidth")
     page.close()
     assert width <= 360
+
+
+@pytest.mark.parametrize("width", [841, 1201, 1280])
+def test_a_long_name_stays_in_its_column(browser: Browser, web: Web, width: int) -> None:
+    with write(web.engine) as session:
+        model = session.get(Model, jobs.get(session, FAILED).model_id)
+        assert model is not None
+        model.name = "/home/somebody/models/" + "a-very-finely-tuned-" * 5 + "bert"
+    page = browser.new_page(viewport={"width": width, "height": 740})
+    for path in ("/", "/artifacts"):
+        page.goto(web.url + path)
+        table, section = (page.locator(f"#live{inner}").bounding_box() for inner in (" table", ""))
+        assert table is not None
+        assert section is not None
+        assert table["x"] + table["width"] <= section["x"] + section["width"] + 1
+    page.close()
 
 
 def test_dark_mode_follows_the_system(gallery: Web, watched: Watched) -> None:

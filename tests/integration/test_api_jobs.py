@@ -195,7 +195,7 @@ def test_a_job_without_a_device_waits_in_sight_wherever_one_looks(
         assert said in client.get(page).text
     job = JobOut.model_validate(shown)
     assert said in printed(tables.job_table(job))
-    assert "extracting (waiting)" in printed(tables.jobs_table([job]))
+    assert "extracting (waiting)" in printed(tables.jobs_table([job], 200))
     assert said in words.state_line(job)
 
 
@@ -285,6 +285,14 @@ def test_an_idle_device_is_ready_as_long_as_it_is_noted_now_and_then(
 def test_a_full_disk_is_not_ready(client: TestClient) -> None:
     client.app.state.settings.min_free_bytes = 2**62  # type: ignore[attr-defined]
     assert "free" in client.get("/readyz").json()["checks"]["disk"]
+
+
+def test_a_browser_at_a_wrong_address_gets_a_page(client: TestClient) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    lost = client.get("/nothing", headers=browser)
+    assert (lost.status_code, lost.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is no page /nothing." in lost.text
+    assert client.get("/v1/nothing", headers=browser).json()["error"]["code"] == "not_found"
 
 
 def test_every_error_has_one_shape(client: TestClient) -> None:

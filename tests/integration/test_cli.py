@@ -225,7 +225,7 @@ def test_artifacts_are_listed_with_how_far_they_were_tested(tunesmith: Command, 
     code, out, _ = tunesmith("artifacts")
     assert (code, artifact_id in out, "not load-tested on a Mac" in out) == (0, True, True)
     assert json.loads(tunesmith("artifacts", "--job", DONE, "--json")[1])["total"] == 1
-    assert "no artifacts yet" in tunesmith("artifacts", "--job", FAILED)[2]
+    assert f"no artifact of {FAILED}" in tunesmith("artifacts", "--job", FAILED)[2]
 
 
 def test_download_in_a_format_there_is_not_says_so(tunesmith: Command, web: Web) -> None:
@@ -241,6 +241,15 @@ def test_download_of_a_file_that_is_gone_says_what_to_do(tunesmith: Command) -> 
     assert code == 1
     assert "gone" in err
     assert "hint:" in err
+
+
+def test_a_path_that_can_not_be_written_is_refused_by_name(tunesmith: Command, web: Web, tmp_path: Path) -> None:
+    put_file(web, b"an artifact")
+    (tmp_path / "file").write_text("")
+    code, _, err = tunesmith("download", DONE, "-o", tmp_path / "file" / "bert.tar")
+    assert code == 1
+    assert f"{tmp_path}/file" in err.splitlines()[-2]
+    assert "hint:" in err.splitlines()[-1]
 
 
 def test_job_without_an_artifact_says_why(tunesmith: Command) -> None:

@@ -64,6 +64,13 @@ def test_curve_with_a_wide_span_is_logarithmic_and_a_narrow_one_starts_at_zero()
     assert (narrow["type"], narrow["min"]) == ("value", 0)
 
 
+@pytest.mark.parametrize("baseline_ms", [134.0, 187.0, 2000.0])
+def test_curve_has_room_for_its_references(baseline_ms: float) -> None:
+    axis = latency_curve(POINTS[1:], baseline_ms, 43.0)["yAxis"]
+    assert axis["min"] <= 43.0
+    assert baseline_ms <= axis["max"] <= 2.1 * baseline_ms
+
+
 def test_curve_shows_only_the_references_that_are_known() -> None:
     def labels(baseline_ms: float | None, measured_ms: float | None) -> list[str]:
         marks = latency_curve(POINTS, baseline_ms, measured_ms)["series"][0]["markLine"]["data"]
@@ -82,6 +89,14 @@ def test_bars_are_fastest_first_with_a_whisker_each() -> None:
     assert [[end["coord"] for end in whisker] for whisker in series["markLine"]["data"]] == [
         [[42.8, 0], [44.1, 0]],
         [[131.0, 1], [140.0, 1]],
+    ]
+
+
+def test_medians_are_written_beyond_the_whiskers() -> None:
+    medians = benchmark_bars(BARS)["series"][1]["data"]
+    assert [(one["value"], one["label"]["formatter"]) for one in medians] == [
+        ([44.1, 0], "43.0 ms"),
+        ([140.0, 1], "134 ms"),
     ]
 
 
@@ -109,6 +124,11 @@ def test_roofline_shows_every_kernel_within_its_axes() -> None:
     for dot in option["series"][1]["data"]:
         assert x["min"] <= dot["value"][0] <= x["max"]
         assert y["min"] <= dot["value"][1] <= y["max"]
+
+
+def test_roofline_names_no_end_of_an_axis_that_is_no_round_number() -> None:
+    option = roofline(DOTS, PEAK)
+    assert [option[axis]["axisLabel"]["showMaxLabel"] for axis in ("xAxis", "yAxis")] == [False, False]
 
 
 def test_roofline_names_the_largest_of_kernels_that_lie_together() -> None:

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from rich.console import Console
 
 from tests.support.samples import benchmark, finished_job, job
-from tuner.cli import tables
+from tuner.cli import common, tables
 from tuner.cli.progress import watch
-from tuner.schemas import JobOut
+from tuner.schemas import JobOut, JobWorkloadOut
 
 
 def watched(jobs: Iterable[JobOut], terminal: bool, seconds_between: float = 0.0) -> str:
@@ -61,10 +61,29 @@ def test_counting_messages_are_one_step_in_a_pipe() -> None:
 def test_names_with_brackets_are_shown_as_they_are() -> None:
     strange = finished_job(model="/models/[red]bert[/red]", message="[/] [bold]", target='{"kind": ["llvm"]}')
     console = Console(file=io.StringIO(), width=200)
-    console.print(tables.jobs_table([strange]), tables.job_table(strange))
+    console.print(tables.jobs_table([strange], console.width), tables.job_table(strange))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "/models/[red]bert[/red]" in text
     assert "[/] [bold]" in text
+
+
+def test_ids_and_numbers_are_whole_in_a_narrow_terminal() -> None:
+    long = finished_job(model="/home/somebody/models/a-very-fine-tuned-bert", trials=1000)
+    work = JobWorkloadOut(
+        workload_id="wl-1", name="matmul_add_gelu", summary="float32[32,384]", flops=1e9, weight=6, position=0,
+        tunable=True, trials=1000, untuned_us=12345.0, best_us=1234.5, gflops=479.0, share=0.271, intensity=9.0,
+        peak_share=0.93,
+    )  # fmt: skip
+    console = Console(file=io.StringIO(), width=80)
+    console.print(tables.jobs_table([long], console.width), tables.workloads_table([work], console.width))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for whole in (long.id, "1,000/1,000", "43.2 ms", "3.10x", "12,345 us", "27.1%"):
+        assert whole in text
+    assert "float32" not in text  # no room for shapes
+
+
+def test_a_path_is_shown_as_it_is() -> None:
+    assert [one.render_str("root:x:0").plain for one in (common.console, common.notes)] == ["root:x:0"] * 2
 
 
 def test_comparison_is_slowest_first_and_names_variants() -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tests.support.samples import finished_job, job
+from tests.support.samples import benchmark, finished_job, job
 from tuner.cli import words
 from tuner.schemas import LegacyPoint
 
@@ -35,8 +35,27 @@ def test_sizes(count: int, text: str) -> None:
 
 def test_ago_takes_the_services_times_as_utc() -> None:
     now = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
-    assert words.ago(now.replace(tzinfo=None) - timedelta(minutes=5), now) == "5 min 00 s ago"
+    assert words.ago(now.replace(tzinfo=None) - timedelta(minutes=5), now) == "5 min ago"
+    assert words.ago(now - timedelta(hours=30), now) == "1 day ago"
     assert words.ago(now + timedelta(seconds=3), now) == "0 s ago"
+
+
+def test_a_predicted_latency_is_marked() -> None:
+    assert words.best_latency(job(predicted_ms=45.0)) == "~45 ms"
+    assert words.best_latency(finished_job()) == "43.2 ms"
+
+
+@pytest.mark.parametrize(
+    ("state", "wish", "said"),
+    [
+        ("extracting", "cancel", ", ends within seconds"),
+        ("tuning", "pause", ", pauses after the present round"),
+        ("importing", "pause", ", pauses before it tunes"),
+        ("paused", "", ""),
+    ],
+)
+def test_what_was_asked_of_a_job_says_when_it_happens(state: str, wish: str, said: str) -> None:
+    assert words.granted(job(state=state, wish=wish)) == said
 
 
 def test_state_line_says_how_far_and_how_fast() -> None:
@@ -47,6 +66,15 @@ def test_state_line_says_how_far_and_how_fast() -> None:
 def test_verdict_marks_random_weights() -> None:
     assert words.verdict(finished_job()) == "bert-base-uncased runs in 43.2 ms, 3.10x PyTorch's 134 ms"
     assert words.verdict(finished_job(weights="random")).endswith("(seeded random weights)")
+
+
+def test_verdict_calls_no_winner_while_the_spreads_overlap() -> None:
+    close = [benchmark("tuned", 43.2), benchmark("torch-sdpa", 44.0), benchmark("torch-eager", 147.0)]
+    assert words.verdict(finished_job(baseline_ms=44.0), close).endswith(
+        "about as fast as PyTorch's 44 ms: the spreads overlap"
+    )
+    apart = [benchmark("tuned", 43.2), benchmark("torch-sdpa", 134.0)]
+    assert "3.10x PyTorch's 134 ms" in words.verdict(finished_job(), apart)
 
 
 def test_verdict_of_a_failed_job_is_its_error() -> None:

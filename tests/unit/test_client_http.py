@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import httpx
 import pytest
 
 from tuner.client.http import Client, is_loopback
-from tuner.errors import InvalidInput, ServiceUnreachable, TunerError, all_error_classes
+from tuner.errors import BudgetInvalid, InvalidInput, NotFound, ServiceUnreachable, TunerError, all_error_classes
 from tuner.schemas import BudgetIn, JobIn
 
 
@@ -29,10 +31,33 @@ def test_code_of_a_newer_service_is_a_plain_error() -> None:
         client_of(httpx.Response(400, json=body)).job("job-1")
 
 
-@pytest.mark.parametrize("response", [httpx.Response(502, text="<html>"), httpx.Response(404, json={"detail": "no"})])
+@pytest.mark.parametrize(
+    "response",
+    [
+        httpx.Response(502, text="<html>"),
+        httpx.Response(404, json={"detail": "no"}),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json={"id": 1}),
+        httpx.Response(307, headers={"location": "https://elsewhere.test"}),
+    ],
+)
 def test_answer_of_another_server_is_called_that(response: httpx.Response) -> None:
     with pytest.raises(ServiceUnreachable, match="not TuneSmith's"):
         client_of(response).job("job-1")
+
+
+def test_an_id_leads_nowhere_else() -> None:
+    paths: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.raw_path)
+        return httpx.Response(404, json={"error": {"code": "not_found", "message": "No."}})
+
+    client = Client("http://service.test", transport=httpx.MockTransport(answer))
+    for job_id in ("../models", ""):
+        with pytest.raises(NotFound):
+            client.delete(job_id)
+    assert paths == [b"/v1/jobs/..%2Fmodels"]  # nothing was sent for the empty one: it would name all jobs
 
 
 def test_no_service_names_the_address_and_the_command() -> None:
@@ -58,7 +83,20 @@ def test_what_was_not_given_is_not_sent() -> None:
     client = Client("http://service.test", transport=httpx.MockTransport(answer))
     with pytest.raises(TunerError):
         client.submit(JobIn(model="minilm-l6", budget=BudgetIn(trials=64)))
-    assert b'"budget":{"trials":64}' in bodies[0]
+    assert b'"budget": {"trials": 64}' in bodies[0]
+
+
+def test_a_budget_that_is_no_number_is_refused_by_the_service() -> None:
+    bodies: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content)
+        return httpx.Response(422, json={"error": {"code": "budget_invalid", "message": "No."}})
+
+    client = Client("http://service.test", transport=httpx.MockTransport(answer))
+    with pytest.raises(BudgetInvalid):
+        client.submit(JobIn(model="minilm-l6", budget=BudgetIn(minutes=math.nan)))
+    assert b"NaN" in bodies[0]
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,14 @@ def test_what_a_state_does_not_allow_is_a_conflict_naming_it(engine: Engine, sta
             action(session, job_id)  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(("state", "action"), [("paused", control.pause), ("cancelled", control.cancel)])
+def test_asking_twice_is_answered_with_already(engine: Engine, state: str, action: object) -> None:
+    with write(engine) as session:
+        job_id = add_job(session, state).id
+        with pytest.raises(Conflict, match=rf"{state} already\.$"):
+            action(session, job_id)  # type: ignore[operator]
+
+
 def test_a_job_that_is_being_cancelled_is_not_paused(engine: Engine) -> None:
     with write(engine) as session:
         job_id = add_job(session, "tuning").id

@@ -111,3 +111,4 @@ def test_a_round_names_its_workload_and_what_came_of_it() -> None:
 def test_a_fact_of_bytes_is_said_in_larger_units() -> None:
     assert words.fact("memory_bytes", 16_500_000_000) == ("memory", "16.5 GB")
     assert words.fact("logical_cores", 4) == ("logical cores", "4")
+    assert words.fact("peak", {"gflops": 233.31, "gb_per_sec": 51.1}) == ("peak", "233 GFLOPS, 51.1 GB/s")

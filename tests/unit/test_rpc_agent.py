@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from rpc import server
 from rpc.apple import cpu_key, parse_gpu
 from rpc.errors import UnsafeAddress
 from rpc.loopback import check_loopback, is_loopback
+from rpc.registration import Registration
 from tests.support.processes import ROOT, free_port, running_module
 
 
@@ -123,6 +125,36 @@ def test_the_gpu_and_its_metal_family_are_read(gpu: dict[str, str], facts: dict[
 @pytest.mark.parametrize("report", ["", "no JSON", "{}", '{"SPDisplaysDataType": []}', "[]"])
 def test_a_gpu_nobody_knows_has_no_facts(report: str) -> None:
     assert parse_gpu(report) == {}
+
+
+class FlakyTracker(Registration):
+    """A registration at a tracker that answers as told."""
+
+    def __init__(self, answers: list[bool]) -> None:
+        super().__init__(("127.0.0.1", 9190), "m1-cpu", 9091, {})
+        self.answers = answers
+
+    def offer(self) -> None:
+        if not self.answers.pop(0):
+            raise ConnectionRefusedError(111, "Connection refused")
+
+
+def test_a_device_says_once_that_its_tracker_is_not_there_and_once_that_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "_RETRY_SEC", 0.0)
+    with socket.socket() as listener, caplog.at_level("INFO"):
+        device = server.DeviceServer(listener, FlakyTracker([False, False, True, True]), "m1-cpu", 60.0)
+        for _ in range(4):
+            device._register()
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "WARNING",
+            "the tracker at 127.0.0.1:9190 does not know this device: [Errno 111] Connection refused; trying again"
+            " until it does",
+        ),
+        ("INFO", "the tracker at 127.0.0.1:9190 knows this device"),
+    ]
 
 
 def test_a_group_of_zombies_ends_no_device(monkeypatch: pytest.MonkeyPatch) -> None:

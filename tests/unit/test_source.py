@@ -82,6 +82,12 @@ def test_unknown_name_lists_all_presets_when_none_is_near(name: str) -> None:
     assert all(preset in caught.value.hint for preset in PRESETS)
 
 
+@pytest.mark.parametrize("name", ["x" * 400, "~nobody-of-that-name/bert", "bert\0base"])
+def test_name_that_can_be_no_file_is_unknown(name: str) -> None:
+    with pytest.raises(ModelUnknown):
+        resolve_source(name)
+
+
 def test_missing_folder_is_not_taken_for_a_hub_id(tmp_path: Path) -> None:
     with pytest.raises(ModelUnknown, match="nowhere"):
         resolve_source(str(tmp_path / "nowhere"))

@@ -58,7 +58,8 @@ def artifacts(
     elif page.items:
         console.print(tables.artifacts_table(page.items))
     else:
-        notes.print("no artifacts yet; a job that succeeds makes one", highlight=False)
+        none = f"no artifact of {job}" if job else "no artifacts yet"
+        notes.print(f"{none}; a job that succeeds makes one", highlight=False)
 
 
 def artifact_of(client: Client, thing: str) -> ArtifactOut:
@@ -83,7 +84,7 @@ def fetch_artifact(client: Client, artifact: ArtifactOut, output: Path | None, f
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=notes, transient=True) as progress:
+    with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as progress:
         task = progress.add_task(artifact.id, total=file.size_bytes)
         return fetch(client, file, path, lambda done: progress.update(task, completed=done))
 
@@ -107,7 +108,8 @@ def run(
         outputs = runner.run(**values)
         median, p10, p90 = runner.benchmark(runs, **values)
     except runtime.ArtifactError as error:
-        raise UploadInvalid(str(error), "See what it is made for: tar -xOf FILE manifest.json") from error
+        hint = "See what it is made for: tar -xOf FILE manifest.json"
+        raise UploadInvalid(str(error), hint if file.exists() else "Give an artifact that was downloaded.") from error
     if output:
         np.savez(output, **outputs)  # type: ignore[arg-type]
     latency = {"median_ms": median, "p10_ms": p10, "p90_ms": p90, "runs": runs}

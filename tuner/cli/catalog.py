@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from typing import Annotated
 
 import typer
 
 from tuner.cli import tables, words
-from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
+from tuner.cli.common import JsonOption, UrlOption, checked, connected, console, notes, print_json
 from tuner.cli.jobs import absolute_if_folder
 from tuner.schemas import ModelIn
 
@@ -38,9 +38,9 @@ def add_model(
     """Add a model without tuning it yet."""
     if head not in (None, "encoder", "sequence-classification"):
         raise typer.BadParameter(f"--head is encoder or sequence-classification, not {head}")
-    known_head = cast("Literal['encoder', 'sequence-classification'] | None", head)
+    wish = {"name": absolute_if_folder(name), "head": head, "allow_pickle": allow_pickle}
     with connected(url) as client:
-        model = client.add_model(ModelIn(name=absolute_if_folder(name), head=known_head, allow_pickle=allow_pickle))
+        model = client.add_model(checked(ModelIn, wish))
     if as_json:
         print_json(model)
     else:

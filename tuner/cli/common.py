@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import reprlib
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -17,6 +18,9 @@ from rich.console import Console
 from tuner.client.http import Client
 from tuner.config import DEFAULT_PORT, Settings
 from tuner.errors import InvalidInput, TunerError
+
+M = TypeVar("M", bound=BaseModel)
+PIPE_WIDTH = 200  # columns
 
 UrlOption = Annotated[
     str | None,
@@ -27,19 +31,29 @@ DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder that holds all state.", show_default="~/.tunesmith")
 ]
 
-console = Console()
-notes = Console(stderr=True)  # progress and remarks, so that stdout stays clean for pipes
+# A pipe has no width: tables are whole there. A path may hold ":x:", which is no emoji.
+console = Console(emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+notes = Console(emoji=False, stderr=True)  # progress and remarks, so that stdout stays clean for pipes
 
 
 def run_app(app: Callable[[], Any]) -> None:
-    """Run a command line; a ``TunerError`` is two lines on stderr and exit code 1, wrong usage is exit code 2."""
+    """Run a command line; a ``TunerError``, or a path that can't be used, is two lines on stderr and exit code 1,
+    wrong usage is exit code 2."""
     try:
         app()
     except TunerError as error:
-        notes.print(f"error: {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
-        if error.hint:
-            notes.print(f"hint: {error.hint}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _refuse(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _refuse(InvalidInput(f"{error.filename}: {error.strerror}.", "Give another path, or clear this one's way."))
+
+
+def _refuse(error: TunerError) -> NoReturn:
+    notes.print(f"error: {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if error.hint:
+        notes.print(f"hint: {error.hint}", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1)
 
 
 def settings_with(**changes: Any) -> Settings:
@@ -52,6 +66,18 @@ def settings_with(**changes: Any) -> Settings:
         raise InvalidInput(
             f"{name}={first['input']!r} is no valid setting: {first['msg']}.", "See docs/settings.md."
         ) from None
+
+
+def checked(kind: type[M], wish: Mapping[str, Any]) -> M:
+    """What was typed as a request; raises ``InvalidInput`` naming the option, or argument, that is out of bounds."""
+    try:
+        return kind.model_validate(wish)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        typed = "MODEL" if field in ("model", "name") else "--" + field.replace("_", "-")
+        got = reprlib.repr(first["input"])  # whose middle is left out when it is long
+        raise InvalidInput(f"{typed}: {first['msg']}, got {got}.", "See the command's --help.") from None
 
 
 def service_url(settings: Settings) -> str:

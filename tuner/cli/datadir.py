@@ -20,30 +20,35 @@ def hold_data_dir(settings: Settings) -> Iterator[None]:
 
     Raises:
         Conflict: another service holds it (the message names its pid) or the folder can't be written.
+        StorageFull: not even that pid finds room.
     """
     run_dir = settings.run_file.parent
-    try:
+    with _refusals(settings):
         run_dir.mkdir(parents=True, exist_ok=True)
-        lock_file = (run_dir / "lock").open("a+")
+        descriptor = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    with os.fdopen(descriptor, "r+b", buffering=0) as lock_file:
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = lock_file.read().decode().strip() or "unknown"
+            raise Conflict(
+                f"Another service (pid {pid}) already uses {settings.root}.",
+                f"Stop it (kill {pid}) or start with another --data-dir.",
+            ) from None
+        with _refusals(settings):
+            lock_file.truncate(lock_file.write(str(os.getpid()).encode()))
+        yield
+
+
+@contextlib.contextmanager
+def _refusals(settings: Settings) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StorageFull(f"No space is left for {settings.root}.", "Free some space there.") from error
         reason = f"The data directory {settings.root} can't be used: {error.strerror}."
         raise Conflict(reason, "Choose another one with --data-dir.") from error
-    with lock_file:
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock_file.seek(0)
-            pid = lock_file.read().strip() or "unknown"
-            raise Conflict(
-                f"Another service (pid {pid}) already uses {settings.root}.",
-                f"Stop it (kill {pid}) or start with another --data-dir.",
-            ) from None
-        lock_file.truncate(0)
-        lock_file.write(str(os.getpid()))
-        lock_file.flush()
-        yield
 
 
 def write_run_file(settings: Settings, state: dict[str, Any]) -> None:

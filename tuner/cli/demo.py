@@ -12,15 +12,15 @@ import typer
 
 from tuner.cli import tables, words
 from tuner.cli.artifacts import artifact_of, fetch_artifact
-from tuner.cli.common import console, notes, program, settings_with
-from tuner.cli.jobs import INTERRUPTED, absolute_if_folder, job_in
+from tuner.cli.common import checked, console, notes, program, settings_with
+from tuner.cli.jobs import INTERRUPTED, absolute_if_folder
 from tuner.cli.local_service import local_service
 from tuner.cli.progress import watch
 from tuner.client.events import follow
 from tuner.client.http import Client
 from tuner.config import Settings
 from tuner.errors import StageFailed
-from tuner.schemas import BudgetIn, JobOut
+from tuner.schemas import BudgetIn, JobIn, JobOut
 
 DEMO_DIR = Path(".tunesmith") / "demo"
 
@@ -44,7 +44,7 @@ def demo(
     with local_service(settings) as client:
         notes.print(f"dashboard: {client.url}", highlight=False)
         _say_where_it_starts(client, cold)
-        job = client.submit(job_in(wish))
+        job = client.submit(checked(JobIn, wish))
         notes.print(
             f"{job.id}: {job.model}, batch x seq {words.shape(job)}, {words.budget(job)}; "
             f"details: {client.url}/jobs/{job.id}",
@@ -90,7 +90,7 @@ def _show_result(client: Client, job: JobOut, seconds: float, settings: Settings
             f"interleaved in one process, {benchmarks[0].threads} threads, {benchmarks[0].machine}", style="dim"
         )
     console.print()
-    console.print(words.verdict(job), style="bold green", highlight=False, markup=False)
+    console.print(words.verdict(job, benchmarks), style="bold green", highlight=False, markup=False)
     console.print(f"{job.trials:,} candidates measured, {words.duration(seconds)} in all", highlight=False)
     facts = {
         "artifact": f"{path} ({words.size(artifact.size_bytes)})",

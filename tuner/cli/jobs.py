@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Annotated, Literal
 
 import typer
 
 from tuner.cli import tables, words
-from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
+from tuner.cli.common import JsonOption, UrlOption, checked, connected, console, notes, print_json
 from tuner.cli.progress import watch
 from tuner.client.events import follow as follow_job
 from tuner.client.http import Client
-from tuner.errors import InvalidInput
-from tuner.schemas import BudgetIn, JobIn, JobOut
+from tuner.schemas import BenchmarkOut, BudgetIn, JobIn, JobOut
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job, as `tunesmith jobs` shows it.")]
 INTERRUPTED = 130  # exit code of a command that Ctrl-C ended, as shells have it
@@ -56,7 +55,7 @@ def tune(
         "allow_pickle": allow_pickle,
     }
     with connected(url) as client:
-        job = client.submit(job_in(wish))
+        job = client.submit(checked(JobIn, wish))
         notes.print(f"submitted {job.id}: {job.model}, {words.shape(job)}, {words.budget(job)}", highlight=False)
         if follow:
             follow_and_show(client, job.id, as_json)
@@ -79,11 +78,12 @@ def jobs(
     if as_json:
         print_json(page)
     elif page.items:
-        console.print(tables.jobs_table(page.items))
+        console.print(tables.jobs_table(page.items, console.width))
         if page.total > len(page.items):
             notes.print(f"{page.total - len(page.items)} more; see them with --limit", style="dim")
     else:
-        notes.print("no jobs; start one with: tunesmith tune bert-base-uncased --express --follow", highlight=False)
+        none = "no such job" if state or model else "no jobs"
+        notes.print(f"{none}; start one with: tunesmith tune bert-base-uncased --express --follow", highlight=False)
 
 
 def show(job_id: JobArgument, as_json: JsonOption = False, url: UrlOption = None) -> None:
@@ -96,11 +96,11 @@ def show(job_id: JobArgument, as_json: JsonOption = False, url: UrlOption = None
         workloads = client.workloads(job_id)
     if workloads:
         console.print()
-        console.print(tables.workloads_table(workloads))
+        console.print(tables.workloads_table(workloads, console.width))
 
 
-def show_job(client: Client, job: JobOut) -> None:
-    """Prints a job and, once there is one, its comparison with PyTorch."""
+def show_job(client: Client, job: JobOut) -> list[BenchmarkOut]:
+    """Prints a job and, once there is one, its comparison with PyTorch, which it returns."""
     console.print(tables.job_table(job))
     benchmarks = client.benchmarks(job.id)
     if benchmarks:
@@ -112,6 +112,7 @@ def show_job(client: Client, job: JobOut) -> None:
         manifest = client.artifact(job.artifact_id).manifest
         said = words.compiled(manifest) if job.compile_only else words.of_peak(manifest)
         console.print(said, style="dim", highlight=False, markup=False)
+    return benchmarks
 
 
 def follow(job_id: JobArgument, as_json: JsonOption = False, url: UrlOption = None) -> None:
@@ -155,21 +156,11 @@ def _follow_to_end(client: Client, job_id: str) -> JobOut:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def job_in(wish: dict[str, object]) -> JobIn:
-    """A job to submit from what was typed; raises ``InvalidInput`` naming the option that is out of bounds."""
-    try:
-        return JobIn.model_validate(wish)
-    except ValueError as error:
-        first = error.errors()[0]  # type: ignore[attr-defined]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise InvalidInput(f"{option}: {first['msg']}, got {first['input']!r}.", "See: tunesmith tune --help") from None
-
-
 def absolute_if_folder(model: str) -> str:
     """A path the service understands, whatever folder it was started in; other names stay as they are."""
-    path = Path(model).expanduser()
+    path = os.path.expanduser(model)
     is_path = model.startswith((".", "~")) or "/" in model
-    return str(path.absolute()) if is_path and path.is_dir() else model
+    return os.path.abspath(path) if is_path and os.path.isdir(path) else model
 
 
 def follow_and_show(client: Client, job_id: str, as_json: bool) -> None:
@@ -178,9 +169,9 @@ def follow_and_show(client: Client, job_id: str, as_json: bool) -> None:
     if as_json:
         print_json(job)
     else:
-        show_job(client, job)
+        benchmarks = show_job(client, job)
         console.print()
-        console.print(words.verdict(job), style="bold", highlight=False, markup=False)
+        console.print(words.verdict(job, benchmarks), style="bold", highlight=False, markup=False)
         if job.artifact_id:
             notes.print(f"get it with: tunesmith download {job.id}", highlight=False)
         elif job.error and job.error.hint:
@@ -193,5 +184,4 @@ def _say(job: JobOut, as_json: bool) -> None:
     if as_json:
         print_json(job)
     else:
-        waiting = f", will {job.wish} after the present round" if job.wish else ""
-        notes.print(f"{job.id} is {job.state}{waiting}", highlight=False)
+        notes.print(f"{job.id} is {job.state}{words.granted(job)}", highlight=False)

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from tuner.cli import words
-from tuner.cli.common import JsonOption, UrlOption, connected, notes, print_json
-from tuner.cli.jobs import follow_and_show, job_in
+from tuner.cli.common import JsonOption, UrlOption, checked, connected, notes, print_json
+from tuner.cli.jobs import follow_and_show
 from tuner.client.http import Client
 from tuner.errors import InvalidInput
 from tuner.operators import catalog, written
-from tuner.schemas import BudgetIn
+from tuner.schemas import BudgetIn, JobIn
 
 _KINDS = ", ".join(f"{kind.name} {' '.join(kind.parameters)}" for kind in catalog.KINDS.values())
 
@@ -41,7 +41,7 @@ def tune_op(
         "priority": priority,
     }
     with connected(url) as client:
-        job = client.submit(job_in(wish | {"model": _model(client, operator, args or [], constant or [])}))
+        job = client.submit(checked(JobIn, wish | {"model": _model(client, operator, args or [], constant or [])}))
         notes.print(f"submitted {job.id}: {job.model}, {words.budget(job)}", highlight=False)
         if follow:
             follow_and_show(client, job.id, as_json)

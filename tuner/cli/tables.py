@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timezone
+from typing import Literal
 
 from rich.markup import escape
 from rich.table import Table
@@ -12,6 +13,8 @@ from tuner.cli import words
 from tuner.operators.files import label
 from tuner.schemas import ArtifactOut, BenchmarkOut, DeviceOut, JobOut, JobWorkloadOut, LegacyOut, ModelOut
 from tuner.triples import family
+
+WIDE = 120  # columns of a terminal that has room for every column of a table
 
 _STATE_COLOUR = {"succeeded": "green", "failed": "red", "cancelled": "dim", "paused": "yellow"}
 _VARIANTS = {
@@ -23,9 +26,10 @@ _VARIANTS = {
 }
 
 
-def jobs_table(jobs: Iterable[JobOut]) -> Table:
-    """One line per job."""
-    table = _table("job", "model", "batch x seq", "target", "state", ">trials", ">latency", ">speedup", "created")
+def jobs_table(jobs: Iterable[JobOut], width: int) -> Table:
+    """One line per job; below ``WIDE`` columns without when it was created, as the order tells that already."""
+    columns = ["=job", "model", "batch x seq", "target", "state", ">trials", ">latency", ">speedup"]
+    table = _table(*columns, *(["created"] if width >= WIDE else []), gap=2 if width >= WIDE else 1)
     now = datetime.now(timezone.utc)
     for job in jobs:
         table.add_row(
@@ -35,9 +39,9 @@ def jobs_table(jobs: Iterable[JobOut]) -> Table:
             escape(job.target),
             _state(job) + (" [yellow](waiting)[/]" if words.is_waiting(job) else ""),
             words.DASH if job.compile_only else f"{job.trials:,}/{job.budget.trials:,}",
-            words.milliseconds(job.latency_ms if job.latency_ms is not None else job.predicted_ms),
+            words.best_latency(job),
             f"{job.speedup:.2f}x" if job.speedup is not None else words.DASH,
-            words.ago(job.created_at, now),
+            *([words.ago(job.created_at, now)] if width >= WIDE else []),
         )
     return table
 
@@ -52,7 +56,7 @@ def job_table(job: JobOut) -> Table:
         "model": " ".join(filter(None, [escape(label(job.model)), words.weights_note(job.weights)])),
         "target": escape(job.target),
         "batch x seq": words.shape(job),
-        "state": _state(job) + (f"  {escape(job.message)}" if job.message else ""),
+        "state": _state(job) + (f"  {escape(job.message)}" if job.message not in ("", job.state) else ""),
         "budget": words.budget(job) + ("  (cold)" if job.cold else ""),
         **({} if job.compile_only else _figures(job)),
         "artifact": job.artifact_id or words.DASH,
@@ -75,7 +79,7 @@ def _figures(job: JobOut) -> dict[str, str]:
 
 def artifacts_table(artifacts: Iterable[ArtifactOut]) -> Table:
     """One line per artifact, with how much of it was tuned and how far it was tested."""
-    table = _table("artifact", "model", "target", ">coverage", "tested", ">size", "created")
+    table = _table("=artifact", "model", "target", ">coverage", "tested", ">size", "created")
     now = datetime.now(timezone.utc)
     for one in artifacts:
         manifest = one.manifest
@@ -91,19 +95,20 @@ def artifacts_table(artifacts: Iterable[ArtifactOut]) -> Table:
     return table
 
 
-def workloads_table(workloads: Iterable[JobWorkloadOut]) -> Table:
-    """Workloads in the order of the model, with their share of the time."""
-    table = _table("workload", "shapes", ">launches", ">trials", ">untuned", ">best", ">GFLOPS", ">of peak", ">share")
+def workloads_table(workloads: Iterable[JobWorkloadOut], width: int) -> Table:
+    """Workloads in the order of the model, with their share of the time; below ``WIDE`` columns without shapes."""
+    names = ["workload", *(["shapes"] if width >= WIDE else [])]
+    table = _table(*names, ">launches", ">trials", ">untuned", ">best", ">GFLOPS", ">of peak", ">share")
     for work in workloads:
         table.add_row(
             escape(work.name),
-            escape(work.summary),
+            *([escape(work.summary)] if width >= WIDE else []),
             str(work.weight),
             f"{work.trials:,}" if work.tunable else words.DASH,
             words.microseconds(work.untuned_us),
             words.microseconds(work.best_us),
             f"{work.gflops:,.0f}" if work.gflops else words.DASH,
-            f"{work.peak_share:.0%}" if work.peak_share is not None else words.DASH,
+            f"{work.peak_share:.0%}" if work.peak_share else words.DASH,
             f"{work.share:.1%}" if work.share is not None else words.DASH,
         )
     return table
@@ -142,7 +147,7 @@ def legacy_table(logs: Iterable[LegacyOut]) -> Table:
 
 def models_table(models: Iterable[ModelOut]) -> Table:
     """One line per model."""
-    table = _table("model", "id", "source", "family", "head", ">max seq", "weights")
+    table = _table("model", "=id", "source", "family", "head", ">max seq", "weights")
     for model in models:
         longest = str(model.max_seq_len) if model.max_seq_len else words.DASH
         table.add_row(escape(model.name), model.id, model.source, model.family, model.head, longest, model.weights)
@@ -160,11 +165,12 @@ def devices_table(devices: Iterable[DeviceOut]) -> Table:
     return table
 
 
-def _table(*columns: str) -> Table:
-    """A plain table; a column named ``>x`` is a number."""
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+def _table(*columns: str, gap: int = 2) -> Table:
+    """A plain table; a column named ``>x`` is a number, ``=x`` an id: neither is ever broken, as words may be."""
+    table = Table(box=None, header_style="dim", padding=(0, gap, 0, 0))
     for name in columns:
-        table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if name.startswith(">") else "left"
+        table.add_column(name.lstrip("=>"), justify=justify, overflow="fold", no_wrap=name[0] in "=>")
     return table
 
 

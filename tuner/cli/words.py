@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from tuner.bench.rivals import is_undecided
 from tuner.jobs.eta import time_left
-from tuner.schemas import JobOut, LegacyOut, LegacyPoint, TargetOut
+from tuner.schemas import BenchmarkOut, JobOut, LegacyOut, LegacyPoint, TargetOut
 
 DASH = "–"
 
@@ -108,9 +109,17 @@ def size(count: float) -> str:
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """How long since ``moment``; the service's times are UTC, with or without a zone."""
+    """How long since ``moment``, in its largest unit; the service's times are UTC, with or without a zone."""
     aware = [m if m.tzinfo else m.replace(tzinfo=timezone.utc) for m in (moment, now)]
-    return duration(max(0.0, (aware[1] - aware[0]).total_seconds())) + " ago"
+    seconds = max(0.0, (aware[1] - aware[0]).total_seconds())
+    if seconds < 60:
+        return f"{int(seconds)} s ago"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min ago"
+    if seconds < 86400:
+        return f"{int(seconds // 3600)} h ago"
+    days = int(seconds // 86400)
+    return f"{days} day{'s' if days != 1 else ''} ago"
 
 
 def budget(job: JobOut) -> str:
@@ -119,6 +128,25 @@ def budget(job: JobOut) -> str:
         return "compile only, no tuning"
     trials = f"{job.budget.trials:,} trials"
     return trials if job.budget.seconds is None else f"{trials} or {duration(job.budget.seconds)}"
+
+
+def best_latency(job: JobOut) -> str:
+    """The measured latency, else the predicted one, marked: ``~43.2 ms``."""
+    if job.latency_ms is None and job.predicted_ms is not None:
+        return f"~{milliseconds(job.predicted_ms)}"
+    return milliseconds(job.latency_ms)
+
+
+def granted(job: JobOut) -> str:
+    """When what was asked of a job happens: ``, pauses after the present round``; empty when it has."""
+    match job.wish:
+        case "cancel":
+            return ", ends within seconds"
+        case "pause":
+            return ", pauses after the present round" if job.state == "tuning" else ", pauses before it tunes"
+        case "resume":
+            return ", goes on"
+    return ""
 
 
 def is_waiting(job: JobOut) -> bool:
@@ -147,19 +175,21 @@ def state_line(job: JobOut) -> str:
             parts.append(f"best {milliseconds(job.predicted_ms)}")
         if left := time_left(job):
             parts.append(left)
-    if job.message:
+    if job.message and job.message != job.state:
         parts.append(job.message)
     return "  ".join(parts)
 
 
-def verdict(job: JobOut) -> str:
-    """The one sentence a finished job is about."""
+def verdict(job: JobOut, benchmarks: Sequence[BenchmarkOut] = ()) -> str:
+    """The one sentence a finished job is about, with its comparison where PyTorch was timed."""
     if job.state != "succeeded":
         return job.error.message if job.error else job.state
     if job.latency_ms is None:
         return f"{job.model} is compiled for {job.target}; no device has timed it"
     line = f"{job.model} runs in {milliseconds(job.latency_ms)}"
-    if job.speedup is not None:
+    if is_undecided(benchmarks):
+        line += f", about as fast as PyTorch's {milliseconds(job.baseline_ms)}: the spreads overlap"
+    elif job.speedup is not None:
         line += f", {job.speedup:.2f}x PyTorch's {milliseconds(job.baseline_ms)}"
     if job.gflops is not None:
         line += f", {gflops(job.gflops)}"

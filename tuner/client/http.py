@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import BaseModel, TypeAdapter
 
-from tuner.errors import InvalidInput, ServiceUnreachable, TunerError, all_error_classes
+from tuner.errors import InvalidInput, NotFound, ServiceUnreachable, TunerError, all_error_classes
 from tuner.schemas import (
     ArtifactCheck,
     ArtifactOut,
@@ -31,14 +32,15 @@ from tuner.schemas import (
 )
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 _ERRORS = {cls.code: cls for cls in reversed(all_error_classes())}
 
 
 class Client:
     """One service at ``url``. Safe to share between threads; use as a context manager or call ``close``.
 
-    Raises InvalidInput when ``url`` is none. Every method raises the ``TunerError`` the service answered with, or
-    ``ServiceUnreachable``.
+    Raises InvalidInput when ``url`` is none. Every method raises the ``TunerError`` the service answered with,
+    ``ServiceUnreachable``, or ``NotFound`` for an empty id.
     """
 
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None, timeout_sec: float = 30.0) -> None:
@@ -65,11 +67,12 @@ class Client:
     def health(self) -> Health:
         """Readiness with its checks; a service that is up but not ready answers too."""
         with self._errors():
-            return Health.model_validate(self._http.get("/readyz").json())
+            return _read(Health.model_validate, self._http.get("/readyz"))
 
     def submit(self, wish: JobIn) -> JobOut:
         """Submits a job."""
-        return self._one(JobOut, "POST", "/v1/jobs", json=wish.model_dump(exclude_none=True))
+        body = json.dumps(wish.model_dump(exclude_none=True))  # NaN too, which the service refuses by name
+        return self._one(JobOut, "POST", "/v1/jobs", content=body, headers={"Content-Type": "application/json"})
 
     def jobs(
         self, state: str | None = None, model: str | None = None, limit: int = 50, offset: int = 0
@@ -79,27 +82,27 @@ class Client:
 
     def job(self, job_id: str) -> JobOut:
         """One job."""
-        return self._one(JobOut, "GET", f"/v1/jobs/{job_id}")
+        return self._one(JobOut, "GET", _path("jobs", job_id))
 
     def workloads(self, job_id: str) -> list[JobWorkloadOut]:
         """The workloads of a job in the order the model first uses them."""
-        return self._list(JobWorkloadOut, f"/v1/jobs/{job_id}/workloads")
+        return self._list(JobWorkloadOut, _path("jobs", job_id, "workloads"))
 
     def cancel(self, job_id: str) -> JobOut:
         """Asks for a job's end; it ends between two rounds."""
-        return self._one(JobOut, "POST", f"/v1/jobs/{job_id}/cancel")
+        return self._one(JobOut, "POST", _path("jobs", job_id, "cancel"))
 
     def pause(self, job_id: str) -> JobOut:
         """Asks a tuning job to wait."""
-        return self._one(JobOut, "POST", f"/v1/jobs/{job_id}/pause")
+        return self._one(JobOut, "POST", _path("jobs", job_id, "pause"))
 
     def resume(self, job_id: str) -> JobOut:
         """Lets a paused job go on."""
-        return self._one(JobOut, "POST", f"/v1/jobs/{job_id}/resume")
+        return self._one(JobOut, "POST", _path("jobs", job_id, "resume"))
 
     def delete(self, job_id: str) -> None:
         """Deletes a job that has ended; its records stay."""
-        self.request("DELETE", f"/v1/jobs/{job_id}")
+        self.request("DELETE", _path("jobs", job_id))
 
     def benchmarks(self, job_id: str) -> list[BenchmarkOut]:
         """The variants of a job's comparison with PyTorch."""
@@ -111,11 +114,11 @@ class Client:
 
     def artifact(self, artifact_id: str) -> ArtifactOut:
         """One artifact with its manifest."""
-        return self._one(ArtifactOut, "GET", f"/v1/artifacts/{artifact_id}")
+        return self._one(ArtifactOut, "GET", _path("artifacts", artifact_id))
 
     def verify_artifact(self, artifact_id: str) -> ArtifactCheck:
         """Does the stored file still match its manifest?"""
-        return self._one(ArtifactCheck, "POST", f"/v1/artifacts/{artifact_id}/verify")
+        return self._one(ArtifactCheck, "POST", _path("artifacts", artifact_id, "verify"))
 
     def models(self, limit: int = 100) -> Page[ModelOut]:
         """Models the service knows."""
@@ -173,29 +176,47 @@ class Client:
             ) from error
 
     def _one(self, kind: type[M], method: str, path: str, **options: Any) -> M:
-        return kind.model_validate(self.request(method, path, **options).json())
+        return _read(kind.model_validate, self.request(method, path, **options))
 
     def _list(self, kind: type[M], path: str) -> list[M]:
-        return TypeAdapter(list[kind]).validate_python(self.request("GET", path).json())  # type: ignore[valid-type]
+        return _read(TypeAdapter(list[kind]).validate_python, self.request("GET", path))  # type: ignore[valid-type]
 
     def _page(self, kind: type[M], path: str, **params: Any) -> Page[M]:
         params = {key: value for key, value in params.items() if value is not None}
-        return Page[kind].model_validate(self.request("GET", path, params=params).json())  # type: ignore[valid-type]
+        return _read(Page[kind].model_validate, self.request("GET", path, params=params))  # type: ignore[valid-type]
 
 
 def raise_refusal(response: httpx.Response) -> None:
     """Raises the ``TunerError`` that an error answer carries; an answer in another shape is not our service's."""
-    if not response.is_error:
+    if response.is_success:
         return
     try:
         error = response.json()["error"]
         cls, message, hint = _ERRORS.get(error["code"], TunerError), error["message"], error.get("hint", "")
     except (ValueError, KeyError, TypeError):
-        raise ServiceUnreachable(
-            f"{response.request.url} answered {response.status_code} in a shape that is not TuneSmith's.",
-            "Check the address given with --url.",
-        ) from None
+        raise _stranger(response) from None
     raise cls(message, hint)
+
+
+def _read(validate: Callable[[Any], T], response: httpx.Response) -> T:
+    try:
+        return validate(response.json())
+    except ValueError:  # no JSON, or none of ours
+        raise _stranger(response) from None
+
+
+def _stranger(response: httpx.Response) -> ServiceUnreachable:
+    return ServiceUnreachable(
+        f"{response.request.url} answered {response.status_code} in a shape that is not TuneSmith's.",
+        "Check the address given with --url.",
+    )
+
+
+def _path(things: str, thing_id: str, action: str = "") -> str:
+    """``/v1/jobs/ID/action``; an empty id would name all of them."""
+    if not thing_id:
+        raise NotFound(f"No id was given: one of the {things} was asked for.", f"List them with `tunesmith {things}`.")
+    return f"/v1/{things}/{quote(thing_id, safe='')}" + (f"/{action}" if action else "")
 
 
 def is_loopback(url: str) -> bool:

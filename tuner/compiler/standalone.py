@@ -15,6 +15,7 @@ from tuner.compiler.module import seal
 from tuner.config import Settings
 from tuner.db.engine import make_engine, read
 from tuner.db.migrate import create_or_check
+from tuner.errors import InvalidInput
 from tuner.importers import cache, hub
 from tuner.importers.source import ModelSource, check_seq_len
 from tuner.search import shipped
@@ -44,6 +45,7 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
     """
     source, target, imports = order.source, order.target, settings.imports_dir
     check_seq_len(source.name, source.max_seq_len, order.seq_len)
+    _check_out(out, target)
     out.parent.mkdir(parents=True, exist_ok=True)
     create_or_check(settings)
     engine = make_engine(settings)
@@ -66,6 +68,17 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
     finally:
         engine.dispose()
     return manifest
+
+
+def _check_out(out: Path, target: Target) -> None:
+    """Refuses now what could not be written after all the work."""
+    if out.is_dir():
+        raise InvalidInput(f"{out} is a folder.", "Give --out the name of a file.")
+    if out.suffix == ".dylib" and target.suffix != ".dylib":
+        raise InvalidInput(
+            f"{out} is named like a library for macOS, and those for {target.name} end in {target.suffix}.",
+            f"Write {out.with_suffix(target.suffix)}, or choose a --target that is a Mac.",
+        )
 
 
 def _deliver(folder: Path, manifest: dict[str, Any], out: Path) -> None:

@@ -110,9 +110,17 @@ def _pretrained(folder: Path, source: ModelSource, seed: int) -> tuple[PreTraine
                 attn_implementation="sdpa",
                 local_files_only=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # to say below which; the library's own refusal names none
             )
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise ModelInvalid(f"The weights in {folder} can't be loaded: {error}", "Download the model again.") from error
+    if report["mismatched_keys"]:
+        name, stored, wanted = min(report["mismatched_keys"])
+        raise ModelInvalid(
+            f"{len(report['mismatched_keys'])} weights in {folder} have another shape than config.json says, first "
+            f"{name}: {list(stored)} instead of {list(wanted)}.",
+            "Check that config.json and the weights are of the same model.",
+        )
     missing = set(report["missing_keys"])
     if any(name.startswith("pooler.") for name in missing):
         # Checkpoints of masked language models carry no pooler; an untrained one would be noise.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,10 +72,14 @@ def resolve_source(name: str, allow_pickle: bool = False, head: str | None = Non
         return _operator(operator.text, operator.text, operator.kind.name)
     if preset := PRESETS.get(name):
         return _from_preset(preset, wanted)
-    path = Path(name).expanduser()
-    if is_operator_file(path):
+    path = Path(os.path.expanduser(name))  # Path's own raises for "~" and a user there is none of
+    try:
+        is_file, is_there = is_operator_file(path), bool(name) and path.exists()
+    except OSError as error:  # a name too long for a file, a folder that may not be entered
+        raise ModelUnknown(f"The model can't be looked for: {error.strerror}.", _nearest(name)) from None
+    if is_file:
         return _operator(name, str(path.absolute()), "custom")
-    if name and path.exists():
+    if is_there:
         return from_folder(path, name, allow_pickle, wanted)
     if name.startswith(_PATH_LIKE):
         raise ModelUnknown(f"There is no folder {path.absolute()}.", "Give the folder that holds config.json.")

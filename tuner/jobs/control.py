@@ -24,11 +24,10 @@ def pause(session: Session, job_id: str) -> Job:
     job = _unfinished(session, job_id, "paused")
     if job.compile_only:
         raise Conflict(f"Job {job.id} only compiles and can't be paused.", "Only tuning can be paused.")
+    if job.state == "paused" and job.wish != "cancel":
+        raise Conflict(f"Job {job.id} is paused already.", f"Go on with `tunesmith resume {job.id}`.")
     if job.state not in TUNING_AHEAD or job.wish == "cancel":
-        raise Conflict(
-            f"Job {job.id} is {_doing(job)} and can't be paused.",
-            f"Go on with `tunesmith resume {job.id}`." if job.state == "paused" else "Only tuning can be paused.",
-        )
+        raise Conflict(f"Job {job.id} is {_doing(job)} and can't be paused.", "Only tuning can be paused.")
     return _wish(session, job, "pause", "pausing")
 
 
@@ -67,8 +66,9 @@ def delete(engine: Engine, settings: Settings, job_id: str) -> None:
 def _unfinished(session: Session, job_id: str, wanted: str) -> Job:
     job = jobs.get(session, job_id)
     if job.state in TERMINAL:
+        ended = "been cancelled" if job.state == "cancelled" else job.state
         raise Conflict(
-            f"Job {job_id} has {job.state if job.state != 'cancelled' else 'been cancelled'}; it can't be {wanted}.",
+            f"Job {job_id} has {ended} already" + ("." if wanted == job.state else f"; it can't be {wanted}."),
             "Submit it again with `tunesmith tune`; it starts from the records that are known.",
         )
     return job
