@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from tuner.search import tiles, transfer
+from tuner.search.context import NO_SCHEDULE
 from tuner.search.tiles import Tile
 from tuner.search.transfer import Kernel
 
@@ -49,10 +51,13 @@ class TiledSearch:
         """Leave out all other tiles: a replay has times of those on record only."""
         self._waiting = [tile for tile in self._waiting if tile in known]
 
-    def schedule(self, tile: Tile) -> Any:
-        """The workload's schedule by this tile, without post-processing."""
+    def schedule(self, tile: Tile) -> Any | None:
+        """The workload's schedule by this tile, without post-processing; None where what follows the product can't be
+        computed on its blocks."""
         assert self._product is not None
-        return tiles.schedule(self._mod, self._product, tile, self._lanes)
+        with suppress(*NO_SCHEDULE):
+            return tiles.schedule(self._mod, self._product, tile, self._lanes)
+        return None
 
     def next(self, count: int) -> Iterator[Tile]:
         """Up to ``count`` tiles, neighbours of the best and promising ones in turn."""
