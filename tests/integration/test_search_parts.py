@@ -23,7 +23,7 @@ from tests.support.tuning import device, hang, product, segfault, slow, wrong
 from tuner.compiler import ready_made
 from tuner.compiler.fallback import plain_schedule
 from tuner.db.models import Job, Record
-from tuner.search.builder import BuildJob, BuildPool
+from tuner.search.builder import BuildJob, BuildPool, Built
 from tuner.search.canary import Canaries, Canary
 from tuner.search.context import built_arguments, make_target
 from tuner.search.costmodel import make_cost_model
@@ -238,6 +238,26 @@ def test_candidate_that_crashes_in_the_check_is_told(
 ) -> None:
     tir = segfault(BuildJob(proposals[0].tir, TARGET, "")).tir
     assert "ends the device's session" in str(check.problem_of(spoilt(proposals[0], tir), tmp_path))
+
+
+def test_candidate_that_does_not_build_for_the_check_is_told(
+    check: OutputCheck, proposals: list[Proposal], tmp_path: Path
+) -> None:
+    assert "does not build" in str(check.problem_of(spoilt(proposals[0], "{}"), tmp_path))
+
+
+def test_candidate_that_fails_in_the_check_is_told(
+    check: OutputCheck, proposals: list[Proposal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert check.expected
+    (tmp_path / "no-library.so").write_bytes(b"nothing")
+    monkeypatch.setattr(check, "_build", lambda *_: Built(path=str(tmp_path / "no-library.so")))
+    assert "fails when its outputs are checked" in str(check.problem_of(proposals[0], tmp_path))
+
+
+def test_what_outputs_are_compared_with_leaves_no_library_behind(check: OutputCheck) -> None:
+    assert check.expected
+    assert list(check._folder.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
