@@ -316,6 +316,26 @@ def test_measured_seconds_of_the_past_do_not_count(finals: Finals, large: Any, r
     assert final.winner.seconds > 1e-7
 
 
+def test_what_fails_once_does_not_win(
+    finals: Finals, large: Any, ranked: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds: list[list[int]] = []
+
+    def measure(_device: Any, probes: list[Probe], *rest: Any) -> None:
+        rounds.append([probe.number for probe in probes])
+        for probe in probes:
+            crashes = probe.number == 1 and len(rounds) == 2
+            seconds = 1e-6 if probe.number == 1 else 1e-3
+            rest[-1](probe, Measured(error_class="crash") if crashes else Measured(run_secs=[seconds]))
+
+    monkeypatch.setattr("tuner.search.finals.measure", measure)
+    final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [ranked[0]])
+    assert rounds == [[0, 1], [0, 1], [0]]
+    assert final.winner is not None
+    assert final.winner.record is None
+    assert final.winner.run_secs == [1e-3] * 3
+
+
 @pytest.mark.parametrize(("checked", "problem"), [(False, "off by 1"), (False, None), (True, "not asked")])
 def test_record_that_nobody_checked_must_compute_what_the_workload_says(
     finals: Finals,
