@@ -140,6 +140,23 @@ def test_canary_is_the_same_kernel_here_and_over_rpc(port: int, builders: BuildP
     assert [canaries.ratio(("local", "family"), sec) for sec in (None, 2e-3, 3e-3, 1e-3)] == [None, 1.0, 1.5, 0.5]
 
 
+def test_canary_of_another_worker_is_whole_while_this_one_builds_it(tmp_path: Path) -> None:
+    shared = tmp_path / "family.so"
+    shared.write_bytes(b"whole")
+
+    class Builds:
+        def build(self, jobs: list[BuildJob]) -> list[Built]:
+            (job,) = jobs
+            Path(job.path).write_bytes(b"half")
+            assert shared.read_bytes() == b"whole"
+            Path(job.path).write_bytes(b"new")
+            return [Built(path=job.path)]
+
+    job = Job(model_id="m", target="local", target_json=local_target(), target_family="family", batch=1, seq_len=8)
+    assert Canaries(tmp_path, Builds()).library(job) == str(shared)  # type: ignore[arg-type]
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("family.so", b"new")]
+
+
 def test_candidate_that_finds_the_time_used_up_is_not_blamed(port: int, builders: BuildPool, tmp_path: Path) -> None:
     """Each takes more than half a second, and the session one and a half."""
     mod = product(8, 16, 32)
