@@ -19,8 +19,8 @@ from tuner.db.engine import read, write
 from tuner.db.models import Record
 from tuner.search import round as rounds
 from tuner.search.context import Replay, candidate_id, make_target
+from tuner.search.products import tile_of
 from tuner.search.space import space_for
-from tuner.search.tiles import tile_of
 from tuner.search.workload import module_from_json
 
 

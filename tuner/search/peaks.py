@@ -21,7 +21,8 @@ from tuner.roofline import Peak
 from tuner.search.builder import BuildJob, BuildPool
 from tuner.search.context import make_target
 from tuner.search.measure import DeviceAddress, Measured, Probe, measure
-from tuner.search.tiles import Cpu, cpu_of
+from tuner.search.products import cpu_of
+from tuner.search.tiles import Cpu
 
 log = logging.getLogger(__name__)
 

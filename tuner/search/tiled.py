@@ -6,10 +6,11 @@ from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from tuner.search import tiles, transfer
+from tuner.search import products, tiles, transfer
 from tuner.search.context import NO_SCHEDULE
 from tuner.search.tiles import Tile
-from tuner.search.transfer import Kernel
+from tuner.search.transfer import Kernel, Relative
+from tuner.search.workload import module_from_json
 
 _GUIDED = 0.5  # part of a batch that goes to neighbours of the best tiles
 _PARENTS = 3
@@ -24,8 +25,8 @@ class TiledSearch:
 
     def __init__(self, mod: Any, target: Any) -> None:
         self._mod = mod
-        self._product = tiles.find_product(mod) if target.kind.name == "llvm" else None
-        cpu = tiles.cpu_of(target)
+        self._product = products.find_product(mod) if target.kind.name == "llvm" else None
+        cpu = products.cpu_of(target)
         self._lanes = tiles.lanes_for(self._product, cpu) if self._product else 0
         self._waiting = tiles.tiles(self._product, cpu) if self._product else []
         self._seconds: dict[Tile, float] = {}
@@ -44,7 +45,7 @@ class TiledSearch:
     def follow(self, kernels: Iterable[Kernel]) -> None:
         """Put first what was best for products like this one."""
         if self._product is not None and self._waiting:
-            first = transfer.first_tiles(self._product, self._waiting, transfer.relatives_among(kernels))
+            first = transfer.first_tiles(self._product, self._waiting, relatives_among(kernels))
             self._waiting = list(dict.fromkeys([*first, *self._waiting]))
 
     def limit_to(self, known: Container[Tile]) -> None:
@@ -56,7 +57,7 @@ class TiledSearch:
         computed on its blocks."""
         assert self._product is not None
         with suppress(*NO_SCHEDULE):
-            return tiles.schedule(self._mod, self._product, tile, self._lanes)
+            return products.schedule(self._mod, self._product, tile, self._lanes)
         return None
 
     def next(self, count: int) -> Iterator[Tile]:
@@ -85,3 +86,15 @@ class TiledSearch:
             for tile in tiles.neighbours(parent, list(self._waiting)):
                 if tile in self._waiting:
                     yield tile
+
+
+def relatives_among(kernels: Iterable[Kernel]) -> list[Relative]:
+    """Those of the kernels that are products and have tiles on record; what can't be read is left out."""
+    found = []
+    for kernel in kernels:
+        with suppress(*NO_SCHEDULE):
+            best = [tile for trace in kernel.traces if (tile := products.tile_of(trace)) is not None]
+            product = products.find_product(module_from_json(kernel.tir)) if best else None
+            if product is not None:
+                found.append(Relative(product, list(dict.fromkeys(best)), kernel.namesake))
+    return found
