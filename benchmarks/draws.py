@@ -9,7 +9,7 @@ from typing import Any
 from tvm.s_tir import meta_schedule as ms
 
 from rpc.facts import physical_cores
-from tuner.search import tiles
+from tuner.search import products, tiles
 from tuner.search.context import Replay, candidate_id, make_context, make_target
 from tuner.search.space import space_for
 from tuner.search.workload import module_from_json
@@ -28,14 +28,14 @@ class Space:
     def tiles(self, count: int, seed: int) -> dict[str, str]:
         """Up to ``count`` register tiles, each as likely as any other, as candidate id and record JSON; none where the
         workload is no product."""
-        product = tiles.find_product(self._mod)
+        product = products.find_product(self._mod)
         if product is None:
             return {}
-        cpu = tiles.cpu_of(self._target)
+        cpu = products.cpu_of(self._target)
         lanes = tiles.lanes_for(product, cpu)
         shuffled = tiles.tiles(product, cpu)
         random.Random(seed).shuffle(shuffled)
-        drawn = (self._replay.post_process(tiles.schedule(self._mod, product, tile, lanes)) for tile in shuffled)
+        drawn = (self._replay.post_process(products.schedule(self._mod, product, tile, lanes)) for tile in shuffled)
         return self._distinct((sch for sch in drawn if sch is not None), count)
 
     def sketches(self, count: int, seed: int) -> dict[str, str]:

@@ -33,14 +33,15 @@ NAMES = {
 }
 
 
-def tuned(client: Client, operator: str, trials: int, folder: Path) -> Path:
-    """The artifact of an operator, tuned now or known."""
+def tuned(client: Client, operator: str, trials: int, folder: Path) -> tuple[Path, int]:
+    """The artifact of an operator, tuned now or known, and the threads that it is made for."""
     job = client.submit(JobIn(model=operator, budget=BudgetIn(trials=trials)))
     job = watch(follow(client, job.id), console)
     if job.artifact_id is None:
         raise SystemExit(f"{job.id} {job.state}: {job.error.message if job.error else ''}")
     artifact = client.artifact(job.artifact_id)
-    return download(client, wanted(artifact), folder / f"{artifact.id}.tar", lambda done: None)
+    path = download(client, wanted(artifact), folder / f"{artifact.id}.tar", lambda done: None)
+    return path, int(artifact.manifest["threads"])
 
 
 def compare(m: int, n: int, k: int, trials: int, rounds: int, url: str | None) -> Result:
@@ -48,10 +49,10 @@ def compare(m: int, n: int, k: int, trials: int, rounds: int, url: str | None) -
     gemm, swish = (catalog.operator(name, [m, n, k]) for name in ("gemm", "swish_gemm"))
     with tempfile.TemporaryDirectory() as scratch, connected(url) as client:
         folder = Path(scratch)
-        paths = {operator.kind.name: tuned(client, operator.text, trials, folder) for operator in (gemm, swish)}
-        threads = int(next(iter(client.devices())).facts["threads"])
+        (gemm_path, threads), (swish_path, _) = (tuned(client, one.text, trials, folder) for one in (gemm, swish))
         variants = [
-            *(Variant(name=name, kind="tvm", path=str(path)) for name, path in paths.items()),
+            Variant(name="gemm", kind="tvm", path=str(gemm_path)),
+            Variant(name="swish_gemm", kind="tvm", path=str(swish_path)),
             Variant(name="product", kind="torch-product"),
             Variant(name="torch-eager", kind="torch-eager"),
         ]

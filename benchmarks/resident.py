@@ -6,11 +6,14 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import psutil
 from pydantic import BaseModel
+
+from tuner.errors import ServiceUnreachable
 
 EVERY_SEC = 1.0
 WARM_UP_TRIALS = 100  # until every process has loaded all it needs; not counted as growth
@@ -66,7 +69,8 @@ def _bytes(process: psutil.Process) -> int:
 class Sampler:
     """Appends a sample to a file every second for as long as its block lasts.
 
-    ``run_file`` is the service's; ``trials`` tells how many candidates it has measured.
+    ``run_file`` is the service's; ``trials`` tells how many candidates it has measured. Moments at which the service
+    does not answer are left out; what else ends the sampling is raised at the end of the block.
     """
 
     def __init__(self, run_file: Path, trials: Callable[[], int], target: Path) -> None:
@@ -74,6 +78,7 @@ class Sampler:
         self._trials = trials
         self._target = target
         self._done = threading.Event()
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._loop, name="memory-sampler", daemon=True)
 
     def __enter__(self) -> Sampler:
@@ -81,22 +86,31 @@ class Sampler:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._done.set()
         self._thread.join()
+        if self._failure and kind is None:
+            raise self._failure
 
     def _loop(self) -> None:
         start = time.monotonic()
-        while not self._done.wait(EVERY_SEC):
-            service = json.loads(self._run_file.read_text())
-            sample = Sample(
-                run=service["started_at"],
-                t_sec=round(time.monotonic() - start, 1),
-                trials=self._trials(),
-                parts=parts_of(service["pids"]),
-            )
-            with self._target.open("a") as file:
-                file.write(sample.model_dump_json() + "\n")
+        try:
+            while not self._done.wait(EVERY_SEC):
+                with suppress(ServiceUnreachable):
+                    self._append(time.monotonic() - start)
+        except Exception as failure:
+            self._failure = failure
+
+    def _append(self, t_sec: float) -> None:
+        service = json.loads(self._run_file.read_text())
+        sample = Sample(
+            run=service["started_at"],
+            t_sec=round(t_sec, 1),
+            trials=self._trials(),
+            parts=parts_of(service["pids"]),
+        )
+        with self._target.open("a") as file:
+            file.write(sample.model_dump_json() + "\n")
 
 
 def load(path: Path) -> list[Sample]:

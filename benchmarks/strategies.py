@@ -13,10 +13,11 @@ from rpc.facts import physical_cores
 from tuner.search import rowwise
 from tuner.search.context import Replay, candidate_id, make_context, make_target
 from tuner.search.costmodel import make_cost_model
+from tuner.search.products import tile_of
 from tuner.search.replay import Candidate, Recording
 from tuner.search.space import space_for
 from tuner.search.tiled import TiledSearch
-from tuner.search.tiles import Tile, tile_of
+from tuner.search.tiles import Tile
 from tuner.search.workload import module_from_json
 
 STOCK_BATCH, OUR_BATCH = 64, 16

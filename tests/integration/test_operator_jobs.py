@@ -17,7 +17,7 @@ from tuner.importers import cache
 from tuner.importers.source import resolve_source
 from tuner.operators import files, written
 from tuner.schemas import OperatorIn
-from tuner.search import tiles
+from tuner.search import products
 from tuner.search.workload import extract, layout_free
 
 SOURCE = """
@@ -49,7 +49,7 @@ def test_a_compiled_operator_computes_what_pytorch_does(name: str, tmp_path: Pat
     mod = cache.load_module(tmp_path / "imports", imported)
     (workload,) = extract(mod, tvm.target.Target(local_target()))
     assert (workload.weight, workload.tunable) == (1, True)
-    assert tiles.find_product(workload.mod) is not None
+    assert products.find_product(workload.mod) is not None
     assert layout_free(workload.mod["main"]) == (set() if "batch" in name else {1})
     runner = compile_plainly(tmp_path / "imports", imported, 1, 1, tmp_path / "out")
     for sample in cache.load_samples(tmp_path / "imports", imported):

@@ -55,6 +55,8 @@ def test_peak_is_measured_once_for_a_device(engine: Engine, tmp_path: Path, monk
 
     def measure_peak(*args: Any) -> Peak:
         measured.append(args)
+        assert list(args[-1].iterdir()) == [], "another device's libraries may lie there"
+        (args[-1] / "stream.so").write_bytes(b"library")
         return Peak(530.04, 42.0)
 
     monkeypatch.setattr(peaks, "measure_peak", measure_peak)
@@ -65,6 +67,7 @@ def test_peak_is_measured_once_for_a_device(engine: Engine, tmp_path: Path, monk
         peaks.know_peak(engine, DEVICE, builders, tmp_path)
     builders.close()
     assert len(measured) == 1
+    assert list(tmp_path.glob("**/*.so")) == []
     with read(engine) as db:
         row = db.get(Device, "local")
         assert row is not None

@@ -14,7 +14,7 @@ from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
 from tests.support.tiny_imports import local_target
 from tests.support.tuning import product
 from tuner.compiler.prefetch import insert_prefetches
-from tuner.search import tiles
+from tuner.search import products, tiles
 from tuner.search.context import Replay, built_arguments, make_target
 from tuner.search.space import space_for
 from tuner.search.tiles import Tile
@@ -31,10 +31,10 @@ def target() -> Any:
 def scheduled(target: Any, tile: Tile = TILE) -> Any:
     """The product by a tile, its constant packed, as a candidate is before the requests are put in."""
     mod = product(ROWS, DEPTH, COLUMNS)
-    found = tiles.find_product(mod)
+    found = products.find_product(mod)
     assert found is not None
     replay = Replay(mod, target, space_for(target))
-    schedule = replay.post_process(tiles.schedule(mod, found, tile, tiles.lanes_for(found, tiles.cpu_of(target))))
+    schedule = replay.post_process(products.schedule(mod, found, tile, tiles.lanes_for(found, products.cpu_of(target))))
     assert schedule is not None
     return schedule.mod
 
@@ -51,7 +51,7 @@ def test_tiles_of_a_constant_ask_ahead_and_those_of_an_activation_do_not() -> No
     constant = product(ROWS, DEPTH, COLUMNS)
     activation = tvm.IRModule({"main": constant["main"].without_attr("layout_free_buffers")})
     cpu = tiles.Cpu(lanes=16, registers=32, cores=2)
-    found = [tiles.find_product(mod) for mod in (constant, activation)]
+    found = [products.find_product(mod) for mod in (constant, activation)]
     assert found[0] is not None
     assert found[1] is not None
     assert tiles.tiles(found[0], cpu)[0].stretch > 0
@@ -72,7 +72,7 @@ def test_each_line_of_the_next_panel_is_asked_for_once(target: Any) -> None:
         for stretch in range(stretches)
         for formula in formulas
     ]
-    panel = DEPTH * tiles.cpu_of(target).lanes
+    panel = DEPTH * products.cpu_of(target).lanes
     assert sorted(asked) == list(range(panel, 2 * panel, 16))
 
 

@@ -13,7 +13,7 @@ from benchmarks.draws import Space
 from benchmarks.recording import record, shares, table, varied
 from benchmarks.replay import recordings_of
 from tests.support.tuning import local_target, product, row_sums
-from tuner.search import tiles
+from tuner.search import products, tiles
 from tuner.search.context import Replay, candidate_id, make_target
 from tuner.search.space import space_for
 from tuner.search.workload import describe
@@ -51,10 +51,10 @@ def test_the_last_kernel_is_one_without_weights() -> None:
 
 def test_tiles_are_drawn_from_all_there_are() -> None:
     mod = product(64, 256, 512)
-    found = tiles.find_product(mod)
+    found = products.find_product(mod)
     assert found is not None
-    ranked = tiles.tiles(found, tiles.cpu_of(make_target(local_target())))
-    drawn = [tiles.tile_of(trace) for trace in space(mod).tiles(24, seed=1).values()]
+    ranked = tiles.tiles(found, products.cpu_of(make_target(local_target())))
+    drawn = [products.tile_of(trace) for trace in space(mod).tiles(24, seed=1).values()]
     places = [ranked.index(tile) for tile in drawn if tile is not None]
     assert len(places) == 24
     assert min(places) < len(ranked) / 3
@@ -79,6 +79,6 @@ def test_a_recording_is_a_log_that_a_replay_reads(tmp_path: Path) -> None:
         found = record(task, tmp_path, seed=1, out=out)
     assert found == recordings_of(out)
     assert {one.name: len(one.candidates) for one in found} == {"matmul": 12, "sums": 12}
-    in_tiles = {one.name: sum(tiles.tile_of(c.trace) is not None for c in one.candidates.values()) for one in found}
+    in_tiles = {one.name: sum(products.tile_of(c.trace) is not None for c in one.candidates.values()) for one in found}
     assert in_tiles == {"matmul": 3 + 4, "sums": 0}
     assert list(table(found).columns[1].cells) == ["12", "12"]

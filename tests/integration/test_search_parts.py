@@ -23,7 +23,7 @@ from tests.support.tuning import device, hang, product, segfault, slow, wrong
 from tuner.compiler import ready_made
 from tuner.compiler.fallback import plain_schedule
 from tuner.db.models import Job, Record
-from tuner.search.builder import BuildJob, BuildPool
+from tuner.search.builder import BuildJob, BuildPool, Built
 from tuner.search.canary import Canaries, Canary
 from tuner.search.context import built_arguments, make_target
 from tuner.search.costmodel import make_cost_model
@@ -140,6 +140,23 @@ def test_canary_is_the_same_kernel_here_and_over_rpc(port: int, builders: BuildP
     assert [canaries.ratio(("local", "family"), sec) for sec in (None, 2e-3, 3e-3, 1e-3)] == [None, 1.0, 1.5, 0.5]
 
 
+def test_canary_of_another_worker_is_whole_while_this_one_builds_it(tmp_path: Path) -> None:
+    shared = tmp_path / "family.so"
+    shared.write_bytes(b"whole")
+
+    class Builds:
+        def build(self, jobs: list[BuildJob]) -> list[Built]:
+            (job,) = jobs
+            Path(job.path).write_bytes(b"half")
+            assert shared.read_bytes() == b"whole"
+            Path(job.path).write_bytes(b"new")
+            return [Built(path=job.path)]
+
+    job = Job(model_id="m", target="local", target_json=local_target(), target_family="family", batch=1, seq_len=8)
+    assert Canaries(tmp_path, Builds()).library(job) == str(shared)  # type: ignore[arg-type]
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("family.so", b"new")]
+
+
 def test_candidate_that_finds_the_time_used_up_is_not_blamed(port: int, builders: BuildPool, tmp_path: Path) -> None:
     """Each takes more than half a second, and the session one and a half."""
     mod = product(8, 16, 32)
@@ -240,6 +257,26 @@ def test_candidate_that_crashes_in_the_check_is_told(
     assert "ends the device's session" in str(check.problem_of(spoilt(proposals[0], tir), tmp_path))
 
 
+def test_candidate_that_does_not_build_for_the_check_is_told(
+    check: OutputCheck, proposals: list[Proposal], tmp_path: Path
+) -> None:
+    assert "does not build" in str(check.problem_of(spoilt(proposals[0], "{}"), tmp_path))
+
+
+def test_candidate_that_fails_in_the_check_is_told(
+    check: OutputCheck, proposals: list[Proposal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert check.expected
+    (tmp_path / "no-library.so").write_bytes(b"nothing")
+    monkeypatch.setattr(check, "_build", lambda *_: Built(path=str(tmp_path / "no-library.so")))
+    assert "fails when its outputs are checked" in str(check.problem_of(proposals[0], tmp_path))
+
+
+def test_what_outputs_are_compared_with_leaves_no_library_behind(check: OutputCheck) -> None:
+    assert check.expected
+    assert list(check._folder.iterdir()) == []
+
+
 @pytest.fixture(scope="module")
 def large() -> Any:
     return product(64, 256, 512)
@@ -294,6 +331,26 @@ def test_measured_seconds_of_the_past_do_not_count(finals: Finals, large: Any, r
     assert final.winner is not None
     assert final.winner.record is not lucky
     assert final.winner.seconds > 1e-7
+
+
+def test_what_fails_once_does_not_win(
+    finals: Finals, large: Any, ranked: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds: list[list[int]] = []
+
+    def measure(_device: Any, probes: list[Probe], *rest: Any) -> None:
+        rounds.append([probe.number for probe in probes])
+        for probe in probes:
+            crashes = probe.number == 1 and len(rounds) == 2
+            seconds = 1e-6 if probe.number == 1 else 1e-3
+            rest[-1](probe, Measured(error_class="crash") if crashes else Measured(run_secs=[seconds]))
+
+    monkeypatch.setattr("tuner.search.finals.measure", measure)
+    final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [ranked[0]])
+    assert rounds == [[0, 1], [0, 1], [0]]
+    assert final.winner is not None
+    assert final.winner.record is None
+    assert final.winner.run_secs == [1e-3] * 3
 
 
 @pytest.mark.parametrize(("checked", "problem"), [(False, "off by 1"), (False, None), (True, "not asked")])

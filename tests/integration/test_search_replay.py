@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import tvm
 from tvm import te
 
-from tuner.search import tiles
+from tuner.search import products, tiles
 from tuner.search.replay import Candidate, Recording, replay, trials_to
 from tuner.search.tiled import TiledSearch
 from tuner.search.tiles import Tile
@@ -40,9 +40,9 @@ def product() -> tvm.IRModule:
 
 def test_tiles_like_the_best_are_found_before_half_of_a_random_walk() -> None:
     mod, target = product(), tvm.target.Target({"kind": "llvm", "mcpu": "znver4", "num-cores": 2})
-    found = tiles.find_product(mod)
+    found = products.find_product(mod)
     assert found is not None
-    space = tiles.tiles(found, tiles.cpu_of(target))
+    space = tiles.tiles(found, products.cpu_of(target))
     random.Random(0).shuffle(space)
     seconds = {repr(tile): 1.0 + abs(tile.rows - 8) + abs(tile.vectors - 2) + tile.panels / 4 for tile in space}
     candidates = {name: Candidate(name, "", [sec], sec) for name, sec in seconds.items()}

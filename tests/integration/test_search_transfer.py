@@ -1,4 +1,4 @@
-"""Tiles that a product's search takes over from other products: read back, adapted, tried first."""
+"""Tiles that a product's search takes over from other products: read back from records, and tried first."""
 
 from __future__ import annotations
 
@@ -15,20 +15,18 @@ from tvm import te
 
 from tests.support.tiny_imports import local_target
 from tests.support.tuning import product, row_sums
-from tuner.search import tiles, transfer
+from tuner.search import products, tiles, transfer
 from tuner.search.context import make_target, record_json, tuning_record
 from tuner.search.costmodel import make_cost_model
+from tuner.search.products import tile_of
 from tuner.search.session import Proposal, SearchSession
-from tuner.search.tiles import Cpu, Product, Tile, tile_of
+from tuner.search.tiles import Cpu, Product, Tile
 from tuner.search.transfer import Kernel, Relative
 from tuner.search.workload import module_from_json
 
 # Of two cores of an AMD EPYC (Zen 5), before there was prefetching.
 LOGS = Path(__file__).parents[1] / "support" / "data" / "records"
 CPU = Cpu(lanes=16, registers=32, cores=2)
-LAYER = Product("matmul", 0, 1, rows=128, columns=768, depth=768, batch=1, constant=True)
-TILE = Tile(rows=8, vectors=3, row_block=128, panels=1, depth=768, share="columns", stretch=96)
-SHARED = replace(TILE, row_block=64, share="rows")
 
 
 def heads(batch: int = 2, rows: int = 16, depth: int = 256, columns: int = 64) -> Any:
@@ -40,7 +38,7 @@ def heads(batch: int = 2, rows: int = 16, depth: int = 256, columns: int = 64) -
 
 
 def found_in(mod: Any) -> Product:
-    found = tiles.find_product(mod)
+    found = products.find_product(mod)
     assert found is not None
     return found
 
@@ -62,9 +60,9 @@ def first(mod: Any, *kernels: Kernel, count: int = 4) -> list[Proposal]:
 
 
 def kernel(mod: Any, tile: Tile, namesake: bool = True) -> Kernel:
-    cpu = tiles.cpu_of(make_target(local_target()))
+    cpu = products.cpu_of(make_target(local_target()))
     lanes = tiles.lanes_for(found_in(mod), cpu)
-    schedule = tiles.schedule(mod, found_in(mod), tile, lanes)
+    schedule = products.schedule(mod, found_in(mod), tile, lanes)
     return Kernel(str(tvm.ir.save_json(mod)), [record_of(mod, schedule)], namesake)
 
 
@@ -77,7 +75,7 @@ def test_every_kind_of_tile_is_read_back_from_its_record(mod: Any) -> None:
         kinds.setdefault((tile.share, tile.panels > 1, tile.depth == found.depth, tile.stretch > 0, *blocks), tile)
     assert len(kinds) > 12
     for tile in kinds.values():
-        assert tile_of(record_of(mod, tiles.schedule(mod, found, tile, 16))) == tile
+        assert tile_of(record_of(mod, products.schedule(mod, found, tile, 16))) == tile
 
 
 def test_other_schedules_are_no_tiles() -> None:
@@ -90,49 +88,9 @@ def test_other_schedules_are_no_tiles() -> None:
     assert tile_of(proposal.trace.replace(f",{proposal.tile.rows}]", ",0]")) is None
 
 
-@pytest.mark.parametrize("rows", [32, 96, 384, 1024])
-def test_a_tile_keeps_its_registers_and_its_part_of_the_rows_at_another_length(rows: int) -> None:
-    target = replace(LAYER, rows=rows)
-    relative = Relative(LAYER, [TILE, SHARED], namesake=True)
-    found = transfer.first_tiles(target, tiles.tiles(target, CPU), [relative])
-    assert found == [replace(TILE, row_block=rows), replace(SHARED, row_block=rows // 2)]
-
-
-def test_what_does_not_divide_is_moved_to_what_does() -> None:
-    target = replace(LAYER, rows=100, columns=320, depth=500)
-    space = tiles.tiles(target, CPU)
-    (found,) = transfer.first_tiles(target, space, [Relative(LAYER, [TILE], namesake=True)])
-    assert found in space
-    assert (found.rows, found.vectors) in {(10, 2), (5, 4), (5, 5)}
-    assert (found.row_block, found.panels, found.depth, found.share) == (100, 1, 500, "columns")
-    assert found.stretch > 0
-
-
-def test_products_too_unlike_give_nothing() -> None:
-    space = tiles.tiles(LAYER, CPU)
-    one_row = Relative(replace(LAYER, rows=1), [replace(TILE, rows=1, row_block=1)], namesake=True)
-    activation = Relative(replace(LAYER, constant=False), [replace(TILE, stretch=0)], namesake=True)
-    assert transfer.first_tiles(LAYER, space, [one_row, activation]) == []
-
-
-def test_a_few_come_from_several_closest_first_and_each_once() -> None:
-    space = tiles.tiles(LAYER, CPU)
-    best = [tile for tile in space if tile.vectors == 3][:3]
-    blocks = [(8, 1), (8, 2), (4, 6)]
-    others = [replace(TILE, rows=rows, vectors=vectors) for rows, vectors in blocks]
-    relatives = [Relative(replace(LAYER, depth=1536), [tile], namesake=False) for tile in others]
-    relatives.append(Relative(replace(LAYER, columns=3072), best[1:], namesake=True))
-    relatives.append(Relative(replace(LAYER, columns=1536), best, namesake=True))
-    found = transfer.first_tiles(LAYER, space, relatives)
-    assert found[:3] == best
-    assert [(tile.rows, tile.vectors) for tile in found[3:]] == blocks
-    more = [Relative(replace(LAYER, batch=2), space[-2:], namesake=True), *relatives]
-    assert len(transfer.first_tiles(LAYER, space, more)) == 6
-
-
 def test_search_starts_with_what_was_best_elsewhere_and_goes_on_without_it() -> None:
     other, mod = product(32, 256, 64), product(64, 256, 64)
-    unlikely = tiles.tiles(found_in(other), tiles.cpu_of(make_target(local_target())))[-1]
+    unlikely = tiles.tiles(found_in(other), products.cpu_of(make_target(local_target())))[-1]
     proposals = first(mod, kernel(other, unlikely))
     alone = first(mod)
     assert proposals[0].tile is not None
@@ -142,7 +100,7 @@ def test_search_starts_with_what_was_best_elsewhere_and_goes_on_without_it() -> 
 
 def test_kernels_that_are_no_products_or_damaged_change_nothing() -> None:
     other, mod = product(32, 256, 64), product(64, 256, 64)
-    good = kernel(other, tiles.tiles(found_in(other), tiles.cpu_of(make_target(local_target())))[-1])
+    good = kernel(other, tiles.tiles(found_in(other), products.cpu_of(make_target(local_target())))[-1])
     sums = str(tvm.ir.save_json(row_sums()))
     useless = [replace(good, tir=sums), replace(good, tir="{}"), replace(good, traces=['{"a":1}'])]
     assert [one.id for one in first(mod, *useless)] == [one.id for one in first(mod)]
@@ -157,7 +115,7 @@ def recorded(model: str) -> list[tuple[str, Product, dict[Tile, float]]]:
     with gzip.open(path) as lines:
         for line in map(json.loads, lines):
             workload, record = line["workload"], line["record"]
-            if "tir" in workload and (extents := tiles.find_product(module_from_json(workload["tir"]))):
+            if "tir" in workload and (extents := products.find_product(module_from_json(workload["tir"]))):
                 found[workload["id"]] = (workload["name"], extents, {})
             if workload["id"] in found and (tile := tile_of(json.dumps(record["trace"]))):
                 found[workload["id"]][2].setdefault(tile, record["mean_sec"])

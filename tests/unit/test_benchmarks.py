@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks import resident
 from benchmarks.contest import Score
 from benchmarks.latency import OURS, PEERS, Case, Tuned, entry, run_all, table
 from benchmarks.quality import time_to_quality
 from benchmarks.repeat import compared
-from benchmarks.resident import Sample, growth_per_1000_trials, parts_of
+from benchmarks.resident import Sample, Sampler, growth_per_1000_trials, parts_of
 from tests.support.samples import job
 from tuner.bench.spec import Result, Timing
-from tuner.errors import StageFailed
+from tuner.errors import ServiceUnreachable, StageFailed
 from tuner.schemas import CurvePoint
 
 
@@ -74,6 +78,26 @@ def test_growth_is_unknown_before_enough_trials() -> None:
 
 def test_processes_that_are_gone_hold_nothing() -> None:
     assert parts_of({"web": 2**22 + 1}) == {"supervisor": 0, "web": 0}
+
+
+def test_memory_is_sampled_on_when_the_service_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resident, "EVERY_SEC", 0.001)
+    run_file, target = tmp_path / "run.json", tmp_path / "samples.jsonl"
+    run_file.write_text(json.dumps({"started_at": "now", "pids": {}}))
+    asked, last = itertools.count(), threading.Event()
+
+    def trials() -> int:
+        number = next(asked)
+        if number == 1:
+            raise ServiceUnreachable("It restarts.")
+        if number == 3:
+            last.set()
+            raise RuntimeError("The disk is full.")
+        return number
+
+    with pytest.raises(RuntimeError, match="disk"), Sampler(run_file, trials, target):
+        assert last.wait(10)
+    assert [sample.trials for sample in resident.load(target)] == [0, 2]
 
 
 def test_time_to_quality_is_the_best_until_then() -> None:

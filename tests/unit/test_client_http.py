@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -38,12 +39,23 @@ def test_code_of_a_newer_service_is_a_plain_error() -> None:
         httpx.Response(404, json={"detail": "no"}),
         httpx.Response(200, text="<html>"),
         httpx.Response(200, json={"id": 1}),
-        httpx.Response(307, headers={"location": "https://elsewhere.test"}),
+        httpx.Response(302, headers={"Location": "/login"}),
     ],
+    ids=["refusal", "other-refusal", "page", "other-json", "redirect"],
 )
-def test_answer_of_another_server_is_called_that(response: httpx.Response) -> None:
+@pytest.mark.parametrize(
+    "ask",
+    [lambda client: client.job("job-1"), Client.jobs, Client.devices, lambda client: client.benchmarks("job-1")],
+    ids=["one", "page", "list", "items"],
+)
+def test_answer_of_another_server_is_called_that(response: httpx.Response, ask: Callable[[Client], object]) -> None:
     with pytest.raises(ServiceUnreachable, match="not TuneSmith's"):
-        client_of(response).job("job-1")
+        ask(client_of(response))
+
+
+def test_page_in_place_of_readiness_is_another_servers() -> None:
+    with pytest.raises(ServiceUnreachable, match="not TuneSmith's"):
+        client_of(httpx.Response(200, text="<html>")).health()
 
 
 def test_an_id_leads_nowhere_else() -> None:

@@ -67,7 +67,7 @@ class Client:
     def health(self) -> Health:
         """Readiness with its checks; a service that is up but not ready answers too."""
         with self._errors():
-            return _read(Health.model_validate, self._http.get("/readyz"))
+            return _parsed(self._http.get("/readyz"), Health.model_validate)
 
     def submit(self, wish: JobIn) -> JobOut:
         """Submits a job."""
@@ -176,14 +176,15 @@ class Client:
             ) from error
 
     def _one(self, kind: type[M], method: str, path: str, **options: Any) -> M:
-        return _read(kind.model_validate, self.request(method, path, **options))
+        return _parsed(self.request(method, path, **options), kind.model_validate)
 
     def _list(self, kind: type[M], path: str) -> list[M]:
-        return _read(TypeAdapter(list[kind]).validate_python, self.request("GET", path))  # type: ignore[valid-type]
+        items = TypeAdapter(list[kind])  # type: ignore[valid-type]
+        return _parsed(self.request("GET", path), items.validate_python)
 
     def _page(self, kind: type[M], path: str, **params: Any) -> Page[M]:
         params = {key: value for key, value in params.items() if value is not None}
-        return _read(Page[kind].model_validate, self.request("GET", path, params=params))  # type: ignore[valid-type]
+        return _parsed(self.request("GET", path, params=params), Page[kind].model_validate)  # type: ignore[valid-type]
 
 
 def raise_refusal(response: httpx.Response) -> None:
@@ -194,21 +195,22 @@ def raise_refusal(response: httpx.Response) -> None:
         error = response.json()["error"]
         cls, message, hint = _ERRORS.get(error["code"], TunerError), error["message"], error.get("hint", "")
     except (ValueError, KeyError, TypeError):
-        raise _stranger(response) from None
+        raise _strange(response) from None
     raise cls(message, hint)
 
 
-def _read(validate: Callable[[Any], T], response: httpx.Response) -> T:
+def _parsed(response: httpx.Response, parse: Callable[[Any], T]) -> T:
+    """What ``parse`` makes of an answer's JSON; an answer in another shape is not our service's."""
     try:
-        return validate(response.json())
-    except ValueError:  # no JSON, or none of ours
-        raise _stranger(response) from None
+        return parse(response.json())
+    except ValueError as error:  # no JSON, or none of that model
+        raise _strange(response) from error
 
 
-def _stranger(response: httpx.Response) -> ServiceUnreachable:
+def _strange(response: httpx.Response) -> ServiceUnreachable:
     return ServiceUnreachable(
         f"{response.request.url} answered {response.status_code} in a shape that is not TuneSmith's.",
-        "Check the address given with --url.",
+        "Check the address given with --url, and that the service there is of this version.",
     )
 
 

@@ -7,6 +7,7 @@ trace holds index maps, which have no JSON, and making it again takes millisecon
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from tvm.s_tir.dlight import gpu
@@ -14,6 +15,7 @@ from tvm.s_tir.dlight import gpu
 from tuner.compiler import simdgroup
 from tuner.compiler.intrinsics import import_on_demand
 from tuner.compiler.limits import fits
+from tuner.search.context import NO_SCHEDULE
 
 # In TVM's own order; the first rule that takes a kernel schedules it, and the last one takes everything.
 # On Metal `Matmul` multiplies float16 by simdgroup matrices.
@@ -40,9 +42,16 @@ def schedule(name: str, mod: Any, target: Any) -> Any | None:
         return simdgroup.schedule(_TILES[name], mod, target)
     import_on_demand()
     for rule in _RULES[name]:
-        found = rule().apply(mod["main"], target, False)
-        if found is not None:
-            (made,) = found if isinstance(found, list) else [found]
-            if fits(made.mod["main"], target):  # some rules don't look at the target's limit
-                return made
+        if (made := _by_rule(rule, mod["main"], target)) is not None:
+            return made
+    return None
+
+
+def _by_rule(rule: Any, func: Any, target: Any) -> Any | None:
+    """What one of DLight's rules makes of a kernel; None too when it fails at what surrounds a product, makes what
+    can't be lowered, or doesn't look at the target's limits."""
+    with suppress(AssertionError, *NO_SCHEDULE):
+        found = rule().apply(func, target, False)
+        made = found[0] if isinstance(found, list) else found
+        return made if made is not None and fits(made.mod["main"], target) else None
     return None

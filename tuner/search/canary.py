@@ -7,6 +7,7 @@ machine take that more often than a core's time.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
@@ -81,12 +82,12 @@ class Canaries:
             return None
         if family not in self._paths:
             module = tvm.ir.save_json(canary_module(make_target(target)))
-            (built,) = self._builders.build(
-                [BuildJob(str(module), json.dumps(target), str(self._folder / f"{family}.so"))]
-            )
+            draft, path = self._folder / f"{family}-{os.getpid()}.so", self._folder / f"{family}.so"
+            (built,) = self._builders.build([BuildJob(str(module), json.dumps(target), str(draft))])
             if built.error_class:
                 raise RuntimeError(f"the canary kernel does not build for {family}: {built.error}")
-            self._paths[family] = built.path
+            os.replace(draft, path)  # in one step: another worker may be sending it to a device
+            self._paths[family] = str(path)
         return self._paths[family]
 
     def ratio(self, place: tuple[str, str], seconds: float | None) -> float | None:

@@ -77,9 +77,7 @@ class Replay:
     def schedule(self, text: str) -> Any | None:
         """The schedule of a record; None when it does not fit the space any more, or never was one of this workload."""
         schedule = self.traced(text)
-        with suppress(*NO_SCHEDULE):
-            return None if schedule is None else self.post_process(schedule)
-        return None
+        return None if schedule is None else self.post_process(schedule)
 
     def traced(self, text: str) -> Any | None:
         """The schedule of a record as its trace alone makes it, whether it fits or not; None when it makes none."""
@@ -90,10 +88,11 @@ class Replay:
         return None
 
     def post_process(self, schedule: Any) -> Any | None:
-        """Run the space's post-processors on a schedule of the workload; None when one of them refuses it."""
-        schedule.enter_postproc()
-        if all(postproc.apply(schedule) for postproc in self._context.space_generator.postprocs):
-            return schedule
+        """Run the space's post-processors on a schedule of the workload; None when one of them refuses it or fails."""
+        with suppress(*NO_SCHEDULE):
+            schedule.enter_postproc()
+            if all(postproc.apply(schedule) for postproc in self._context.space_generator.postprocs):
+                return schedule
         return None
 
     def candidate(self, schedule: Any) -> Any:

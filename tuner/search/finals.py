@@ -65,8 +65,8 @@ class _Entrant:
 
     @property
     def id(self) -> str:
-        """Its name among the files of a check."""
-        return self.record.candidate if self.record is not None else self.ready_made
+        """Its name, in logs and among the files of a check."""
+        return self.record.candidate if self.record is not None else self.ready_made or "default"
 
     @property
     def is_trusted(self) -> bool:
@@ -153,18 +153,23 @@ class Finals:
         weight_bytes: int,
         time_canary: Callable[[Any], float] | None = None,
     ) -> dict[int, Finalist]:
-        """Those that ran, by their position."""
+        """Those that ran each time, by their position: what fails once would fail in the module."""
         probes = self._probes(workload_id, entrants)
-        timings: dict[int, list[float]] = {}
+        timings: dict[int, list[float]] = {probe.number: [] for probe in probes}
 
         def keep(probe: Probe, result: Measured) -> None:
-            timings.setdefault(probe.number, []).extend(result.run_secs)
+            if result.error_class:
+                log.warning("schedule %s of %s failed: %s", entrants[probe.number].id, workload_id, result.error)
+                del timings[probe.number]
+            else:
+                timings[probe.number] += result.run_secs
             if result.canary_sec:
                 self._canary_secs.append(result.canary_sec)
 
         for _ in range(_ROUNDS):
-            measure(self._device, probes, weight_bytes >= COLD_WEIGHT_BYTES, time_canary, None, keep)
-        return {n: Finalist(entrants[n].record, secs, entrants[n].ready_made) for n, secs in timings.items() if secs}
+            left = [probe for probe in probes if probe.number in timings]
+            measure(self._device, left, weight_bytes >= COLD_WEIGHT_BYTES, time_canary, None, keep)
+        return {n: Finalist(entrants[n].record, secs, entrants[n].ready_made) for n, secs in timings.items()}
 
     def _entrants(self, mod: Any, candidates: Sequence[Record]) -> tuple[list[_Entrant], list[tuple[Record, str]]]:
         """The default schedule first, then all that differ from it; and the candidates that can't take part."""

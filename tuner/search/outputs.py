@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -19,11 +20,11 @@ from rpc.uniform import uniform
 from tuner import triples
 from tuner.compiler.defaults import default_schedule
 from tuner.importers.wrapper import PADDING_BIAS
-from tuner.search.builder import BuildJob, BuildPool
+from tuner.search.builder import BuildJob, BuildPool, Built
 from tuner.search.context import make_target
 from tuner.search.measure import DeviceAddress
 from tuner.search.timing import load_library
-from tuner.search.workload import buffers_of, layout_free, workload_id
+from tuner.search.workload import buffers_of, layout_free
 
 # Sums of up to a few thousand products in another order: relative to the largest output.
 _TOLERANCE = {"float16": 2e-2, "float32": 1e-4}
@@ -76,24 +77,28 @@ class OutputCheck:
 
     @cached_property
     def expected(self) -> dict[str, np.ndarray]:
-        """The output that each kind of input must give."""
+        """The output that each kind of input must give. Raises RuntimeError when the plain schedule does not build."""
         target = dict(triples.host_of(json.loads(self._target)) or {"kind": "llvm"})
         plain = tvm.IRModule({"main": default_schedule(self._mod["main"], make_target(target))})
-        path = self._folder / f"{workload_id(self._mod)}.so"
-        library = self._build(str(tvm.ir.save_json(plain)), json.dumps(target), path)
-        return self._run(library, by_cpu=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=self._folder) as folder:
+            built = self._build(str(tvm.ir.save_json(plain)), json.dumps(target), Path(folder) / "expected.so")
+            if built.error_class:
+                raise RuntimeError(f"the build to check outputs with failed: {built.error}")
+            return self._run(built.path, by_cpu=True)
 
     def problem_of(self, candidate: Candidate, folder: Path) -> str | None:
         """What is wrong with the candidate's outputs, or None."""
-        library = self._build(candidate.tir, self._target, folder / candidate.id / f"{candidate.id}-check.so")
+        built = self._build(candidate.tir, self._target, folder / candidate.id / f"{candidate.id}-check.so")
+        if built.error_class:
+            return f"it does not build as it is checked: {built.error}"
         expected = self.expected
         try:
-            got = self._run(library)
-        except SessionLost:  # perhaps the device was killed: only who does it twice is to blame
-            try:
-                got = self._run(library)
-            except SessionLost as lost:
-                return f"it ends the device's session when its outputs are checked: {lost.message}"
+            got = self._run_twice_if_lost(built.path)
+        except SessionLost as lost:
+            return f"it ends the device's session when its outputs are checked: {lost.message}"
+        except RuntimeError as failure:  # TVM's are, of many classes
+            return f"it fails when its outputs are checked: {str(failure).strip()[-500:]}"
         for kind, wanted in expected.items():
             result = got[kind]
             scale = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0)) or 1.0
@@ -110,11 +115,9 @@ class OutputCheck:
         rank = max(len(shape) for shape, _ in self._buffers)
         return [len(shape) == rank and 1 in shape[1:] for shape, _ in self._buffers[:-1]]
 
-    def _build(self, tir: str, target: str, path: Path) -> str:
+    def _build(self, tir: str, target: str, path: Path) -> Built:
         (built,) = self._builders.build([BuildJob(tir, target, str(path), rewritten_arguments=False)])
-        if built.error_class:
-            raise RuntimeError(f"the build to check outputs with failed: {built.error}")
-        return built.path
+        return built
 
     def _inputs(self, kind: str) -> list[Input]:
         """The arguments of a kind; see ``_KINDS``. Constants are the same for all."""
@@ -124,6 +127,13 @@ class OutputCheck:
             low, high = (-PADDING_BIAS,) * 2 if kind == "masked" and is_mask else (-largest, largest)
             found.append(Input(shape, dtype, seed, low, high))
         return found
+
+    def _run_twice_if_lost(self, path: str) -> dict[str, np.ndarray]:
+        """Outputs of a candidate; perhaps the device was killed: only who ends two sessions is to blame."""
+        try:
+            return self._run(path)
+        except SessionLost:
+            return self._run(path)
 
     def _run(self, path: str, by_cpu: bool = False) -> dict[str, np.ndarray]:
         """Outputs of a library for each kind of input."""

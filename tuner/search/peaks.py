@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import tvm
@@ -20,7 +21,8 @@ from tuner.roofline import Peak
 from tuner.search.builder import BuildJob, BuildPool
 from tuner.search.context import make_target
 from tuner.search.measure import DeviceAddress, Measured, Probe, measure
-from tuner.search.tiles import Cpu, cpu_of
+from tuner.search.products import cpu_of
+from tuner.search.tiles import Cpu
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ _ROUNDS = 5  # one of them will be quiet
 
 
 def know_peak(engine: Engine, device: DeviceAddress, builders: BuildPool, folder: Path) -> None:
-    """Measure the device's peak and keep it with its facts, unless it is known; libraries are built in ``folder``.
+    """Measure the device's peak and keep it with its facts, unless it is known; libraries are built below ``folder``.
 
     A device that fails at it is used without: only a plot and a column stay empty. Raises DeviceUnavailable of
     ``rpc.errors`` when the device does not come.
@@ -43,8 +45,10 @@ def know_peak(engine: Engine, device: DeviceAddress, builders: BuildPool, folder
         facts = dict(row.facts) if row else {}
     if not facts or devices.PEAK in facts:
         return
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        peak = measure_peak(device, builders, facts, folder)
+        with TemporaryDirectory(dir=folder) as scratch:  # another worker may measure another device
+            peak = measure_peak(device, builders, facts, Path(scratch))
     except RuntimeError as failure:
         log.warning("the peak of %s stays unknown: %s", device.key, failure)
         return

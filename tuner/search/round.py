@@ -104,6 +104,9 @@ class Tuner:
         folder = self._settings.jobs_dir / job_id / round_id
         try:
             self._run(task, folder)
+        except BaseException:  # the search takes all it has proposed for tried; its successor goes by the records
+            self._sessions.pop((job_id, task.workload.id), None)
+            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

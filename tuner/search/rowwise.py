@@ -17,7 +17,8 @@ from tvm.s_tir import Schedule
 
 from tuner.search.blocks import block_names, is_reduction, operations
 from tuner.search.context import NO_SCHEDULE
-from tuner.search.tiles import Cpu, cpu_of
+from tuner.search.products import cpu_of
+from tuner.search.tiles import Cpu
 
 _COSTLY = 4  # operations on an element from which it is kept rather than computed again
 _VECTORS = (1, 2, 4)  # of partial sums

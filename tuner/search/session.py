@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,13 +14,15 @@ from typing import Any
 import tvm
 
 from tuner.search import rowwise
-from tuner.search.context import Replay, built_arguments, candidate_id
+from tuner.search.context import NO_SCHEDULE, Replay, built_arguments, candidate_id
 from tuner.search.evolution import Evolution
 from tuner.search.space import space_for
 from tuner.search.tiled import TiledSearch
 from tuner.search.tiles import Tile
 from tuner.search.transfer import Kernel
-from tuner.search.workload import module_from_json
+from tuner.search.workload import module_from_json, workload_id
+
+log = logging.getLogger(__name__)
 
 _LESSONS = 64  # measured candidates kept for a cost model that may never be asked; each holds its whole module
 _EMPTY_SEARCHES = 3  # searches in a row that may bring nothing new before the space counts as exhausted
@@ -122,8 +125,9 @@ class SearchSession:
     def _propose_tiles(self, count: int) -> Iterator[Proposal]:
         while count and not self._tiled.exhausted:
             for tile in self._tiled.next(count):
-                schedule = self._replay.post_process(self._tiled.schedule(tile))
-                if schedule is None:
+                schedule = self._tiled.schedule(tile)
+                if schedule is None or self._replay.post_process(schedule) is None:
+                    self._tiled.tell(tile, None)
                     continue
                 name = candidate_id(schedule)
                 if name in self._known:
@@ -144,7 +148,11 @@ class SearchSession:
     def _propose_evolved(self, count: int) -> Iterator[Proposal]:
         if self._rows:  # it finds nothing as good, and takes seconds
             return
-        evolution = self._evolution
+        try:
+            evolution = self._evolution
+        except NO_SCHEDULE as failure:
+            log.warning("%s has no sketches, TVM fails at them: %s", workload_id(self.mod), failure)
+            return
         evolution.fit(self._lessons)
         self._lessons.clear()
         for _ in range(_EMPTY_SEARCHES):

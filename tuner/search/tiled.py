@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
-from tuner.search import tiles, transfer
+from tuner.search import products, tiles, transfer
+from tuner.search.context import NO_SCHEDULE
 from tuner.search.tiles import Tile
-from tuner.search.transfer import Kernel
+from tuner.search.transfer import Kernel, Relative
+from tuner.search.workload import module_from_json
 
 _GUIDED = 0.5  # part of a batch that goes to neighbours of the best tiles
 _PARENTS = 3
@@ -22,8 +25,8 @@ class TiledSearch:
 
     def __init__(self, mod: Any, target: Any) -> None:
         self._mod = mod
-        self._product = tiles.find_product(mod) if target.kind.name == "llvm" else None
-        cpu = tiles.cpu_of(target)
+        self._product = products.find_product(mod) if target.kind.name == "llvm" else None
+        cpu = products.cpu_of(target)
         self._lanes = tiles.lanes_for(self._product, cpu) if self._product else 0
         self._waiting = tiles.tiles(self._product, cpu) if self._product else []
         self._seconds: dict[Tile, float] = {}
@@ -42,17 +45,20 @@ class TiledSearch:
     def follow(self, kernels: Iterable[Kernel]) -> None:
         """Put first what was best for products like this one."""
         if self._product is not None and self._waiting:
-            first = transfer.first_tiles(self._product, self._waiting, transfer.relatives_among(kernels))
+            first = transfer.first_tiles(self._product, self._waiting, relatives_among(kernels))
             self._waiting = list(dict.fromkeys([*first, *self._waiting]))
 
     def limit_to(self, known: Container[Tile]) -> None:
         """Leave out all other tiles: a replay has times of those on record only."""
         self._waiting = [tile for tile in self._waiting if tile in known]
 
-    def schedule(self, tile: Tile) -> Any:
-        """The workload's schedule by this tile, without post-processing."""
+    def schedule(self, tile: Tile) -> Any | None:
+        """The workload's schedule by this tile, without post-processing; None where what follows the product can't be
+        computed on its blocks."""
         assert self._product is not None
-        return tiles.schedule(self._mod, self._product, tile, self._lanes)
+        with suppress(*NO_SCHEDULE):
+            return products.schedule(self._mod, self._product, tile, self._lanes)
+        return None
 
     def next(self, count: int) -> Iterator[Tile]:
         """Up to ``count`` tiles, neighbours of the best and promising ones in turn."""
@@ -80,3 +86,15 @@ class TiledSearch:
             for tile in tiles.neighbours(parent, list(self._waiting)):
                 if tile in self._waiting:
                     yield tile
+
+
+def relatives_among(kernels: Iterable[Kernel]) -> list[Relative]:
+    """Those of the kernels that are products and have tiles on record; what can't be read is left out."""
+    found = []
+    for kernel in kernels:
+        with suppress(*NO_SCHEDULE):
+            best = [tile for trace in kernel.traces if (tile := products.tile_of(trace)) is not None]
+            product = products.find_product(module_from_json(kernel.tir)) if best else None
+            if product is not None:
+                found.append(Relative(product, list(dict.fromkeys(best)), kernel.namesake))
+    return found

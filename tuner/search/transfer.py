@@ -1,4 +1,4 @@
-"""What a product's search takes over from other products of the same target family: the tiles that were best there.
+"""What a product's search takes over from others of the same target family: the tiles that were best there. No TVM.
 
 A tile is a decision about a core; most of it holds for another sequence length, batch or width too. What does not
 divide the new product is moved to the nearest tile that does, and what comes out is measured like anything else.
@@ -7,13 +7,10 @@ divide the new product is moved to the nearest tile that does, and what comes ou
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from math import log2
 
-from tuner.search.context import NO_SCHEDULE
-from tuner.search.tiles import Product, Tile, find_product, tile_of
-from tuner.search.workload import module_from_json
+from tuner.search.tiles import Product, Tile
 
 _MOST = 6  # tiles taken over in all
 _OF_EACH = 2  # of one product, so that one that misleads leaves room for others
@@ -40,18 +37,6 @@ class Relative:
     product: Product
     tiles: Sequence[Tile]
     namesake: bool
-
-
-def relatives_among(kernels: Iterable[Kernel]) -> list[Relative]:
-    """Those of the kernels that are products and have tiles on record; what can't be read is left out."""
-    found = []
-    for kernel in kernels:
-        with suppress(*NO_SCHEDULE):
-            tiles = [tile for trace in kernel.traces if (tile := tile_of(trace)) is not None]
-            product = find_product(module_from_json(kernel.tir)) if tiles else None
-            if product is not None:
-                found.append(Relative(product, list(dict.fromkeys(tiles)), kernel.namesake))
-    return found
 
 
 def first_tiles(product: Product, space: Sequence[Tile], relatives: Iterable[Relative]) -> list[Tile]:
