@@ -10,11 +10,11 @@ from typing import Any
 import tvm
 import tvm_ffi
 from tvm import relax
-from tvm.s_tir.analysis import estimate_tir_flops
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
 
 from tuner.db.models import Workload
+from tuner.search.flops import flops_of
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,11 @@ def describe(mod: Any, name: str, weight: int) -> ExtractedWorkload:
     func = mod["main"]
     buffers = buffers_of(func)
     constants = layout_free(func)
-    flops = float(estimate_tir_flops(mod))
     return ExtractedWorkload(
         id=workload_id(mod),
         name=name,
         summary=summarize(func),
-        flops=flops,
+        flops=flops_of(func),
         weight=weight,
         weight_bytes=sum(_nbytes(*buffers[i]) for i in constants),
         tunable=_computes(func),
