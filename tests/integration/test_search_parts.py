@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.support.deadly_path import DeadlyPath
 from tests.support.processes import free_port, kill_hard, wait_until
 from tests.support.rpc_device import agent_process, free, tracker_process
 from tests.support.tiny_imports import local_target
-from tests.support.tuning import device, hang, product, segfault, slow, wrong
+from tests.support.tuning import device, hang, product, row_sums, segfault, slow, wrong
 from tuner.compiler import ready_made
 from tuner.compiler.fallback import plain_schedule
 from tuner.db.models import Job, Record
@@ -454,6 +454,34 @@ def test_record_of_another_space_is_passed_over() -> None:
     fresh = session(mod)
     fresh.learn([(proposal.id, proposal.trace, [1e-5])])
     assert list(fresh.propose(2))
+
+
+def _with_a_decision_too_many(record: Any) -> None:
+    instructions, decisions = record[0]
+    decisions.append([len(instructions), 0])
+
+
+def _with_a_null(record: Any) -> None:
+    record[0][1][-1][1] = None
+
+
+def _of_one_list(record: Any) -> None:
+    del record[1:]
+
+
+@pytest.mark.parametrize("damage", [_with_a_decision_too_many, _with_a_null, _of_one_list])
+def test_damaged_record_is_passed_over(damage: Callable[[Any], None]) -> None:
+    """TVM reads some of them without a look: they would end the process."""
+    mod = row_sums()
+    whole = list(session(mod).propose(8))
+    records = [json.loads(proposal.trace) for proposal in whole]
+    for record in records[1:]:
+        damage(record)
+    traces = [json.dumps(record) for record in records]
+    fresh = session(mod)
+    fresh.learn([(str(number), trace, [1e-5]) for number, trace in enumerate(traces)])
+    assert list(fresh.propose(2))
+    assert [fresh._replay.schedule(trace) is not None for trace in traces] == [True] + [False] * 7
 
 
 def test_arguments_of_a_library_are_those_of_its_layout() -> None:

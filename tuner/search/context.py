@@ -53,10 +53,26 @@ def record_json(record: Any) -> str:
 
 
 def record_from_json(text: str, workload: Any, run_secs: list[float] | None = None) -> Any:
-    """A ``TuningRecord`` of ``workload`` from ``record_json``'s text, with these run seconds if given."""
+    """A ``TuningRecord`` of ``workload`` from ``record_json``'s text, with these run seconds if given.
+
+    Raises ValueError or what else is in ``NO_SCHEDULE`` when it is damaged.
+    """
     trace, stored_secs, target, arguments = json.loads(text)
+    _refuse_what_crashes(trace)
     secs = stored_secs if run_secs is None else run_secs
     return ms.database.TuningRecord.from_json([trace, secs, target, arguments], workload)
+
+
+def _refuse_what_crashes(trace: Any) -> None:
+    """Raise ValueError for what TVM reads without a look: a null, or a decision for an instruction that is not there,
+    ends the process."""
+    instructions, decisions = trace
+    if _holds_null(trace) or not all(number in range(len(instructions)) for number, _ in decisions):
+        raise ValueError("the trace is damaged")
+
+
+def _holds_null(value: Any) -> bool:
+    return any(map(_holds_null, value)) if isinstance(value, list) else value is None
 
 
 def built_arguments(mod: Any) -> list[tuple[tuple[int, ...], str]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from tvm.s_tir import meta_schedule as ms
 
-from tuner.search.context import make_context, record_from_json, tuning_record
+from tuner.search.context import NO_SCHEDULE, make_context, record_from_json, tuning_record
 from tuner.search.space import space_for
 
 _POPULATION, _GENERATIONS = 128, 3  # a quarter of the stock search: on few cores search must not outweigh measuring
@@ -32,9 +33,12 @@ class Evolution:
         self.context.pre_tuning(_UNLIMITED, batch, self.context.generate_design_space(), self._database, cost_model)
 
     def seed(self, records: Iterable[tuple[str, list[float]]]) -> None:
-        """Start the population from records: JSON and run seconds. Those that sample nothing can't be mutated."""
+        """Start the population from records: JSON and run seconds. Those that sample nothing can't be mutated; they are
+        left out, and so are damaged ones."""
         for trace, run_secs in records:
-            if "Sample" in trace:
+            if "Sample" not in trace:
+                continue
+            with suppress(*NO_SCHEDULE):
                 self._database.commit_tuning_record(record_from_json(trace, self._workload, run_secs))
 
     def next(self) -> list[Any]:
