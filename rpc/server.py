@@ -125,6 +125,7 @@ class DeviceServer:
         except OSError as error:
             self._registration.drop()
             self._retry_at = time.monotonic() + _RETRY_SEC
+            log.debug("can't register: %s", error)
             self._tell_whether_known(False, f": {error}; trying again until it does")
         else:
             self._tell_whether_known(True)
