@@ -16,6 +16,7 @@ from typing import Any
 import tvm
 from tvm import te
 
+from rpc.drafts import draft
 from tuner.compiler.defaults import default_schedule
 from tuner.db.models import Job
 from tuner.search.builder import BuildJob, BuildPool
@@ -82,11 +83,12 @@ class Canaries:
             return None
         if family not in self._paths:
             module = tvm.ir.save_json(canary_module(make_target(target)))
-            draft, path = self._folder / f"{family}-{os.getpid()}.so", self._folder / f"{family}.so"
-            (built,) = self._builders.build([BuildJob(str(module), json.dumps(target), str(draft))])
-            if built.error_class:
-                raise RuntimeError(f"the canary kernel does not build for {family}: {built.error}")
-            os.replace(draft, path)  # in one step: another worker may be sending it to a device
+            path = self._folder / f"{family}.so"
+            with draft(self._folder) as scratch:
+                (built,) = self._builders.build([BuildJob(str(module), json.dumps(target), str(scratch / path.name))])
+                if built.error_class:
+                    raise RuntimeError(f"the canary kernel does not build for {family}: {built.error}")
+                os.replace(built.path, path)  # in one step: another worker may be sending it to a device
             self._paths[family] = str(path)
         return self._paths[family]
 

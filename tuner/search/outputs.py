@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tvm
 
+from rpc.drafts import draft
 from rpc.errors import SessionLost
 from rpc.uniform import uniform
 from tuner import triples
@@ -80,9 +80,8 @@ class OutputCheck:
         """The output that each kind of input must give. Raises RuntimeError when the plain schedule does not build."""
         target = dict(triples.host_of(json.loads(self._target)) or {"kind": "llvm"})
         plain = tvm.IRModule({"main": default_schedule(self._mod["main"], make_target(target))})
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=self._folder) as folder:
-            built = self._build(str(tvm.ir.save_json(plain)), json.dumps(target), Path(folder) / "expected.so")
+        with draft(self._folder) as folder:
+            built = self._build(str(tvm.ir.save_json(plain)), json.dumps(target), folder / "expected.so")
             if built.error_class:
                 raise RuntimeError(f"the build to check outputs with failed: {built.error}")
             return self._run(built.path, by_cpu=True)

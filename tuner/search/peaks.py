@@ -6,13 +6,13 @@ import json
 import logging
 import math
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import tvm
 from sqlalchemy import Engine
 from tvm import te
 
+from rpc.drafts import draft
 from tuner import targets
 from tuner.db import devices
 from tuner.db.engine import read, write
@@ -45,10 +45,9 @@ def know_peak(engine: Engine, device: DeviceAddress, builders: BuildPool, folder
         facts = dict(row.facts) if row else {}
     if not facts or devices.PEAK in facts:
         return
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with TemporaryDirectory(dir=folder) as scratch:  # another worker may measure another device
-            peak = measure_peak(device, builders, facts, Path(scratch))
+        with draft(folder) as scratch:  # another worker may measure another device
+            peak = measure_peak(device, builders, facts, scratch)
     except RuntimeError as failure:
         log.warning("the peak of %s stays unknown: %s", device.key, failure)
         return
