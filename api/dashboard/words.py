@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tuner.jobs.state import ACTIVE
+from tuner.spans import in_largest_unit
 
 NOTHING = "–"
 STAGES = ("importing", "extracting", "tuning", "compiling", "verifying", "benchmarking")
@@ -132,12 +133,7 @@ def ago(then: datetime, now: datetime) -> str:
     seconds = (now - then).total_seconds()
     if seconds < 60:
         return "just now"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min ago"
-    if seconds < 86400:
-        return f"{int(seconds // 3600)} h ago"
-    days = int(seconds // 86400)
-    return "yesterday" if days == 1 else f"{days} days ago"
+    return "yesterday" if seconds // 86400 == 1 else f"{in_largest_unit(seconds)} ago"
 
 
 def steps(state: str, last_stage: str | None = None, compile_only: bool = False) -> list[Step]:

@@ -17,6 +17,17 @@ def client_of(response: httpx.Response) -> Client:
     return Client("http://service.test/", transport=httpx.MockTransport(lambda request: response))
 
 
+def refused(status: int, code: str) -> tuple[Client, list[httpx.Request]]:
+    """A client whose every request is refused, and what it sends."""
+    sent: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(status, json={"error": {"code": code, "message": "No."}})
+
+    return Client("http://service.test", transport=httpx.MockTransport(answer)), sent
+
+
 @pytest.mark.parametrize("cls", all_error_classes(), ids=lambda cls: cls.code)
 def test_every_error_of_the_tree_comes_back_as_itself(cls: type[TunerError]) -> None:
     body = {"error": cls("What happened.", "What to do.").as_dict()}
@@ -59,16 +70,11 @@ def test_page_in_place_of_readiness_is_another_servers() -> None:
 
 
 def test_an_id_leads_nowhere_else() -> None:
-    paths: list[bytes] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        paths.append(request.url.raw_path)
-        return httpx.Response(404, json={"error": {"code": "not_found", "message": "No."}})
-
-    client = Client("http://service.test", transport=httpx.MockTransport(answer))
+    client, sent = refused(404, "not_found")
     for job_id in ("../models", ""):
         with pytest.raises(NotFound):
             client.delete(job_id)
+    paths = [request.url.raw_path for request in sent]
     assert paths == [b"/v1/jobs/..%2Fmodels"]  # nothing was sent for the empty one: it would name all jobs
 
 
@@ -86,29 +92,17 @@ def test_what_is_no_address_is_refused_by_name(url: str) -> None:
 
 
 def test_what_was_not_given_is_not_sent() -> None:
-    bodies: list[bytes] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        bodies.append(request.content)
-        return httpx.Response(409, json={"error": {"code": "conflict", "message": "No."}})
-
-    client = Client("http://service.test", transport=httpx.MockTransport(answer))
+    client, sent = refused(409, "conflict")
     with pytest.raises(TunerError):
         client.submit(JobIn(model="minilm-l6", budget=BudgetIn(trials=64)))
-    assert b'"budget": {"trials": 64}' in bodies[0]
+    assert b'"budget": {"trials": 64}' in sent[0].content
 
 
 def test_a_budget_that_is_no_number_is_refused_by_the_service() -> None:
-    bodies: list[bytes] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        bodies.append(request.content)
-        return httpx.Response(422, json={"error": {"code": "budget_invalid", "message": "No."}})
-
-    client = Client("http://service.test", transport=httpx.MockTransport(answer))
+    client, sent = refused(422, "budget_invalid")
     with pytest.raises(BudgetInvalid):
         client.submit(JobIn(model="minilm-l6", budget=BudgetIn(minutes=math.nan)))
-    assert b"NaN" in bodies[0]
+    assert b"NaN" in sent[0].content
 
 
 @pytest.mark.parametrize(

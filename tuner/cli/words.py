@@ -9,6 +9,7 @@ from typing import Any
 from tuner.bench.rivals import is_undecided
 from tuner.jobs.eta import time_left
 from tuner.schemas import BenchmarkOut, JobOut, LegacyOut, LegacyPoint, TargetOut
+from tuner.spans import in_largest_unit
 
 DASH = "–"
 
@@ -111,15 +112,7 @@ def size(count: float) -> str:
 def ago(moment: datetime, now: datetime) -> str:
     """How long since ``moment``, in its largest unit; the service's times are UTC, with or without a zone."""
     aware = [m if m.tzinfo else m.replace(tzinfo=timezone.utc) for m in (moment, now)]
-    seconds = max(0.0, (aware[1] - aware[0]).total_seconds())
-    if seconds < 60:
-        return f"{int(seconds)} s ago"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min ago"
-    if seconds < 86400:
-        return f"{int(seconds // 3600)} h ago"
-    days = int(seconds // 86400)
-    return f"{days} day{'s' if days != 1 else ''} ago"
+    return f"{in_largest_unit(max(0.0, (aware[1] - aware[0]).total_seconds()))} ago"
 
 
 def budget(job: JobOut) -> str:
