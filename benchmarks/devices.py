@@ -14,9 +14,9 @@ from typing import Any
 from rpc import tracker
 from rpc.facts import THREADS_ENV, device_facts
 from rpc.lifeline import child_env, python_module
-from tuner import targets
 from tuner.cli.ports import any_free_port
 from tuner.errors import StartFailed
+from tuner.targets import presets
 
 HOST = "127.0.0.1"
 KEY = "bench"
@@ -25,7 +25,7 @@ _START_SEC = 60.0
 
 def own_target(threads: int) -> dict[str, Any]:
     """The TVM target of this machine, as JSON, for kernels on so many threads."""
-    return targets.localised(targets.known(KEY)[0], {**device_facts(), "threads": threads}).tvm
+    return presets.localised(presets.known(KEY)[0], {**device_facts(), "threads": threads}).tvm
 
 
 @contextmanager

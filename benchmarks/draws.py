@@ -9,10 +9,10 @@ from typing import Any
 from tvm.s_tir import meta_schedule as ms
 
 from rpc.facts import physical_cores
-from tuner.search import products, tiles
-from tuner.search.context import Replay, candidate_id, make_context, make_target
-from tuner.search.space import space_for
-from tuner.search.workload import module_from_json
+from tuner.kernels import products, tiles
+from tuner.kernels.context import Replay, candidate_id, make_context, make_target
+from tuner.kernels.space import space_for
+from tuner.kernels.workload import module_from_json
 
 _BATCH, _BATCHES = 16, 64  # sketches with other decisions at a time, and how often: a small space has no more new ones
 

@@ -21,7 +21,7 @@ from tuner.cli.progress import watch
 from tuner.client.download import download, wanted
 from tuner.client.events import follow
 from tuner.client.http import Client
-from tuner.operators import catalog
+from tuner.importers.operators import catalog
 from tuner.schemas import BudgetIn, JobIn
 
 console = Console()

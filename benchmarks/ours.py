@@ -13,14 +13,14 @@ from sqlmodel import select
 from benchmarks.contest import Kernel, Score, Task, hand_in
 from benchmarks.devices import HOST
 from rpc.versions import PINS
-from tuner import triples
 from tuner.config import Settings
 from tuner.db import records
 from tuner.db.engine import make_engine, read, write
 from tuner.db.migrate import upgrade
 from tuner.db.models import Job, JobWorkload, Model, Record, Round, Workload
-from tuner.search.measure import DeviceAddress
+from tuner.measuring.measure import DeviceAddress
 from tuner.search.round import Tuner
+from tuner.targets import triples
 
 _LEASE_SEC, _SESSION_SEC = 30.0, 120.0
 

@@ -20,7 +20,7 @@ from tvm.s_tir.meta_schedule.relax_integration import tune_relax
 
 from benchmarks.contest import Kernel, Score, Task, hand_in
 from benchmarks.devices import HOST
-from tuner.search.workload import module_from_json
+from tuner.kernels.workload import module_from_json
 
 _SESSION_SEC = 60
 _BUILD_SEC = 600.0  # of its default, 30 s, what each of its processes imports first takes most; on a busy machine all

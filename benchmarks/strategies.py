@@ -10,15 +10,15 @@ import numpy as np
 from tvm.s_tir import meta_schedule as ms
 
 from rpc.facts import physical_cores
-from tuner.search import rowwise
-from tuner.search.context import Replay, candidate_id, make_context, make_target
+from tuner.kernels import rowwise
+from tuner.kernels.context import Replay, candidate_id, make_context, make_target
+from tuner.kernels.products import tile_of
+from tuner.kernels.space import space_for
+from tuner.kernels.tiles import Tile
+from tuner.kernels.workload import module_from_json
 from tuner.search.costmodel import make_cost_model
-from tuner.search.products import tile_of
 from tuner.search.replay import Candidate, Recording
-from tuner.search.space import space_for
 from tuner.search.tiled import TiledSearch
-from tuner.search.tiles import Tile
-from tuner.search.workload import module_from_json
 
 STOCK_BATCH, OUR_BATCH = 64, 16
 _EPSILON = 0.05  # part of a batch that goes to random candidates, as in the stock evolutionary search

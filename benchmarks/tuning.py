@@ -78,9 +78,9 @@ def kernels_of(shape: Shape, target: dict[str, object], count: int | None = None
     """The model's tunable kernels, or ``count`` of them, those that do most of its arithmetic first."""
     from tuner.importers import cache
     from tuner.importers.source import resolve_source
-    from tuner.search.context import make_target
-    from tuner.search.measure import COLD_WEIGHT_BYTES, evaluator_settings
-    from tuner.search.workload import extract
+    from tuner.kernels.context import make_target
+    from tuner.kernels.workload import extract
+    from tuner.measuring.measure import COLD_WEIGHT_BYTES, evaluator_settings
 
     root = report.OUT / "imports"
     imported = cache.import_source(resolve_source(shape.model), shape.batch, shape.seq_len, root)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from api.dashboard.words import duration, milliseconds, percent, significant
-from tuner.roofline import Peak
+from tuner.targets.roofline import Peak
 
 Option = dict[str, Any]
 

@@ -16,9 +16,9 @@ from tuner.db import artifacts, benchmarks, events, jobs
 from tuner.db.models import Event, Job, Record
 from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.view import job_out, job_outs, workload_outs
-from tuner.roofline import Peak
 from tuner.schemas import ArtifactOut, BenchmarkOut, JobOut, JobWorkloadOut, Page
-from tuner.triples import family
+from tuner.targets.roofline import Peak
+from tuner.targets.triples import family
 
 JOBS_PER_PAGE = 25
 LOG_LINES = 150

@@ -13,10 +13,10 @@ from tuner.db.engine import read
 from tuner.db.models import utcnow
 from tuner.errors import InvalidInput
 from tuner.importers.presets import PRESETS
-from tuner.jobs.state import ACTIVE
 from tuner.jobs.submit import PRESETS as BUDGETS
 from tuner.jobs.target_lookup import target_outs
 from tuner.jobs.view import device_out
+from tuner.state import ACTIVE
 
 DEVICE_TONES = {"online": "good", "busy": "busy", "offline": "idle", "quarantined": "bad", "incompatible": "bad"}
 

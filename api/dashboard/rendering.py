@@ -18,9 +18,9 @@ from starlette.types import Scope
 
 from api.dashboard import words
 from tuner.errors import InvalidInput, NotFound, TunerError
+from tuner.importers.operators.files import label
 from tuner.jobs.eta import time_left
-from tuner.jobs.state import ACTIVE, TUNING_AHEAD
-from tuner.operators.files import label
+from tuner.state import ACTIVE, TUNING_AHEAD
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 TEMPLATES = Jinja2Templates(directory=Path(__file__).resolve().parent / "templates")

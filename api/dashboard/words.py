@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from tuner.jobs.state import ACTIVE
 from tuner.spans import in_largest_unit
+from tuner.state import ACTIVE
 
 NOTHING = "–"
 STAGES = ("importing", "extracting", "tuning", "compiling", "verifying", "benchmarking")

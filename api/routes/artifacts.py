@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, Response
 
 from api.deps import EngineDep, Limit, Offset, SettingsDep
 from api.errors import answer
-from tuner.compiler.artifact import file_name, member_name
+from tuner.artifact.format import file_name, member_name
 from tuner.db import artifacts
 from tuner.db.engine import read
 from tuner.errors import InvalidInput

@@ -6,8 +6,8 @@ from fastapi import APIRouter
 
 from api.deps import EngineDep, SettingsDep
 from tuner.db.engine import write
+from tuner.importers.operators import catalog, files
 from tuner.jobs import submit
-from tuner.operators import catalog, files
 from tuner.schemas import ModelIn, ModelOut, OperatorIn, OperatorOut
 
 router = APIRouter(prefix="/operators", tags=["operators"])

@@ -19,7 +19,7 @@ from tests.support.fake_engine import FakeCluster, FakeEngine
 from tests.support.processes import free_port
 from tests.support.rpc_device import HOST, tracker_process
 from tests.support.tiny_models import write_model
-from tuner.client.runtime import ArtifactError, load
+from tuner.artifact.loader import ArtifactError, load
 from tuner.config import Settings
 from tuner.db import jobs
 from tuner.db.engine import read, write
@@ -27,9 +27,9 @@ from tuner.db.models import Device, Job, Record
 from tuner.jobs import stages
 from tuner.jobs.coordinator import Coordinator
 from tuner.jobs.device_watch import DeviceWatch, ask_tracker
-from tuner.jobs.state import ROUND, STAGES, TERMINAL
 from tuner.jobs.submit import submit
 from tuner.schemas import BudgetIn, JobIn
+from tuner.state import ROUND, STAGES, TERMINAL
 
 KEY = "linux-arm64"
 TARGET = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "apple-m1", "num-cores": 2}

@@ -19,7 +19,7 @@ from tuner.db.models import Device, Workload
 from tuner.errors import DeviceUnavailable, ModelInvalid, StorageFull
 from tuner.jobs import control, plan
 from tuner.jobs.device_watch import MAX_CRASHES
-from tuner.jobs.state import STAGES
+from tuner.state import STAGES
 
 REMOTE = "linux-arm64"  # a target whose device is not this machine
 LIFE = ["importing", "extracting", "tuning", "compiling", "verifying", "benchmarking", "succeeded"]

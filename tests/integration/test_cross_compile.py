@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from tests.support.tiny_models import write_model
-from tuner import targets
+from tuner.artifact.format import pack
+from tuner.artifact.loader import ArtifactError, load
+from tuner.artifact.symbols import check_library, read_library
 from tuner.cli import words
-from tuner.client.runtime import ArtifactError, load
-from tuner.compiler.artifact import pack
-from tuner.compiler.standalone import Order, compile_model
-from tuner.compiler.symbols import check_library, read_library
 from tuner.config import Settings
 from tuner.errors import InvalidInput, LoadCheckFailed, SequenceTooLong
 from tuner.importers.source import resolve_source
+from tuner.jobs.standalone import Order, compile_model
+from tuner.targets import presets
 
 SEQ_LEN = 16
 
@@ -38,7 +38,7 @@ def compile_for(shared: Path, name: str, out: Path, seq_len: int = SEQ_LEN) -> t
         from rpc.facts import device_facts
 
         facts = device_facts()
-    target = targets.resolve(name, "local", facts)
+    target = presets.resolve(name, "local", facts)
     order = Order(resolve_source(str(shared / "model")), target, 1, seq_len)
     return compile_model(Settings(data_dir=shared / "data"), order, out, said.append), said
 
@@ -99,11 +99,11 @@ def test_the_loader_refuses_a_library_of_another_machine(for_m1: Path, for_metal
 
 
 def test_a_library_that_lacks_a_kernel_does_not_pass(for_m1: Path) -> None:
-    library, target = for_m1 / "lib.dylib", targets.resolve("m1-cpu", "local").tvm
+    library, target = for_m1 / "lib.dylib", presets.resolve("m1-cpu", "local").tvm
     with pytest.raises(LoadCheckFailed, match="does not export __tvm_ffi_missing"):
         check_library(library, target, ["missing"])
     with pytest.raises(LoadCheckFailed, match="needs ELF"):
-        check_library(library, targets.resolve("linux-arm64", "local").tvm, [])
+        check_library(library, presets.resolve("linux-arm64", "local").tvm, [])
 
 
 def test_the_library_alone_is_written_under_either_name(shared: Path, for_m1: Path, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_where_the_artifact_goes_nothing_lies_that_a_kill_would_leave(
         found.append(list(tmp_path.iterdir()))
         pack(folder, out)
 
-    monkeypatch.setattr("tuner.compiler.standalone.pack", look_and_pack)
+    monkeypatch.setattr("tuner.jobs.standalone.pack", look_and_pack)
     compile_for(shared, "linux-arm64", tmp_path / "arm.tar")
     assert found == [[]]
     assert [path.name for path in tmp_path.iterdir()] == ["arm.tar"]

@@ -13,7 +13,6 @@ import pytest
 from tests.support.rows import make_record, make_workload
 from tests.support.tiny_imports import import_tiny, local_target
 from tests.support.tiny_models import write_model
-from tuner.compiler.deliver import TUNED, UNTUNED, staging, verify_job
 from tuner.compiler.module import base_manifest, compile_into, coverage, keep_records, write_manifest
 from tuner.config import Settings
 from tuner.db.models import Job, Workload
@@ -21,6 +20,7 @@ from tuner.errors import VerificationFailed
 from tuner.importers import cache
 from tuner.importers.cache import import_key
 from tuner.importers.source import resolve_source
+from tuner.jobs.deliver import TUNED, UNTUNED, staging, verify_job
 
 SEQ_LEN = 16
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tvm import te, tirx, topi
 
-from tuner.graph import kernels
-from tuner.operators import expressions
-from tuner.search.flops import flops_of
+from tuner.graph import operators as kernels
+from tuner.importers.operators import expressions
+from tuner.kernels.flops import flops_of
 
 ROWS, WIDTH = 4, 8
 SIZE = ROWS * WIDTH

@@ -16,11 +16,11 @@ from tvm import relax
 from tests.support.processes import ROOT
 from tests.support.tiny_imports import compile_plainly, import_tiny, local_target
 from tests.support.tiny_models import CONFIGS, write_model
-from tuner.client.runtime import Runner
-from tuner.compiler.reference import compare
+from tuner.artifact.loader import Runner
 from tuner.importers import cache
 from tuner.importers.cache import Imported
-from tuner.search.workload import (
+from tuner.importers.reference import compare
+from tuner.kernels.workload import (
     ExtractedWorkload,
     buffers_of,
     extract,
@@ -189,7 +189,7 @@ from pathlib import Path
 import tvm
 from tests.support.tiny_imports import import_tiny, local_target
 from tuner.importers import cache
-from tuner.search.workload import extract
+from tuner.kernels.workload import extract
 
 *folders, root = map(Path, sys.argv[1:])
 for folder in folders:

@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForMaskedLM
 
 from tests.support.tiny_models import CONFIGS, write_config_only, write_model
-from tuner.compiler.reference import compare, reference_outputs
 from tuner.errors import ModelInvalid, SequenceTooLong
 from tuner.importers.huggingface import LoadedModel, load_torch, variant
 from tuner.importers.presets import PRESETS, Preset
 from tuner.importers.pytorch import export
+from tuner.importers.reference import compare, reference_outputs
 from tuner.importers.source import resolve_source
 
 BATCH, SEQ_LEN = 3, 20

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.support.tiny_models import VOCAB, write_model
-from tuner.compiler.reference import Comparison, compare, reference_outputs, sample_inputs, worst
 from tuner.importers.huggingface import LoadedModel, load_torch
+from tuner.importers.reference import Comparison, compare, reference_outputs, sample_inputs, worst
 from tuner.importers.source import resolve_source
 
 

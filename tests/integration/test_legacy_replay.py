@@ -16,13 +16,13 @@ from tests.support.tiny_imports import local_target
 from tuner.db import records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, Workload
+from tuner.importers.operators import catalog, torch_side
+from tuner.importers.operators.expressions import define
+from tuner.kernels.workload import describe
 from tuner.legacy import ansor, seeds, store
 from tuner.legacy.replay import NotReplayable, replay
-from tuner.operators import catalog, torch_side
-from tuner.operators.expressions import define
 from tuner.search.costmodel import make_cost_model
 from tuner.search.session import SearchSession
-from tuner.search.workload import describe
 
 LOG = Path(__file__).parents[1] / "support" / "data" / "swish_gemm_m1_gpu.ansor.json"
 METAL = {

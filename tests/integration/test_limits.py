@@ -14,11 +14,6 @@ from tvm import te
 from tvm.s_tir import Schedule
 
 from tests.support.rows import make_record
-from tuner import targets
-from tuner.compiler.defaults import default_schedule, schedule_by_default
-from tuner.compiler.deliver import TUNED, compile_job, staging
-from tuner.compiler.from_records import Wanted, compile_known
-from tuner.compiler.limits import excess, fits, memory_of, threads_of
 from tuner.compiler.module import read_manifest
 from tuner.config import Settings
 from tuner.db.models import Job, JobWorkload, Record
@@ -27,19 +22,24 @@ from tuner.importers import cache
 from tuner.importers.cache import Imported
 from tuner.importers.source import resolve_source
 from tuner.jobs import stages
+from tuner.jobs.deliver import TUNED, compile_job, staging
 from tuner.jobs.engine import run_stage
-from tuner.search.builder import BuildJob, Built
-from tuner.search.context import Replay, make_target, record_json, tuning_record
+from tuner.jobs.from_records import Wanted, compile_known
+from tuner.kernels.context import Replay, make_target, record_json, tuning_record
+from tuner.kernels.defaults import default_schedule, schedule_by_default
+from tuner.kernels.limits import excess, fits, memory_of, threads_of
+from tuner.kernels.space import space_for
+from tuner.kernels.workload import ExtractedWorkload, extract
+from tuner.measuring.builder import BuildJob, Built
+from tuner.measuring.measure import DeviceAddress
 from tuner.search.finals import Finals
-from tuner.search.measure import DeviceAddress
-from tuner.search.space import space_for
-from tuner.search.workload import ExtractedWorkload, extract
+from tuner.targets import presets
 
 SIZE = 16384
 
 
 def target(name: str) -> Any:
-    return make_target(targets.resolve(name, "local").tvm)
+    return make_target(presets.resolve(name, "local").tvm)
 
 
 def product(rows: int, columns: int, depth: int) -> Any:
@@ -178,7 +178,7 @@ class Operator:
 @pytest.fixture
 def operator(settings: Settings, trace: Callable[[Any, Any], str]) -> Operator:
     imported = cache.import_source(resolve_source("op:gemm:32,64,64"), 1, 1, settings.imports_dir)
-    description = targets.resolve("m1-metal", "local").tvm
+    description = presets.resolve("m1-metal", "local").tvm
     gpu = make_target(description)
     (one,) = extract(cache.load_module(settings.imports_dir, imported), gpu)
     return Operator(imported, description, one, make_record("c0ffee", 1e-6, trace=trace(one.mod, gpu)))

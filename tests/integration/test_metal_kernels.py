@@ -19,9 +19,8 @@ from tests.support import msl
 from tests.support.metal import TARGET, Kernel, half_kernels, kernels_of, ready, sampled, sampled_schedules
 from tests.support.msl.source import Lowered, lower
 from tests.support.tiny_models import WIDE_BERT
-from tuner.compiler import ready_made, simdgroup
 from tuner.compiler.module import _database
-from tuner.search import lane_reads
+from tuner.kernels import lane_reads, ready_made, simdgroup
 
 pytestmark = pytest.mark.skipif(msl.missing_compiler() is not None, reason=str(msl.missing_compiler()))
 

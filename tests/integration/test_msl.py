@@ -14,7 +14,7 @@ from tests.support import msl
 from tests.support.metal import TARGET, Kernel, half_kernels
 from tests.support.msl import KernelFault
 from tests.support.msl.source import lower
-from tuner.compiler import ready_made
+from tuner.kernels import ready_made
 
 pytestmark = pytest.mark.skipif(msl.missing_compiler() is not None, reason=str(msl.missing_compiler()))
 

@@ -11,14 +11,14 @@ import tvm
 from tests.support.tiny_imports import compile_plainly, local_target
 from tuner.bench.operator import operator_calls
 from tuner.bench.spec import Spec, Variant
-from tuner.compiler.reference import compare
 from tuner.errors import InvalidInput, ModelInvalid
 from tuner.importers import cache
+from tuner.importers.operators import files, written
+from tuner.importers.reference import compare
 from tuner.importers.source import resolve_source
-from tuner.operators import files, written
+from tuner.kernels import products
+from tuner.kernels.workload import extract, layout_free
 from tuner.schemas import OperatorIn
-from tuner.search import products
-from tuner.search.workload import extract, layout_free
 
 SOURCE = """
 from tvm import te

@@ -14,11 +14,11 @@ from rpc.facts import device_facts
 from tuner.db import devices
 from tuner.db.engine import read, write
 from tuner.db.models import Device
-from tuner.roofline import Peak
-from tuner.search import peaks
-from tuner.search.builder import BuildPool
-from tuner.search.measure import DeviceAddress
-from tuner.search.tiles import Cpu
+from tuner.kernels.tiles import Cpu
+from tuner.measuring import peaks
+from tuner.measuring.builder import BuildPool
+from tuner.measuring.measure import DeviceAddress
+from tuner.targets.roofline import Peak
 
 NARROW = Cpu(lanes=4, registers=16, cores=1)
 WIDE = Cpu(lanes=8, registers=32, cores=2)

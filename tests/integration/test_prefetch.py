@@ -13,11 +13,11 @@ from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
 
 from tests.support.tiny_imports import local_target
 from tests.support.tuning import product
-from tuner.compiler.prefetch import insert_prefetches
-from tuner.search import products, tiles
-from tuner.search.context import Replay, built_arguments, make_target
-from tuner.search.space import space_for
-from tuner.search.tiles import Tile
+from tuner.kernels import products, tiles
+from tuner.kernels.context import Replay, built_arguments, make_target
+from tuner.kernels.prefetch import insert_prefetches
+from tuner.kernels.space import space_for
+from tuner.kernels.tiles import Tile
 
 ROWS, DEPTH, COLUMNS = 16, 64, 128
 TILE = Tile(rows=4, vectors=1, row_block=16, panels=1, depth=64, share="columns", stretch=16)

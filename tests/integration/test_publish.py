@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.support.rows import add_job
-from tuner.compiler.publish import keep, packed, publish_unmeasured
 from tuner.config import Settings
 from tuner.db import jobs
 from tuner.db.engine import read, write
 from tuner.db.models import Artifact
 from tuner.jobs import control
+from tuner.jobs.publish import keep, packed, publish_unmeasured
 
 MANIFEST = {"id": "art-same", "files": {}}
 
@@ -74,7 +74,7 @@ def test_deletion_takes_no_file_that_was_published_after_its_row_was_gone(
 def test_unmeasured_module_is_packed_again_when_its_file_is_gone_and_left_alone_when_not(
     settings: Settings, engine: Engine, module: Path, job_ids: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.compiler.publish.seal", lambda folder, manifest: manifest)
+    monkeypatch.setattr("tuner.jobs.publish.seal", lambda folder, manifest: manifest)
     manifest: dict[str, Any] = MANIFEST
     tar = settings.artifacts_dir / "art-same.tar"
     publish_unmeasured(settings, engine, job_ids[0], module, manifest)

@@ -13,10 +13,10 @@ from benchmarks.draws import Space
 from benchmarks.recording import record, shares, table, varied
 from benchmarks.replay import recordings_of
 from tests.support.tuning import local_target, product, row_sums
-from tuner.search import products, tiles
-from tuner.search.context import Replay, candidate_id, make_target
-from tuner.search.space import space_for
-from tuner.search.workload import describe
+from tuner.kernels import products, tiles
+from tuner.kernels.context import Replay, candidate_id, make_target
+from tuner.kernels.space import space_for
+from tuner.kernels.workload import describe
 
 
 def kernel(mod: Any, name: str, weight_bytes: int | None = None) -> Kernel:

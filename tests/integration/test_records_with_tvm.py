@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from tuner.custom_target import llvm_cpus
 from tuner.db import metaschedule, records
 from tuner.db.engine import read, write
 from tuner.db.models import Record, Workload
+from tuner.targets.custom import llvm_cpus
 
 tvm = pytest.importorskip("tvm")
 

@@ -12,7 +12,6 @@ from sqlmodel import Session
 from tests.support.processes import free_port
 from tests.support.rpc_device import agent_process, tracker_process
 from tests.support.tiny_imports import local_target
-from tuner import targets
 from tuner.cli import words
 from tuner.config import Settings
 from tuner.db import artifacts, benchmarks, jobs
@@ -21,8 +20,9 @@ from tuner.db.migrate import upgrade
 from tuner.jobs import stages, submit
 from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.view import job_out
-from tuner.roofline import Peak
 from tuner.schemas import BudgetIn, JobIn
+from tuner.targets import presets
+from tuner.targets.roofline import Peak
 
 TARGET = "m1-cpu"
 OPERATOR = "op:gemm:16,64,24"
@@ -58,7 +58,7 @@ def test_an_operator_timed_elsewhere_is_seen_against_its_chips_peak(port: int, t
         manifest: dict[str, Any] = artifacts.get(session, job.artifact_id).manifest
         timed, _ = benchmarks.find(session, job_id=job_id)
     database.dispose()
-    assert peak == targets.resolve(TARGET, "local").peak == Peak(409.6, 68.3, "computed")
+    assert peak == presets.resolve(TARGET, "local").peak == Peak(409.6, 68.3, "computed")
     assert (manifest["peak_gflops"], manifest["peak_source"]) == (409.6, "computed")
     assert set(manifest["gflops"]) == {row.variant for row in timed} == {"tuned", "untuned"}
     assert out.latency_ms is not None

@@ -12,11 +12,11 @@ from tvm import te
 from benchmarks import strategies
 from benchmarks.draws import Space
 from tests.support.tuning import local_target, product
-from tuner.graph.kernels import softmax_last_axis
-from tuner.search import rowwise
-from tuner.search.context import Replay, candidate_id, make_target
+from tuner.graph.operators import softmax_last_axis
+from tuner.kernels import rowwise
+from tuner.kernels.context import Replay, candidate_id, make_target
+from tuner.kernels.space import space_for
 from tuner.search.replay import Candidate, Recording, replay, trials_to
-from tuner.search.space import space_for
 
 
 def space(mod: Any) -> Space:

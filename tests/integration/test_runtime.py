@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_artifact
-from tuner.client.runtime import ArtifactError, _take_all_cpus, load
+from tuner.artifact.loader import ArtifactError, _take_all_cpus, load
 
 X = np.arange(8, dtype="float32").reshape(2, 4)
 WANT = X @ tiny_artifact.WEIGHT + tiny_artifact.BIAS
@@ -146,7 +146,7 @@ _SHOW_CORES = """
 import os, sys
 os.environ["TVM_NUM_THREADS"] = str(os.cpu_count())
 import numpy as np
-from tuner.client.runtime import load
+from tuner.artifact.loader import load
 runner = load(sys.argv[1])
 caller, seen = os.sched_getaffinity(0), []
 compute = runner._main

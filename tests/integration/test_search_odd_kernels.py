@@ -13,8 +13,8 @@ from tvm import te, topi
 from tests.support import msl
 from tests.support.metal import TARGET, Kernel
 from tests.support.tiny_imports import local_target
-from tuner.compiler.defaults import default_schedule
-from tuner.search.context import make_target
+from tuner.kernels.context import make_target
+from tuner.kernels.defaults import default_schedule
 from tuner.search.costmodel import make_cost_model
 from tuner.search.session import SearchSession
 

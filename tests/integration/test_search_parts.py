@@ -20,18 +20,18 @@ from tests.support.processes import free_port, kill_hard, wait_until
 from tests.support.rpc_device import agent_process, free, tracker_process
 from tests.support.tiny_imports import local_target
 from tests.support.tuning import device, hang, product, row_sums, segfault, slow, wrong
-from tuner.compiler import ready_made
-from tuner.compiler.fallback import plain_schedule
 from tuner.db.models import Job, Record
-from tuner.search.builder import BuildJob, BuildPool, Built
-from tuner.search.canary import Canaries, Canary
-from tuner.search.context import built_arguments, make_target
+from tuner.kernels import ready_made
+from tuner.kernels.context import built_arguments, make_target
+from tuner.kernels.fallback import plain_schedule
+from tuner.kernels.workload import buffers_of
+from tuner.measuring.builder import BuildJob, BuildPool, Built
+from tuner.measuring.canary import Canaries, Canary
+from tuner.measuring.measure import Measured, Probe, measure, session_sec
+from tuner.measuring.outputs import OutputCheck
 from tuner.search.costmodel import make_cost_model
 from tuner.search.finals import Finals
-from tuner.search.measure import Measured, Probe, measure, session_sec
-from tuner.search.outputs import OutputCheck
 from tuner.search.session import Proposal, SearchSession
-from tuner.search.workload import buffers_of
 
 TARGET = json.dumps(local_target())
 

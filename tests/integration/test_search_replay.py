@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import tvm
 from tvm import te
 
-from tuner.search import products, tiles
+from tuner.kernels import products, tiles
+from tuner.kernels.tiles import Tile
 from tuner.search.replay import Candidate, Recording, replay, trials_to
 from tuner.search.tiled import TiledSearch
-from tuner.search.tiles import Tile
 
 
 class Tiled:

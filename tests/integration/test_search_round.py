@@ -17,11 +17,11 @@ from tests.support.tuning import Bench, SabotagedBuilds, hang, product, row_sums
 from tuner.db import log, records
 from tuner.db.engine import read, write
 from tuner.db.models import Record
+from tuner.kernels.context import Replay, candidate_id, make_target
+from tuner.kernels.products import tile_of
+from tuner.kernels.space import space_for
+from tuner.kernels.workload import module_from_json
 from tuner.search import round as rounds
-from tuner.search.context import Replay, candidate_id, make_target
-from tuner.search.products import tile_of
-from tuner.search.space import space_for
-from tuner.search.workload import module_from_json
 
 
 @pytest.fixture(scope="module")

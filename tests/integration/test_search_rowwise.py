@@ -10,9 +10,9 @@ import tvm
 from tvm import te, topi
 
 from tests.support.tuning import local_target, product
-from tuner.graph.kernels import layer_norm_rows, softmax_last_axis
-from tuner.search import rowwise
-from tuner.search.context import make_target
+from tuner.graph.operators import layer_norm_rows, softmax_last_axis
+from tuner.kernels import rowwise
+from tuner.kernels.context import make_target
 from tuner.search.session import SearchSession
 
 

@@ -15,14 +15,15 @@ from tvm import te
 
 from tests.support.tiny_imports import local_target
 from tests.support.tuning import product, row_sums
-from tuner.search import products, tiles, transfer
-from tuner.search.context import make_target, record_json, tuning_record
+from tuner.kernels import products, tiles
+from tuner.kernels.context import make_target, record_json, tuning_record
+from tuner.kernels.products import tile_of
+from tuner.kernels.tiles import Cpu, Product, Tile
+from tuner.kernels.workload import module_from_json
+from tuner.search import transfer
 from tuner.search.costmodel import make_cost_model
-from tuner.search.products import tile_of
 from tuner.search.session import Proposal, SearchSession
-from tuner.search.tiles import Cpu, Product, Tile
 from tuner.search.transfer import Kernel, Relative
-from tuner.search.workload import module_from_json
 
 # Of two cores of an AMD EPYC (Zen 5), before there was prefetching.
 LOGS = Path(__file__).parents[1] / "support" / "data" / "records"

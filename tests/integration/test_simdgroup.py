@@ -10,8 +10,8 @@ from tvm import te
 from tests.support import msl
 from tests.support.metal import TARGET, Kernel
 from tests.support.msl.source import lower
-from tuner.compiler import simdgroup
-from tuner.operators import catalog, expressions
+from tuner.importers.operators import catalog, expressions
+from tuner.kernels import simdgroup
 
 pytestmark = pytest.mark.skipif(msl.missing_compiler() is not None, reason=str(msl.missing_compiler()))
 

@@ -15,12 +15,12 @@ from tvm.s_tir import meta_schedule as ms
 from tests.support.msl.source import Lowered, lower
 from tests.support.tiny_imports import import_tiny, local_target
 from tests.support.tiny_models import write_model
-from tuner.compiler import ready_made
-from tuner.graph import kernels
+from tuner.graph import operators as kernels
 from tuner.importers import cache
-from tuner.search.context import make_context
-from tuner.search.space import space_for
-from tuner.search.workload import buffers_of, extract
+from tuner.kernels import ready_made
+from tuner.kernels.context import make_context
+from tuner.kernels.space import space_for
+from tuner.kernels.workload import buffers_of, extract
 
 _ATTEMPTS = 1000  # at a candidate that is not refused
 TARGET = tvm.target.Target("apple/m1-gpu")

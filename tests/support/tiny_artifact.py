@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-import tuner.client.runtime
+import tuner.artifact.loader
 
 WEIGHT = np.arange(12, dtype="float32").reshape(4, 3) / 10
 BIAS = np.array([1, -1, 0.5], dtype="float32")
@@ -41,7 +41,7 @@ def build(folder: Path) -> Path:
     }
     tvm.compile(builder.get(), target=tvm.target.Target(target)).export_library(str(folder / "lib.so"))
     safetensors.numpy.save_file({"p0": WEIGHT, "p1": BIAS}, folder / "params.safetensors")
-    shutil.copy(tuner.client.runtime.__file__, folder / "loader.py")
+    shutil.copy(tuner.artifact.loader.__file__, folder / "loader.py")
     write_manifest(folder, target=target, versions={"tvm": tvm.__version__})
     return folder
 

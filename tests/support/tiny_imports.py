@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from rpc.facts import device_facts
-from tuner import targets
-from tuner.client.runtime import Runner, load
+from tuner.artifact.loader import Runner, load
 from tuner.compiler.module import base_manifest, compile_into, write_manifest
 from tuner.importers import cache
 from tuner.importers.cache import Imported
 from tuner.importers.source import resolve_source
+from tuner.targets import presets
 
 
 def local_target() -> dict[str, Any]:
     """The TVM target of this machine, as jobs have it."""
-    return targets.resolve("local", "local", device_facts()).tvm
+    return presets.resolve("local", "local", device_facts()).tvm
 
 
 def import_tiny(folder: Path, head: str, batch: int, seq_len: int, root: Path) -> Imported:

@@ -15,16 +15,16 @@ from tvm import s_tir, te, tirx
 
 from tests.support.rows import add_job
 from tests.support.tiny_imports import local_target
-from tuner import triples
 from tuner.config import Settings
 from tuner.db import jobs, records
 from tuner.db.engine import make_engine, read, write
 from tuner.db.migrate import upgrade
 from tuner.db.models import Job, JobWorkload, Record, Round, Workload
-from tuner.search.builder import BuildJob, BuildPool, Built
-from tuner.search.measure import DeviceAddress
+from tuner.kernels.workload import describe
+from tuner.measuring.builder import BuildJob, BuildPool, Built
+from tuner.measuring.measure import DeviceAddress
 from tuner.search.round import Tuner
-from tuner.search.workload import describe
+from tuner.targets import triples
 
 HOST = "127.0.0.1"
 

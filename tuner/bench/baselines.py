@@ -7,8 +7,8 @@ from typing import Any
 
 from tuner.bench.spec import Timing, Variant
 from tuner.db.models import Model
-from tuner.operators import catalog
-from tuner.roofline import Peak
+from tuner.importers.operators import catalog
+from tuner.targets.roofline import Peak
 
 PRODUCT = "product"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tuner.artifact.loader import ArtifactError, load
 from tuner.bench.spec import Variant
-from tuner.client.runtime import ArtifactError, load
 from tuner.errors import StageFailed
 
 

@@ -10,9 +10,9 @@ import torch
 from tuner.bench.compiled import compiled_call
 from tuner.bench.spec import Spec, Variant
 from tuner.errors import InvalidInput
+from tuner.importers.operators import torch_side
+from tuner.importers.operators.importer import LoadedOperator, load_operator
 from tuner.importers.source import ModelSource
-from tuner.operators import torch_side
-from tuner.operators.importer import LoadedOperator, load_operator
 
 Call = Callable[[], Any]
 

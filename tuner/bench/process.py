@@ -21,11 +21,11 @@ from tuner.bench.operator import operator_calls
 from tuner.bench.outputs import checked
 from tuner.bench.peers import peer
 from tuner.bench.spec import Failure, Result, Spec, Timing, Variant
-from tuner.compiler.reference import reference_outputs, sample_inputs
 from tuner.errors import TunerError
 from tuner.importers.huggingface import LoadedModel, load_torch, variant
+from tuner.importers.reference import reference_outputs, sample_inputs
 from tuner.importers.source import ModelSource, check_seq_len, resolve_source
-from tuner.search.canary import Watch
+from tuner.measuring.canary import Watch
 
 
 def run(spec: Spec) -> Result:

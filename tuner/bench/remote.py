@@ -12,9 +12,9 @@ import numpy as np
 from tuner.bench.compare import Progress, rounds_within
 from tuner.bench.spec import Result, Timing
 from tuner.bench.stats import summarise
-from tuner.compiler.remote import RemoteModule, session
-from tuner.search.canary import Watch
-from tuner.search.measure import DeviceAddress
+from tuner.measuring.canary import Watch
+from tuner.measuring.measure import DeviceAddress
+from tuner.measuring.remote import RemoteModule, session
 
 
 def run_remote_benchmark(

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from tuner.artifact.format import FORMATS
 from tuner.cli import tables
 from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
 from tuner.client.download import download as fetch
 from tuner.client.download import wanted
 from tuner.client.http import Client
-from tuner.compiler.artifact import FORMATS
 from tuner.errors import Conflict, InvalidInput, UploadInvalid
 from tuner.schemas import ArtifactOut
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tuner.client.runtime import Runner
+    from tuner.artifact.loader import Runner
 
 
 def download(
@@ -100,7 +100,7 @@ def run(
     """Run an artifact here: time it and print its outputs; needs no service."""
     import numpy as np  # it and TVM take a second: only this command pays
 
-    from tuner.client import runtime
+    from tuner.artifact import loader as runtime
 
     try:
         runner = runtime.load(file)

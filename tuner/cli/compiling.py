@@ -24,12 +24,12 @@ def compile(
 ) -> None:
     """Compile a model for a target here, without tuning: from the records there are; needs no service."""
     from rpc.facts import device_facts  # it and what follows load TVM and torch: only this command pays
-    from tuner import targets
-    from tuner.compiler.standalone import Order, compile_model
     from tuner.importers.source import resolve_source
+    from tuner.jobs.standalone import Order, compile_model
+    from tuner.targets import presets
 
     settings = settings_with(data_dir=data_dir)
-    wanted = targets.resolve(target, settings.device_key, device_facts())
+    wanted = presets.resolve(target, settings.device_key, device_facts())
     order = Order(resolve_source(model, allow_pickle, head), wanted, batch, seq_len)
     manifest = compile_model(settings, order, out, lambda line: notes.print(line, highlight=False))
     if as_json:

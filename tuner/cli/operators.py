@@ -12,7 +12,7 @@ from tuner.cli.common import JsonOption, UrlOption, checked, connected, notes, p
 from tuner.cli.jobs import follow_and_show
 from tuner.client.http import Client
 from tuner.errors import InvalidInput
-from tuner.operators import catalog, written
+from tuner.importers.operators import catalog, written
 from tuner.schemas import BudgetIn, JobIn
 
 _KINDS = ", ".join(f"{kind.name} {' '.join(kind.parameters)}" for kind in catalog.KINDS.values())

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from tuner.cli import words
-from tuner.operators.files import label
+from tuner.importers.operators.files import label
 from tuner.schemas import ArtifactOut, BenchmarkOut, DeviceOut, JobOut, JobWorkloadOut, LegacyOut, ModelOut
-from tuner.triples import family
+from tuner.targets.triples import family
 
 WIDE = 120  # columns of a terminal that has room for every column of a table
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner.artifact.format import file_name, member_name, sha256_of
 from tuner.client.http import Client
-from tuner.compiler.artifact import file_name, member_name, sha256_of
 from tuner.errors import ArtifactMissing, ServiceUnreachable, StorageFull
 from tuner.schemas import ArtifactOut
 

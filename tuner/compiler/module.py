@@ -16,21 +16,21 @@ from tvm.s_tir import meta_schedule as ms
 
 from rpc.facts import physical_cores
 from rpc.versions import PINS
-from tuner import triples
-from tuner.compiler import ready_made
-from tuner.compiler.artifact import artifact_id, sha256_of
-from tuner.compiler.defaults import schedule_by_default
-from tuner.compiler.left_out import refusal
-from tuner.compiler.link import linker_for
-from tuner.compiler.prefetch import insert_prefetches
-from tuner.compiler.symbols import check_library
+from tuner.artifact.format import artifact_id, sha256_of
+from tuner.artifact.symbols import check_library
 from tuner.db import log
 from tuner.db.models import Record, Workload, utcnow
 from tuner.graph.pipeline import Prepared, build, finish, kernel_names
 from tuner.importers.cache import Imported, named_params
-from tuner.search.context import Replay, make_target
-from tuner.search.space import space_for
-from tuner.search.workload import module_from_json
+from tuner.kernels import ready_made
+from tuner.kernels.context import Replay, make_target
+from tuner.kernels.defaults import schedule_by_default
+from tuner.kernels.left_out import refusal
+from tuner.kernels.link import linker_for
+from tuner.kernels.prefetch import insert_prefetches
+from tuner.kernels.space import space_for
+from tuner.kernels.workload import module_from_json
+from tuner.targets import triples
 
 Kernels = Sequence[tuple[int, Workload]]  # of a model: launches of each workload, in the order of the graph
 
@@ -158,7 +158,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Put the manifest and the loader beside the library."""
-    spec = find_spec("tuner.client.runtime")
+    spec = find_spec("tuner.artifact.loader")
     assert spec is not None
     assert spec.origin is not None
     shutil.copyfile(spec.origin, folder / "loader.py")

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 from tuner.db.models import Benchmark, Event, Job, JobWorkload, Model, Record, Round, Workload
 from tuner.db.paging import page
 from tuner.errors import NotFound
-from tuner.jobs.state import TERMINAL
+from tuner.state import TERMINAL
 
 
 def get(session: Session, job_id: str) -> Job:

@@ -17,7 +17,7 @@ from typing import Any
 from tvm import relax, te, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from tuner.graph.kernels import softmax_last_axis
+from tuner.graph.operators import softmax_last_axis
 from tuner.graph.rows import static_shape
 
 

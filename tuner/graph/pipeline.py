@@ -18,7 +18,7 @@ from tvm.relax.frontend import detach_params
 from tvm.relax.frontend.torch import from_exported_program
 
 from tuner.graph.attention import split_attention
-from tuner.graph.kernels import legalizations
+from tuner.graph.operators import legalizations
 from tuner.graph.rows import flatten_rows
 
 PIPELINE_VERSION = 1  # part of the key of cached imports: raise it when `prepare` makes other kernels

@@ -15,13 +15,13 @@ from safetensors.numpy import load_file, save_file
 
 from rpc.drafts import draft
 from rpc.versions import PINS
-from tuner.compiler.reference import reference_outputs, sample_inputs
 from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
 from tuner.importers import hub
 from tuner.importers.huggingface import load_torch
+from tuner.importers.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
 from tuner.importers.pytorch import export
+from tuner.importers.reference import reference_outputs, sample_inputs
 from tuner.importers.source import ModelSource
-from tuner.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
 
 _ABOUT = "import.json"
 

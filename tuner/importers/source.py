@@ -12,10 +12,10 @@ from typing import Any, Literal, cast, get_args
 
 from tuner.errors import InvalidInput, ModelInvalid, ModelUnknown, SequenceTooLong
 from tuner.importers.folder import check_weights, read_config
+from tuner.importers.operators import catalog
+from tuner.importers.operators.files import is_operator_file
 from tuner.importers.packaged import packaged_folder
 from tuner.importers.presets import PRESETS, Preset
-from tuner.operators import catalog
-from tuner.operators.files import is_operator_file
 
 Head = Literal["encoder", "sequence-classification"]
 Weights = Literal["pretrained", "random", "unknown"]

@@ -10,7 +10,7 @@ from tuner.db import artifacts, events, jobs
 from tuner.db.engine import write
 from tuner.db.models import Job
 from tuner.errors import Conflict
-from tuner.jobs.state import TERMINAL, TUNING_AHEAD
+from tuner.state import TERMINAL, TUNING_AHEAD
 
 
 def cancel(session: Session, job_id: str) -> Job:

@@ -28,7 +28,6 @@ from sqlmodel import Session
 from rpc.lifeline import die_with_parent
 from rpc.logfile import start_logging
 from rpc.loopback import is_loopback
-from tuner import targets
 from tuner.config import Settings
 from tuner.db import jobs, leases
 from tuner.db.engine import make_engine, read, write
@@ -41,11 +40,12 @@ from tuner.jobs.endings import end_killed, end_task
 from tuner.jobs.engine import DaskEngine, Engine, Outcome
 from tuner.jobs.forecast import Forecast
 from tuner.jobs.plan import Situation, Task
-from tuner.jobs.state import ROUND, STAGES
 from tuner.jobs.target_lookup import resolve_target
 from tuner.schemas import JobState
 from tuner.search.planner import Stop
 from tuner.search.planner import plan as plan_rounds
+from tuner.state import ROUND, STAGES
+from tuner.targets import presets
 
 log = logging.getLogger(__name__)
 
@@ -347,7 +347,7 @@ class Coordinator:
         return bool(target.family)
 
     def _device_key(self, job: Job) -> str:
-        return targets.device_key_of(job.target, self._settings.device_key)
+        return presets.device_key_of(job.target, self._settings.device_key)
 
     def _is_remote(self, job: Job) -> bool:
         return self._device_key(job) != self._settings.device_key

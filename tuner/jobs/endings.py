@@ -12,7 +12,7 @@ from tuner.jobs.device_watch import DeviceWatch
 from tuner.jobs.engine import Outcome
 from tuner.jobs.forecast import Forecast
 from tuner.jobs.plan import Task
-from tuner.jobs.state import TERMINAL
+from tuner.state import TERMINAL
 
 
 def end_task(

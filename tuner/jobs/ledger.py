@@ -10,9 +10,9 @@ from sqlmodel import Session, col, select
 from tuner.db import events, jobs, records
 from tuner.db.models import Job, JobWorkload, Record, Round, utcnow
 from tuner.jobs import plan
-from tuner.jobs.state import STAGES, TERMINAL, Event, advance, budget_used, progress
 from tuner.schemas import JobState
 from tuner.search.planner import WorkloadState
+from tuner.state import STAGES, TERMINAL, Event, advance, budget_used, progress
 
 DEVICE_DEATH = "crash"  # the error class that, of a whole round, speaks against the device and not the candidates
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from tuner.db.models import Job, JobWorkload, Round, Workload
 from tuner.errors import StageFailed, StorageFull
-from tuner.jobs.state import STAGES, Event
 from tuner.jobs.traffic import traffic_bytes
 from tuner.schemas import JobState
 from tuner.search.planner import Budget, Stop, WorkloadState
+from tuner.state import STAGES, Event
 
 MAX_ATTEMPTS = 3  # deaths of the process that runs a stage, or of rounds in a row
 MAX_FAILED_ROUNDS = 5  # in a row, then the job fails

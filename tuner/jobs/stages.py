@@ -14,13 +14,15 @@ from typing import ParamSpec
 from sqlmodel import Session
 
 import rpc.errors
-from tuner.compiler import deliver, from_records, publish
 from tuner.config import Settings
 from tuner.db import events, jobs, models_, records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, JobWorkload, Record
 from tuner.errors import DeviceUnavailable, StageFailed
 from tuner.importers import cache, hub
+from tuner.importers.operators import catalog
+from tuner.importers.operators.bound import refuse_bound
+from tuner.jobs import deliver, from_records, publish
 from tuner.jobs.workbench import (
     database,
     device_address,
@@ -32,14 +34,12 @@ from tuner.jobs.workbench import (
     source_of,
     tuner_of,
 )
+from tuner.kernels.context import make_target
+from tuner.kernels.workload import ExtractedWorkload
+from tuner.kernels.workload import extract as extract_workloads
 from tuner.legacy import seeds
-from tuner.operators import catalog
-from tuner.operators.bound import refuse_bound
+from tuner.measuring.peaks import know_peak
 from tuner.search import shipped
-from tuner.search.context import make_target
-from tuner.search.peaks import know_peak
-from tuner.search.workload import ExtractedWorkload
-from tuner.search.workload import extract as extract_workloads
 
 log = logging.getLogger(__name__)
 

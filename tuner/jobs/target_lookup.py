@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from sqlmodel import Session
 
-from tuner import targets
 from tuner.config import Settings
 from tuner.db import devices
 from tuner.db.models import Device, Job
 from tuner.errors import TargetUnknown
-from tuner.roofline import Peak, peak_of
 from tuner.schemas import TargetOut
-from tuner.targets import Target
+from tuner.targets import presets
+from tuner.targets.presets import Target
+from tuner.targets.roofline import Peak, peak_of
 
 _THERE = ("online", "busy")
 
 
 def known_targets(session: Session, settings: Settings) -> list[Target]:
     """All targets by name."""
-    return targets.known(settings.device_key, local_facts(session, settings), _measured(session))
+    return presets.known(settings.device_key, local_facts(session, settings), _measured(session))
 
 
 def resolve_target(session: Session, settings: Settings, name: str) -> Target:
     """The target of this name or JSON. Raises TargetUnknown."""
-    return targets.resolve(name, settings.device_key, local_facts(session, settings), _measured(session))
+    return presets.resolve(name, settings.device_key, local_facts(session, settings), _measured(session))
 
 
 def peak_for(session: Session, settings: Settings, job: Job) -> Peak | None:

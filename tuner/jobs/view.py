@@ -12,14 +12,14 @@ from sqlmodel import Session, col, select
 from tuner.config import Settings
 from tuner.db import benchmarks, events, jobs
 from tuner.db.models import Benchmark, Device, Job, JobWorkload, Model, Record, Workload
+from tuner.importers.operators import catalog
 from tuner.jobs.device_watch import trouble
 from tuner.jobs.eta import Band, band
-from tuner.jobs.state import TUNING_AHEAD
 from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.traffic import traffic_bytes
-from tuner.operators import catalog
-from tuner.roofline import Peak
 from tuner.schemas import BudgetOut, DeviceOut, ErrorBody, JobOut, JobState, JobWorkloadOut, RecordOut
+from tuner.state import TUNING_AHEAD
+from tuner.targets.roofline import Peak
 
 _BASELINE = "torch-"  # variants of this prefix are PyTorch's
 

@@ -6,7 +6,6 @@ import functools
 
 from sqlalchemy import Engine
 
-from tuner import targets
 from tuner.config import Settings
 from tuner.db import events, jobs, models_
 from tuner.db.engine import make_engine, read, write
@@ -15,10 +14,11 @@ from tuner.importers import cache
 from tuner.importers.cache import Imported
 from tuner.importers.source import ModelSource, resolve_source
 from tuner.jobs.target_lookup import peak_for
-from tuner.roofline import Peak
+from tuner.measuring.measure import DeviceAddress
 from tuner.search.finals import Finals
-from tuner.search.measure import DeviceAddress
 from tuner.search.round import Tuner
+from tuner.targets import presets
+from tuner.targets.roofline import Peak
 
 
 @functools.cache
@@ -45,7 +45,7 @@ def tuner_of(settings: Settings) -> Tuner:
 def device_address(settings: Settings, job: Job) -> DeviceAddress:
     """Where the device of a job's target is had. A remote one may have to end another round's session first."""
     assert settings.tracker_port is not None
-    key = targets.device_key_of(job.target, settings.device_key)
+    key = presets.device_key_of(job.target, settings.device_key)
     queue_sec = 0.0 if key == settings.device_key else settings.session_timeout_sec
     kind = job.target_json.get("kind", "llvm")
     return DeviceAddress(

@@ -15,11 +15,11 @@ from rpc.versions import PINS
 from tuner.db import records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, Record
+from tuner.importers.operators.catalog import Operator
+from tuner.kernels.context import Replay, candidate_id
+from tuner.kernels.space import space_for
 from tuner.legacy import ansor, store, summary
 from tuner.legacy.replay import NotReplayable, replay
-from tuner.operators.catalog import Operator
-from tuner.search.context import Replay, candidate_id
-from tuner.search.space import space_for
 
 _MOST = 32  # fastest records that are replayed: what Ansor found best is close together
 _GPUS = ("metal", "cuda", "vulkan", "opencl", "rocm")

@@ -9,8 +9,8 @@ from itertools import groupby
 from typing import Any
 
 from tuner.errors import TunerError
+from tuner.importers.operators import catalog
 from tuner.legacy.ansor import AnsorRecord, Rfactor, StorageAlign
-from tuner.operators import catalog
 from tuner.schemas import LegacyOut, LegacyPoint
 
 _WITHOUT_EQUAL = (Rfactor, StorageAlign)

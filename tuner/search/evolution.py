@@ -8,8 +8,8 @@ from typing import Any
 
 from tvm.s_tir import meta_schedule as ms
 
-from tuner.search.context import NO_SCHEDULE, make_context, record_from_json, tuning_record
-from tuner.search.space import space_for
+from tuner.kernels.context import NO_SCHEDULE, make_context, record_from_json, tuning_record
+from tuner.kernels.space import space_for
 
 _POPULATION, _GENERATIONS = 128, 3  # a quarter of the stock search: on few cores search must not outweigh measuring
 _MIN_UNMEASURED = 64

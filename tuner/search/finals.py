@@ -19,17 +19,17 @@ from typing import Any
 import tvm
 import tvm_ffi
 
-from tuner.compiler import ready_made
-from tuner.compiler.defaults import default_schedule
-from tuner.compiler.left_out import refusal
 from tuner.db.models import Record
-from tuner.search.builder import BuildJob, BuildPool
-from tuner.search.canary import typical_us
-from tuner.search.context import Replay, built_arguments, make_target
-from tuner.search.measure import COLD_WEIGHT_BYTES, DeviceAddress, Measured, Probe, measure
-from tuner.search.outputs import OutputCheck
-from tuner.search.space import space_for
-from tuner.search.workload import module_from_json
+from tuner.kernels import ready_made
+from tuner.kernels.context import Replay, built_arguments, make_target
+from tuner.kernels.defaults import default_schedule
+from tuner.kernels.left_out import refusal
+from tuner.kernels.space import space_for
+from tuner.kernels.workload import module_from_json
+from tuner.measuring.builder import BuildJob, BuildPool
+from tuner.measuring.canary import typical_us
+from tuner.measuring.measure import COLD_WEIGHT_BYTES, DeviceAddress, Measured, Probe, measure
+from tuner.measuring.outputs import OutputCheck
 
 log = logging.getLogger(__name__)
 

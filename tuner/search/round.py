@@ -20,11 +20,10 @@ from tuner.db import records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, JobWorkload, Record, Round, Workload, utcnow
 from tuner.errors import NotFound
-from tuner.search.builder import BuildJob, BuildPool, Built
-from tuner.search.canary import Canaries
-from tuner.search.context import make_target
-from tuner.search.costmodel import make_cost_model
-from tuner.search.measure import (
+from tuner.kernels.context import make_target
+from tuner.measuring.builder import BuildJob, BuildPool, Built
+from tuner.measuring.canary import Canaries
+from tuner.measuring.measure import (
     COLD_WEIGHT_BYTES,
     DeviceAddress,
     Measured,
@@ -32,7 +31,8 @@ from tuner.search.measure import (
     evaluator_settings,
     measure,
 )
-from tuner.search.outputs import OutputCheck
+from tuner.measuring.outputs import OutputCheck
+from tuner.search.costmodel import make_cost_model
 from tuner.search.session import Proposal, SearchSession
 from tuner.search.shipped import OF_RELATED
 from tuner.search.transfer import Kernel

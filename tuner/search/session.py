@@ -13,14 +13,14 @@ from typing import Any
 
 import tvm
 
-from tuner.search import rowwise
-from tuner.search.context import NO_SCHEDULE, Replay, built_arguments, candidate_id
+from tuner.kernels import rowwise
+from tuner.kernels.context import NO_SCHEDULE, Replay, built_arguments, candidate_id
+from tuner.kernels.space import space_for
+from tuner.kernels.tiles import Tile
+from tuner.kernels.workload import module_from_json, workload_id
 from tuner.search.evolution import Evolution
-from tuner.search.space import space_for
 from tuner.search.tiled import TiledSearch
-from tuner.search.tiles import Tile
 from tuner.search.transfer import Kernel
-from tuner.search.workload import module_from_json, workload_id
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,12 @@ from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from tuner.search import products, tiles, transfer
-from tuner.search.context import NO_SCHEDULE
-from tuner.search.tiles import Tile
+from tuner.kernels import products, tiles
+from tuner.kernels.context import NO_SCHEDULE
+from tuner.kernels.tiles import Tile
+from tuner.kernels.workload import module_from_json
+from tuner.search import transfer
 from tuner.search.transfer import Kernel, Relative
-from tuner.search.workload import module_from_json
 
 _GUIDED = 0.5  # part of a batch that goes to neighbours of the best tiles
 _PARENTS = 3

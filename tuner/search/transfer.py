@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import log2
 
-from tuner.search.tiles import Product, Tile
+from tuner.kernels.tiles import Product, Tile
 
 _MOST = 6  # tiles taken over in all
 _OF_EACH = 2  # of one product, so that one that misleads leaves room for others

@@ -1,0 +1,108 @@
+"""Operators by name, as files, and what is measured beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tuner.bench.baselines import arithmetic, baselines
+from tuner.bench.spec import Timing
+from tuner.db.models import Model
+from tuner.errors import InvalidInput, ModelInvalid, ModelUnknown
+from tuner.importers.operators import catalog, files
+from tuner.importers.source import resolve_source
+from tuner.schemas import OperatorIn
+from tuner.targets.roofline import Peak
+
+ADD = OperatorIn(name="add", tir='{"nodes": []}', constants=[1])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "op:gemm:128,3072,768",
+        "op:gemm: 128, 3072, 768",
+        '{"op": "gemm", "args": [128, 3072, 768]}',
+        '{"op":"gemm","args":["128","3072","768"]}',
+    ],
+)
+def test_an_operator_has_one_spelling(text: str) -> None:
+    found = catalog.parse(text)
+    assert (found.text, found.flops) == ("op:gemm:128,3072,768", 2.0 * 128 * 3072 * 768)
+    assert found.shapes == ((128, 768), (3072, 768), (128, 3072))
+    source = resolve_source(text)
+    assert (source.source, source.name, source.files, source.folder) == ("operator", found.text, [], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "says"),
+    [
+        ("op:gem:1,2,3", ModelUnknown, "gem"),
+        ("op:gemm:1,2", InvalidInput, r"\[1, 2\]"),
+        ("op:gemm:1,2,0", InvalidInput, r"\[1, 2, 0\]"),
+        ("op:gemm:1,2,x", InvalidInput, "whole numbers"),
+        ("op:gemm", InvalidInput, r"\[\]"),
+        ("op:gemm:1000000,1000000,1000000", InvalidInput, "GiB"),
+        ('{"op": "gemm"}', InvalidInput, "JSON"),
+        ("{gemm}", InvalidInput, "JSON"),
+    ],
+)
+def test_what_is_no_operator_is_refused_with_the_reason(text: str, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says) as refused:
+        resolve_source(text)
+    assert getattr(refused.value, "hint", "")
+
+
+def test_an_operator_of_ones_own_is_stored_by_its_content(tmp_path: Path) -> None:
+    path = files.write(tmp_path / "operators", ADD)
+    assert files.write(tmp_path / "operators", ADD) == path
+    assert files.write(tmp_path / "operators", ADD.model_copy(update={"constants": []})) != path
+    assert files.read(path) == ADD
+    source = resolve_source(str(path))
+    assert (source.source, source.location, source.files) == ("operator", str(path), [path])
+
+
+@pytest.mark.parametrize("call", ["tirx.call_extern", "tirx.tvm_call_packed", "tirx.call_pure_extern"])
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_kernel_that_calls_functions_by_name_is_refused(tmp_path: Path, call: str, escaped: bool) -> None:
+    tir = json.dumps({"nodes": [{"name": call}]})
+    if escaped:
+        tir = tir.replace("extern", "\\u0065xtern").replace("packed", "p\\u0061cked")
+    with pytest.raises(ModelInvalid, match=call):
+        files.write(tmp_path, OperatorIn(name="evil", tir=tir))
+
+
+def test_a_damaged_operator_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / f"half{files.SUFFIX}"
+    path.write_text('{"name": "half"')
+    with pytest.raises(ModelInvalid, match="half"):
+        files.read(path)
+
+
+def test_an_operator_is_timed_beside_pytorch_as_far_as_that_knows_it() -> None:
+    def kinds(name: str, source: str = "operator") -> list[str]:
+        return [variant.kind for variant in baselines(Model(name=name, source=source, location=name))]
+
+    assert kinds("op:gemm:8,8,8") == ["torch-eager"]
+    assert kinds("op:swish_gemm:8,8,8") == ["torch-eager", "torch-product"]
+    assert kinds("/data/add.operator.json") == []
+    assert kinds("bert-base-uncased", "preset") == ["torch-eager", "torch-sdpa"]
+
+
+def test_gflops_are_flops_by_the_median_beside_the_targets_peak() -> None:
+    def timing(name: str, median_ms: float) -> Timing:
+        return Timing(variant=name, median_ms=median_ms, p10_ms=1.0, p90_ms=9.0, n=5)
+
+    def of(name: str, source: str = "operator") -> Model:
+        return Model(name=name, source=source, location=name)
+
+    timings = {name: timing(name, ms) for name, ms in (("tuned", 2.0), ("untuned", 8.0))}
+    peak = Peak(2617.3, 68.3, "computed")
+    gemm = of("op:gemm:1000,1000,1000")  # two GFLOP
+    told = {"peak_gflops": 2617.3, "peak_source": "computed"}
+    assert arithmetic(gemm, timings, peak) == {"gflops": {"tuned": 1000.0, "untuned": 250.0}, **told}
+    assert arithmetic(gemm, timings, None) == {"gflops": {"tuned": 1000.0, "untuned": 250.0}}
+    assert arithmetic(of("/data/add.operator.json"), timings, peak) == told
+    assert arithmetic(of("bert-base-uncased", "preset"), timings, peak) == {}

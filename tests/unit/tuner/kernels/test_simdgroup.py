@@ -1,0 +1,51 @@
+"""Which tiles of simdgroup matrices a target has room for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tvm.target import Target
+
+from tuner.kernels import ready_made, simdgroup
+from tuner.kernels.simdgroup import TILES, Tile
+
+
+def metal(**limits: int) -> Any:
+    usual = {"max_threads_per_block": 1024, "thread_warp_size": 32, "max_shared_memory_per_block": 32768}
+    return Target({"kind": "metal", "host": {"kind": "llvm"}, **usual, **limits})
+
+
+def test_an_m1_has_room_for_all() -> None:
+    assert simdgroup.tiles(metal()) == TILES
+
+
+@pytest.mark.parametrize(
+    ("limits", "left"),
+    [
+        ({"max_threads_per_block": 96}, {"simdgroup-16x64x32"}),
+        ({"max_threads_per_block": 32}, set()),
+        ({"max_shared_memory_per_block": 16384}, {"simdgroup-32x64x16", "simdgroup-32x32x32", "simdgroup-16x64x32"}),
+    ],
+)
+def test_tiles_beyond_a_limit_are_left_out(limits: dict[str, int], left: set[str]) -> None:
+    target = metal(**limits)
+    assert {tile.name for tile in simdgroup.tiles(target)} == left
+    assert {name for name in ready_made.names(target) if name.startswith("simdgroup")} == left
+
+
+def test_only_metal_has_them() -> None:
+    assert simdgroup.tiles(Target({"kind": "llvm"})) == ()
+    assert not any(map(ready_made.is_name, ("simdgroup", "simdgroup-8x8x8")))
+
+
+def test_threadgroup_memory_holds_both_slices_and_the_result() -> None:
+    tile = Tile(rows=32, columns=64, depth=16, simd_rows=2, simd_columns=2)
+    assert tile.shared_bytes(4) == 4 * (32 * (16 + 4) + 64 * (16 + 4) + 32 * 64)
+    assert tile.shared_bytes(2) == 2 * (32 * (16 + 8) + 64 * (16 + 8) + 32 * 64)
+
+
+@pytest.mark.parametrize("tile", TILES, ids=lambda tile: tile.name)
+def test_threads_share_the_copying_evenly(tile: Tile) -> None:
+    for elements in (tile.rows * tile.depth, tile.depth * tile.columns, tile.rows * tile.columns):
+        assert elements % (tile.threads(32) * 4) == 0

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import platform
+from typing import Any
+
+import pytest
+
+from tuner.errors import TargetUnknown
+from tuner.targets import presets
+from tuner.targets.custom import llvm_cpus
+from tuner.targets.presets import Threadgroup, known, resolve
+from tuner.targets.roofline import Peak
+from tuner.targets.triples import family
+
+FACTS = {"mtriple": "x86_64-unknown-linux-gnu", "mcpu": "znver5", "threads": 2}
+HERE = {"arm64": "aarch64"}.get(platform.machine(), platform.machine())
+A_CPU = next(iter(llvm_cpus().get(HERE, [])), None)
+M1 = {"kind": "llvm", "mtriple": "arm64-apple-macos", "mcpu": "apple-m1"}
+
+
+def metal(**changes: Any) -> str:
+    return json.dumps({"kind": "metal", "host": M1, **changes})
+
+
+def test_local_is_what_its_device_says() -> None:
+    target = resolve("local", "local", FACTS)
+    assert target.tvm == {"kind": "llvm", "mtriple": "x86_64-unknown-linux-gnu", "mcpu": "znver5", "num-cores": 2}
+    assert target.family == "llvm-x86_64-znver5-2c"
+    assert (target.cores, target.threadgroup) == (2, None)
+    assert resolve("local", "local").family == ""
+
+
+def test_peaks_are_measured_here_and_computed_elsewhere() -> None:
+    measured = {"local": Peak(530.0, 40.0), "m1-cpu": Peak(1.0, 1.0), "linux-arm64": Peak(50.0, 10.0)}
+    here = resolve("local", "local", FACTS, measured)
+    assert (here.peak_gflops, here.bandwidth_gb_per_sec, here.peak_source) == (530.0, 40.0, "measured")
+    assert resolve("local", "local", FACTS).peak is None
+    assert resolve("linux-arm64", "local", FACTS, measured).peak_gflops == 50.0
+    assert resolve("m1-cpu", "local", FACTS, measured).peak == Peak(409.6, 68.3, "computed")
+    assert resolve("m2-metal", "local", FACTS, measured).peak == Peak(3578.9, 102.4, "computed")
+
+
+def test_a_peak_measured_on_a_cpu_is_not_its_gpus() -> None:
+    gpu = FACTS | {"cuda": {"name": "NVIDIA H200", "arch": "sm_90"}}
+    assert resolve("cuda", "local", gpu, {"local": Peak(530.0, 40.0)}).peak is None
+
+
+def test_apple_silicon_is_known_on_every_machine() -> None:
+    apple = [f"{chip}-{part}" for chip in ("m1", "m2") for part in ("cpu", "metal", "metal-restricted")]
+    names = ["local", *apple, "linux-arm64"]
+    assert [target.name for target in known("local")] == names
+    assert [target.name for target in known("local", FACTS)] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "triple", "device_key"),
+    [
+        ("m1-cpu", ".dylib", "arm64-apple-macos", "m1-cpu"),
+        ("m1-metal", ".dylib", "arm64-apple-macos", "m1-metal"),
+        ("m1-metal-restricted", ".dylib", "arm64-apple-macos", "m1-metal"),
+        ("linux-arm64", ".so", "aarch64-linux-gnu", "linux-arm64"),
+    ],
+)
+def test_a_target_says_what_its_libraries_are(name: str, suffix: str, triple: str, device_key: str) -> None:
+    target = resolve(name, "here")
+    assert (target.suffix, target.host_triple, target.device_key) == (suffix, triple, device_key)
+    assert presets.device_key_of(name, "here") == device_key
+
+
+def test_gpus_say_what_a_threadgroup_may_have() -> None:
+    assert resolve("m1-metal", "local").threadgroup == Threadgroup(1024, 32768, 32)
+    assert resolve("m1-metal-restricted", "local").threadgroup == Threadgroup(256, 32768, 32)
+
+
+def test_targets_do_not_share_records_unless_they_run_the_same_kernels() -> None:
+    families = [target.family for target in known("local", FACTS)]
+    assert len(set(families)) == len(families)
+    assert "metal-apple-m1-1024t" in families
+
+
+def test_cuda_is_a_target_where_the_device_has_one() -> None:
+    gpu = {"cuda": {"name": "NVIDIA H200", "arch": "sm_90"}}
+    target = resolve("cuda", "local", FACTS | gpu)
+    assert (target.family, target.device_key, target.tvm["host"]["mcpu"]) == ("cuda-sm_90", "local", "znver5")
+    with pytest.raises(TargetUnknown):
+        resolve("cuda", "local", FACTS)
+    assert presets.device_key_of("cuda", "local") == "local"
+
+
+def test_records_are_shared_by_architecture_cpu_features_and_cores() -> None:
+    assert family(M1) == "llvm-aarch64-apple-m1"
+    assert family({**M1, "mattr": ["+fp16", "+dotprod"], "num-cores": 4}) == "llvm-aarch64-apple-m1-+dotprod-+fp16-4c"
+
+
+@pytest.mark.skipif(A_CPU is None, reason=f"no list of CPUs for {HERE}")
+def test_a_target_may_be_given_as_json() -> None:
+    text = json.dumps({"kind": "llvm", "mcpu": A_CPU})
+    target = resolve(f" {text} ", "local")
+    assert target.tvm == {"kind": "llvm", "mcpu": A_CPU}
+    assert (target.family, target.device_key) == (f"llvm-{HERE}-{A_CPU}", "local")
+
+
+def test_a_target_as_json_runs_on_the_device_most_like_it() -> None:
+    m4 = json.dumps(M1 | {"mcpu": "apple-m4"})
+    assert resolve(m4, "local").device_key == "m1-cpu"
+    assert resolve(m4, "local").peak_gflops is None
+    assert resolve(json.dumps(M1), "local").peak_gflops == resolve("m1-cpu", "local").peak_gflops
+    linux = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "apple-m1"}
+    if HERE != "aarch64":
+        assert resolve(json.dumps(linux), "local").device_key == "linux-arm64"
+
+
+def test_metal_as_json_gets_the_limits_of_its_chip() -> None:
+    target = resolve(metal(max_threads_per_block=512), "local")
+    assert target.threadgroup == Threadgroup(512, 32768, 32)
+    assert (target.tvm["max_num_threads"], target.device_key) == (512, "m1-metal")
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "hint"),
+    [
+        ("lokal", "'lokal'", "local"),
+        ("m1-metl", "'m1-metl'", "m1-metal"),
+        ("moon", "'moon'", "tunesmith targets"),
+        ('{"kind": "llvm"', "not JSON", "llvm"),
+        ('{"kind": "cuda"}', "'cuda'", "local"),
+        ('{"mcpu": "x"}', "None", "llvm"),
+        ('{"kind": "llvm", "mattr": "+avx"}', "mattr", "TVM"),
+        ('{"kind": "llvm", "mtriple": 7}', "mtriple", "TVM"),
+        ('{"kind": "llvm", "mtriple": "msp430-none-elf"}', "msp430", "local"),
+        ('{"kind": "llvm", "mcpu": "apple-latest-and-greatest"}', "apple-latest-and-greatest", ""),
+        ('{"kind": "llvm", "mcpu": ["a"]}', "mcpu", ""),
+        (json.dumps(M1 | {"mcpu": "apple-m11"}), "apple-m11", "apple-m1"),
+        ('{"kind": "metal", "host": {"kind": "llvm", "mtriple": "x86_64-linux-gnu"}}', "x86_64", "arm64-apple-macos"),
+        ('{"kind": "metal", "host": {"kind": "llvm", "mtriple": "aarch64-linux-gnu"}}', "Apple hosts only", "apple-m1"),
+        ('{"kind": "metal", "host": {"kind": "c"}}', "kind llvm", "apple-m1"),
+        (metal(max_threads_per_block=2048), "2048.*1024 threads in a threadgroup", "1 to 1024"),
+        (metal(max_shared_memory_per_block=65536), "65536.*32768 bytes of threadgroup memory", "1 to 32768"),
+        (metal(max_threads_per_block="many"), "'many'", "1024"),
+        (metal(thread_warp_size=64), "64.*32", "32"),
+    ],
+)
+def test_an_unusable_target_is_refused_with_a_way_out(name: str, message: str, hint: str) -> None:
+    with pytest.raises(TargetUnknown, match=message) as caught:
+        resolve(name, "local")
+    assert hint in caught.value.hint
+
+
+@pytest.mark.skipif(platform.system() == "Darwin", reason="here Metal needs no host given")
+def test_metal_without_a_host_is_refused_off_a_mac() -> None:
+    with pytest.raises(TargetUnknown, match="Apple hosts only"):
+        resolve('{"kind": "metal"}', "local")
+
+
+@pytest.mark.skipif(HERE != "x86_64", reason="names of x86 CPUs")
+def test_a_mistyped_mcpu_is_answered_with_the_nearest() -> None:
+    with pytest.raises(TargetUnknown) as caught:
+        resolve('{"kind": "llvm", "mcpu": "znver9"}', "local")
+    assert "znver5" in caught.value.hint

@@ -1,0 +1,34 @@
+"""Operators as PyTorch computes them: the reference for outputs, and the contestant in comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+
+from tuner.importers.operators.catalog import Operator
+
+Function = Callable[..., torch.Tensor]
+
+
+def _batch_gemm(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return torch.matmul(x, y.transpose(1, 2))
+
+
+def _swish_gemm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return functional.hardswish(functional.linear(a, b), inplace=True)
+
+
+_FUNCTIONS: dict[str, Function] = {"gemm": functional.linear, "swish_gemm": _swish_gemm, "batch_gemm": _batch_gemm}
+_PRODUCTS: dict[str, Function] = {"swish_gemm": functional.linear}
+
+
+def function(operator: Operator) -> Function:
+    """The whole operator; takes its inputs in order."""
+    return _FUNCTIONS[operator.kind.name]
+
+
+def product(operator: Operator) -> Function | None:
+    """The matrix product alone of an operator that does more than that; None when it is the whole."""
+    return _PRODUCTS.get(operator.kind.name)

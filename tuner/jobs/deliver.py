@@ -1,0 +1,209 @@
+"""The last stages of a job: compile, verify against PyTorch, time beside it, publish; between them a staging folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Engine
+
+from rpc.facts import device_facts
+from tuner.artifact.loader import Runner, load
+from tuner.artifact.symbols import DEVICE, load_check
+from tuner.bench.baselines import arithmetic, baselines
+from tuner.bench.launch import run_benchmark
+from tuner.bench.remote import run_remote_benchmark
+from tuner.bench.spec import Result, Spec, Timing, Variant
+from tuner.compiler.module import base_manifest, compile_into, keep_records, read_manifest, seal, write_manifest
+from tuner.config import Settings
+from tuner.db import benchmarks, events, jobs
+from tuner.db.engine import write
+from tuner.db.models import Benchmark, Job, JobWorkload, Model, Record, Workload
+from tuner.errors import VerificationFailed
+from tuner.importers import cache
+from tuner.importers.cache import Imported, Sample
+from tuner.importers.reference import ATOL, RTOL, compare, worst
+from tuner.jobs import publish
+from tuner.kernels.left_out import in_words
+from tuner.measuring.measure import DeviceAddress
+from tuner.measuring.remote import RemoteModule, session
+from tuner.search.finals import Final
+from tuner.targets.roofline import Peak
+
+TUNED, UNTUNED = "tuned", "untuned"
+_ROUNDS, _PER_ROUND = 10, 5
+_MAX_SEC = 120.0  # of timing; a run of a large model takes seconds
+
+
+def staging(settings: Settings, job_id: str) -> Path:
+    """Where a job's modules lie until they are published; it is removed when the job ends."""
+    return settings.jobs_dir / job_id / "staging"
+
+
+def compile_job(
+    settings: Settings,
+    job: Job,
+    imported: Imported,
+    rows: list[tuple[JobWorkload, Workload]],
+    decided: Mapping[str, Final],
+    canary_us: float | None,
+) -> None:
+    """Compile the winners, and beside them the plain schedules as the untuned module.
+
+    ``decided`` is the outcome of each workload's finals; one without a winner gets the plain schedule. ``canary_us`` is
+    what the reference kernel took meanwhile.
+    """
+    prepared = cache.load_prepared(settings.imports_dir, imported)
+    winners: dict[str, tuple[str, list[float]]] = {}
+    kept: dict[str, Record] = {}
+    ready_made: dict[str, str] = {}
+    left_out = []
+    for _, workload in rows:
+        final = decided[workload.id]
+        left_out += [in_words(record, workload.name, reason) for record, reason in final.left_out]
+        if final.winner is None or not final.winner.trace:
+            continue
+        winners[workload.tir] = (final.winner.trace, final.winner.run_secs)
+        if final.winner.record is not None:
+            kept[workload.id] = final.winner.record
+        else:
+            ready_made[workload.id] = final.winner.ready_made
+    for name, chosen in ((UNTUNED, {}), (TUNED, winners)):
+        folder = staging(settings, job.id) / name
+        compiled = compile_into(folder, prepared, job.target_json, chosen)
+        write_manifest(folder, base_manifest(imported, job.batch, job.seq_len, job.target_json, compiled))
+    folder = staging(settings, job.id) / TUNED
+    kernels = [(link.weight, workload) for link, workload in rows]
+    found = keep_records(folder, kernels, kept, ready_made, left_out)
+    found |= {"predicted_ms": job.predicted_ms, "canary": {"kernels_us": canary_us}}
+    write_manifest(folder, read_manifest(folder) | found)
+
+
+def verify_job(settings: Settings, job: Job, imported: Imported, device: DeviceAddress | None) -> None:
+    """Run the staged modules on the import's samples, on ``device`` or (None) here.
+
+    Raises VerificationFailed when an output is out of tolerance.
+    """
+    samples = cache.load_samples(settings.imports_dir, imported)
+    for name in (UNTUNED, TUNED):
+        folder = staging(settings, job.id) / name
+        with _loaded(folder, device) as module:
+            found = verification(module.run, samples, imported, f"{name} module of {job.id}")
+        manifest = read_manifest(folder) | {"verification": found}
+        manifest |= load_check(DEVICE, job.target_json)
+        write_manifest(folder, manifest)
+
+
+@contextmanager
+def _loaded(folder: Path, device: DeviceAddress | None) -> Iterator[Runner | RemoteModule]:
+    """A staged module, ready to run."""
+    if device is None:
+        yield load(folder)
+    else:
+        with session(device) as remote:
+            yield RemoteModule(remote, folder)
+
+
+def verification(
+    run: Callable[..., dict[str, np.ndarray]], samples: Sequence[Sample], imported: Imported, what: str
+) -> dict[str, Any]:
+    """A manifest's ``verification``: outputs of ``run`` against the samples'.
+
+    Raises VerificationFailed naming ``what``.
+    """
+    found = worst([compare(run(**sample.inputs), sample.outputs) for sample in samples])
+    if not found.ok:
+        raise VerificationFailed(
+            f"The {what} differs from PyTorch: absolute error {found.max_abs_error:.2e}, "
+            f"relative {found.max_rel_error:.2e}; tolerated are {ATOL:g} or {RTOL:g}.",
+            "Submit the job again with --cold; if it stays, a kernel is compiled wrongly: please report it.",
+        )
+    return {
+        "max_abs_error": found.max_abs_error,
+        "max_rel_error": found.max_rel_error,
+        "tolerance": {"absolute": ATOL, "relative": RTOL},
+        "inputs": f"{len(samples)} samples of {imported.sampled}",
+        "against": imported.against,
+    }
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a benchmark is held: on a device or (None) here, against the target's peak, with this canary's library."""
+
+    device: DeviceAddress | None
+    peak: Peak | None
+    canary: str | None
+
+
+def benchmark_job(
+    settings: Settings,
+    engine: Engine,
+    job: Job,
+    model: Model,
+    imported: Imported,
+    terms: Terms,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Time the staged modules, here beside PyTorch; store the figures, publish the artifact."""
+    folder = staging(settings, job.id)
+    manifest = read_manifest(folder / TUNED)
+    if terms.device is None:
+        spec = _spec(job, model, manifest, folder, terms.canary)
+        result = run_benchmark(spec, folder / "benchmark", progress)
+        facts = device_facts()
+    else:
+        inputs = cache.load_samples(settings.imports_dir, imported)[0].inputs
+        folders = {name: folder / name for name in (UNTUNED, TUNED)}
+        result, facts = run_remote_benchmark(
+            terms.device, folders, inputs, _ROUNDS, _PER_ROUND, _MAX_SEC, terms.canary, progress
+        )
+    timings = {timing.variant: timing for timing in result.timings}
+    manifest |= arithmetic(model, timings, terms.peak)
+    manifest |= {
+        "device": facts,
+        "canary": manifest["canary"] | {"model_us": result.canary_us},
+        "latency": _figures(timings[TUNED]),
+        "baselines": {name: _figures(timing) for name, timing in timings.items() if name != TUNED},
+    }
+    sealed = seal(folder / TUNED, manifest)
+    with publish.packed(settings, job.id, folder / TUNED, sealed) as made, write(engine) as db:
+        row = jobs.get(db, job.id)
+        stored = publish.keep(db, row, made)
+        row.latency_ms = timings[TUNED].median_ms
+        benchmarks.replace(db, job.id, [_row(job.id, stored.id, timing, result) for timing in result.timings])
+        events.emit(db, "benchmark", {name: timing.median_ms for name, timing in timings.items()}, job.id)
+
+
+def _spec(job: Job, model: Model, manifest: dict[str, Any], folder: Path, canary: str | None) -> Spec:
+    return Spec(
+        model=model.name,
+        head=model.head,
+        allow_pickle=model.allow_pickle,
+        batch=job.batch,
+        seq_len=job.seq_len,
+        threads=manifest["threads"],
+        rounds=_ROUNDS,
+        per_round=_PER_ROUND,
+        max_sec=_MAX_SEC,
+        canary=canary,
+        variants=[
+            *baselines(model),
+            Variant(name=UNTUNED, kind="tvm", path=str(folder / UNTUNED)),
+            Variant(name=TUNED, kind="tvm", path=str(folder / TUNED)),
+        ],
+    )
+
+
+def _figures(timing: Timing) -> dict[str, Any]:
+    return timing.model_dump(exclude={"variant"})
+
+
+def _row(job_id: str, artifact_id: str, timing: Timing, result: Result) -> Benchmark:
+    return Benchmark(
+        job_id=job_id, artifact_id=artifact_id, threads=result.threads, machine=result.machine, **timing.model_dump()
+    )

@@ -1,0 +1,75 @@
+"""Modules made without search and without a device: from the records there are, else by default schedules.
+
+What the command line compiles here, and what a job that only compiles does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlmodel import Session
+
+from tuner.artifact.loader import load, misfit
+from tuner.artifact.symbols import DEVICE, load_check
+from tuner.compiler.module import Kernels, base_manifest, compile_into, keep_records, read_manifest, write_manifest
+from tuner.db import records
+from tuner.db.models import Record
+from tuner.importers import cache
+from tuner.importers.cache import Imported
+from tuner.jobs.deliver import verification
+from tuner.kernels.left_out import in_words
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to compile: an import at its shape ``(batch, seq_len)`` for a TVM target."""
+
+    imported: Imported
+    batch: int
+    seq_len: int
+    target: dict[str, Any]
+
+
+def fastest(session: Session, workload_ids: Collection[str], family: str) -> dict[str, Record]:
+    """The fastest record of each workload that has one on this target family."""
+    found = {workload: records.best(session, workload, family, 1) for workload in workload_ids}
+    return {workload: rows[0] for workload, rows in found.items() if rows}
+
+
+def compile_known(
+    imports_dir: Path, wanted: Wanted, kernels: Kernels, best: Mapping[str, Record], folder: Path
+) -> dict[str, Any]:
+    """Compile into ``folder``; returns the manifest, which is written there too."""
+    winners = {w.tir: (best[w.id].trace, best[w.id].run_secs) for _, w in kernels if w.id in best}
+    prepared = cache.load_prepared(imports_dir, wanted.imported)
+    compiled = compile_into(folder, prepared, wanted.target, winners)
+    manifest = base_manifest(wanted.imported, wanted.batch, wanted.seq_len, wanted.target, compiled)
+    used = {w.id: best[w.id] for _, w in kernels if w.id in best and w.tir not in compiled.left_out}
+    left_out = [
+        in_words(best[w.id], w.name, compiled.left_out[w.tir]) for _, w in kernels if w.tir in compiled.left_out
+    ]
+    manifest |= keep_records(folder, kernels, used, {}, left_out)
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def runs_here(manifest: dict[str, Any]) -> bool:
+    """Is a compiled module one for this machine's CPU?"""
+    return manifest["target"]["kind"] == "llvm" and not misfit(manifest)
+
+
+def verify_here(imports_dir: Path, imported: Imported, folder: Path, what: str) -> dict[str, Any]:
+    """Compare the module's outputs with the samples' where it runs; elsewhere the checks of its symbols must do.
+
+    Returns the manifest. Raises VerificationFailed naming ``what``.
+    """
+    manifest = read_manifest(folder)
+    if runs_here(manifest):
+        samples = cache.load_samples(imports_dir, imported)
+        manifest["verification"] = verification(load(folder).run, samples, imported, what)
+        manifest |= load_check(DEVICE, manifest["target"])
+        write_manifest(folder, manifest)
+    return manifest

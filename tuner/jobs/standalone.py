@@ -1,0 +1,90 @@
+"""A model compiled here and now, without a service and without tuning: from the records there are, else by default."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rpc.drafts import draft
+from tuner.artifact.format import member_name, pack
+from tuner.compiler.module import seal
+from tuner.config import Settings
+from tuner.db.engine import make_engine, read
+from tuner.db.migrate import create_or_check
+from tuner.errors import InvalidInput
+from tuner.importers import cache, hub
+from tuner.importers.source import ModelSource, check_seq_len
+from tuner.jobs import from_records
+from tuner.kernels.context import make_target
+from tuner.kernels.workload import extract
+from tuner.search import shipped
+from tuner.targets.presets import Target
+
+_LIBRARIES = {".so": "so", ".dylib": "dylib"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to compile: a model at a shape ``(batch, seq_len)`` for a target."""
+
+    source: ModelSource
+    target: Target
+    batch: int
+    seq_len: int
+
+
+def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Write the artifact to ``out``, or its library alone when ``out`` is named like one; returns the manifest.
+
+    Uses the data directory's import cache and records, and the records that come with the product. A library for this
+    machine is run and compared with PyTorch; any other is checked as far as that goes without its machine.
+    Raises SequenceTooLong, InvalidInput, VerificationFailed, LinkFailed, LoadCheckFailed and what importing raises.
+    """
+    source, target, imports = order.source, order.target, settings.imports_dir
+    check_seq_len(source.name, source.max_seq_len, order.seq_len)
+    _check_out(out, target)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    create_or_check(settings)
+    engine = make_engine(settings)
+    try:
+        say(f"importing {source.name}")
+        hub.fetch_weights(source)
+        imported = cache.import_source(source, order.batch, order.seq_len, imports)
+        found = extract(cache.load_module(imports, imported), make_target(target.tvm))
+        shipped.bring_in(engine, settings, {one.id for one in found}, target.family)
+        with read(engine) as session:
+            best = from_records.fastest(session, [one.id for one in found], target.family)
+        say(f"compiling {len(found)} kernels for {target.name}, {len(best)} of them from records")
+        with draft(settings.artifacts_dir) as folder:
+            wanted = from_records.Wanted(imported, order.batch, order.seq_len, target.tvm)
+            kernels = [(one.weight, one.as_row()) for one in found]
+            if from_records.runs_here(from_records.compile_known(imports, wanted, kernels, best, folder)):
+                say("comparing its outputs with PyTorch's")
+            manifest = seal(folder, from_records.verify_here(imports, imported, folder, "compiled module"))
+            _deliver(folder, manifest, out)
+    finally:
+        engine.dispose()
+    return manifest
+
+
+def _check_out(out: Path, target: Target) -> None:
+    """Refuses now what could not be written after all the work."""
+    if out.is_dir():
+        raise InvalidInput(f"{out} is a folder.", "Give --out the name of a file.")
+    if out.suffix == ".dylib" and target.suffix != ".dylib":
+        raise InvalidInput(
+            f"{out} is named like a library for macOS, and those for {target.name} end in {target.suffix}.",
+            f"Write {out.with_suffix(target.suffix)}, or choose a --target that is a Mac.",
+        )
+
+
+def _deliver(folder: Path, manifest: dict[str, Any], out: Path) -> None:
+    """The tar, or the member that ``out`` is named like."""
+    form = _LIBRARIES.get(out.suffix)
+    if form is None:
+        pack(folder, out)
+    else:
+        shutil.copyfile(folder / member_name(manifest, form), out)

@@ -1,0 +1,22 @@
+"""Why a record that would be used is not: in the words that manifests and pages say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tuner.db.models import Record
+from tuner.kernels import ready_made
+from tuner.kernels.context import Replay
+from tuner.kernels.limits import excess
+
+
+def refusal(replay: Replay, trace: str, target: Any) -> str:
+    """Why a trace, or the name of a ready-made schedule, makes no schedule on this target."""
+    schedule = None if target.kind.name == "llvm" or ready_made.is_name(trace) else replay.traced(trace)
+    wish = excess(schedule.mod["main"], target) if schedule is not None else ""
+    return f"it wants {wish}" if wish else "it is no schedule of this release's search space"
+
+
+def in_words(record: Record, workload: str, reason: str) -> str:
+    """A manifest's line on a record of the workload of this name."""
+    return f"record {record.candidate} of {workload}: {reason}"

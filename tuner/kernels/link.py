@@ -1,0 +1,74 @@
+"""Links what TVM compiled into a library for its target: by this machine's compiler, or by Zig for any other.
+
+Zig brings headers, system symbols and a signing linker for every target, so that neither a Mac nor Xcode is needed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tuner.errors import LinkFailed
+from tuner.targets import triples
+
+# The oldest systems a library must load on: the first macOS of the M1, and the glibc of the manylinux2014 wheels.
+_ZIG_TARGETS = {
+    ("aarch64", "macos"): "aarch64-macos.11.0",
+    ("aarch64", "linux"): "aarch64-linux-gnu.2.17",
+    ("x86_64", "linux"): "x86_64-linux-gnu.2.17",
+}
+# TVM's own symbols are found when the library is loaded, and it must not carry the path it was made at.
+_MACOS = ("-undefined", "dynamic_lookup", "-Wl,-install_name,@rpath/lib.dylib")
+_DEADLINE_SEC = 300.0  # the first link for a target compiles Zig's runtime for it
+
+
+def linker_for(target: Mapping[str, Any]) -> Callable[..., None] | None:
+    """``fcompile`` of ``export_library`` for a TVM target's JSON; None where this machine's own compiler will do.
+
+    Raises LinkFailed when nothing here links for such a machine.
+    """
+    if triples.is_here(target) and triples.system(target) == "linux":
+        return None
+    machine = (triples.architecture(target), triples.system(target))
+    if machine not in _ZIG_TARGETS:
+        raise LinkFailed(
+            f"No library can be linked for {triples.host_triple(target)}.",
+            f"Linked is for {', '.join(' '.join(known) for known in _ZIG_TARGETS)}.",
+        )
+
+    def link(output: str, objects: Sequence[str], options: Sequence[str] | None = None, **_: Any) -> None:
+        _zig(_ZIG_TARGETS[machine], output, objects, (*(_MACOS if machine[1] == "macos" else ()), *(options or ())))
+
+    return link
+
+
+def candidate_linker_for(target: Mapping[str, Any]) -> Callable[..., None] | None:
+    """``linker_for`` a library that is loaded once and beside TVM: the bare linker takes half of a compiler's time."""
+    linker = linker_for(target)
+    return _bare if linker is None and shutil.which("ld") else linker
+
+
+def _bare(output: str, objects: Sequence[str], *_: Any, **__: Any) -> None:
+    done = subprocess.run(["ld", "-shared", "-o", output, *objects], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LinkFailed(f"Linking {output} failed: {done.stderr.strip()[-1000:]}", "Is binutils' `ld` whole?")
+
+
+def _zig(zig_target: str, output: str, objects: Sequence[str], options: Sequence[str]) -> None:
+    flags = ("-shared", "-O2", "-s", "-fno-sanitize=undefined")
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", zig_target, *flags, *options, "-o", output, *objects]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DEADLINE_SEC)
+    except subprocess.TimeoutExpired as late:
+        raise LinkFailed(
+            f"Linking {output} for {zig_target} took more than {_DEADLINE_SEC:g} s.",
+            "The machine is too busy: try again.",
+        ) from late
+    if done.returncode:
+        raise LinkFailed(
+            f"Linking {output} for {zig_target} failed: {done.stderr.strip()[-1000:]}",
+            "`python -m ziglang version` shows whether the linker works (it comes with `pip install ziglang`).",
+        )

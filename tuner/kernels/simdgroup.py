@@ -1,0 +1,207 @@
+"""Products by simdgroup matrices, for Apple GPUs: float16 and float32, with all that surrounds the product fused in.
+
+A threadgroup computes one tile of the result. Step by step along the depth it copies a slice of both operands into
+threadgroup memory, from where its simdgroups load 8x8 matrices, multiply them and add up. The tile leaves through
+threadgroup memory too: what follows the product needs to know which element it has, and a matrix doesn't tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from tvm import tirx
+from tvm.s_tir import Schedule, ScheduleError, TensorIntrin
+from tvm.s_tir.dlight.gpu import matmul as dlight
+from tvm.s_tir.dlight.gpu.matmul import IterKind
+from tvm.tirx.analysis import undefined_vars
+
+from tuner.kernels.intrinsics import import_on_demand
+
+_SIDE = 8  # of a simdgroup matrix
+_LANES = 4  # of Metal's longest vector
+_BANK_BYTES = 16  # added to each row in threadgroup memory, so that the rows of a matrix lie in different banks
+_BANK_ALIGNMENT = 16  # in elements: all slices are a multiple of it wide
+_ELEMENT_BYTES = {"float16": 2, "float32": 4}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What a threadgroup computes: ``rows`` x ``columns``, ``depth`` a step, by a grid of simdgroups."""
+
+    rows: int
+    columns: int
+    depth: int
+    simd_rows: int
+    simd_columns: int
+
+    @property
+    def name(self) -> str:
+        """As records of what was chosen keep it."""
+        return f"simdgroup-{self.rows}x{self.columns}x{self.depth}"
+
+    def threads(self, simd_width: int) -> int:
+        """Threads of a threadgroup."""
+        return self.simd_rows * self.simd_columns * simd_width
+
+    def shared_bytes(self, element_bytes: int) -> int:
+        """Threadgroup memory that both operands' slices and the result's tile take; the longer layout of each."""
+        bank = _BANK_BYTES // element_bytes
+        left = self.rows * (self.depth + bank)
+        right = max(self.depth * (self.columns + bank), self.columns * (self.depth + bank))
+        return (left + right + self.rows * self.columns) * element_bytes
+
+
+# Large tiles read operands less often, small ones keep all cores busy where the result is small. Accumulators, two
+# elements a lane and matrix, stay below half of the registers.
+TILES = (
+    Tile(64, 64, 16, 2, 2),
+    Tile(32, 64, 16, 2, 2),
+    Tile(32, 32, 32, 2, 2),
+    Tile(16, 64, 32, 1, 2),
+)
+
+
+def tiles(target: Any) -> tuple[Tile, ...]:
+    """The tiles that a target has threads and threadgroup memory for, largest first; none but for Metal."""
+    if target.kind.name != "metal":
+        return ()
+    threads, width = int(target.attrs["max_threads_per_block"]), int(target.attrs["thread_warp_size"])
+    memory = int(target.attrs["max_shared_memory_per_block"])
+    wide = max(_ELEMENT_BYTES.values())
+    return tuple(tile for tile in TILES if tile.threads(width) <= threads and tile.shared_bytes(wide) <= memory)
+
+
+def schedule(tile: Tile, mod: Any, target: Any) -> Any | None:
+    """The schedule of ``mod``'s only function ``main``; None unless it is a product of matrices of one float type."""
+    made = Schedule(mod)
+    product = _product(made)
+    if product is None:
+        return None
+    width = int(target.attrs["thread_warp_size"])
+    try:
+        _multiply(made, product, tile, width)
+    except (ScheduleError, AssertionError):  # DLight asserts: what surrounds the product can't be fused
+        return None
+    return made
+
+
+def _product(sch: Any) -> Any | None:
+    """The only reduction, where its operands and result are matrices of one type."""
+    blocks = sch.get_child_blocks(sch.get_sblock("root"))
+    (found,) = dlight.get_reduction_blocks(sch, blocks) or [None]
+    if found is None:
+        return None
+    block = sch.get(found)
+    types = {str(region.source.dtype) for region in (*block.reads, *block.writes)}
+    if len(types) != 1 or not types <= set(_ELEMENT_BYTES) or dlight.detect_iter_traits(block) is None:
+        return None
+    return found
+
+
+def _multiply(sch: Any, product: Any, tile: Tile, width: int) -> None:
+    transposed = _normalise(sch, product)
+    sch.pad_einsum(product, [1, tile.rows, tile.columns, tile.depth])
+    batch, i, j, k = sch.get_loops(product)
+    bx, ty, i0, i1 = sch.split(i, [None, tile.simd_rows, tile.rows // tile.simd_rows // _SIDE, _SIDE])
+    by, tx, j0, j1 = sch.split(j, [None, tile.simd_columns, tile.columns // tile.simd_columns // _SIDE, _SIDE])
+    step, k0, k1 = sch.split(k, [None, tile.depth // _SIDE, _SIDE])
+    sch.reorder(bx, by, ty, tx, step, k0, i0, j0, i1, j1, k1)
+    for loop, axis in ((bx, "blockIdx.x"), (by, "blockIdx.y"), (batch, "blockIdx.z")):
+        sch.bind(loop, axis)
+    sch.bind(ty, "threadIdx.z")
+    sch.bind(tx, "threadIdx.y")
+
+    dtype = str(sch.get(product).writes[0].source.dtype)
+    bank = _BANK_BYTES // _ELEMENT_BYTES[dtype]
+    for operand in (0, 1):
+        fetched = sch.cache_read(product, operand, "shared")
+        sch.compute_at(fetched, step, preserve_unit_loops=True)
+        _spread(sch, fetched, tile, width)
+        sch.storage_align(fetched, 0, axis=-2, factor=_BANK_ALIGNMENT, offset=bank)
+        dlight.auto_inline_producers(sch, fetched)
+
+    left = sch.cache_read(product, 0, "metal.simdgroup")
+    right = sch.cache_read(product, 1, "metal.simdgroup")
+    sch.compute_at(left, k0)
+    sch.compute_at(right, k0)
+    if transposed:
+        sch.transform_layout(right, ("write", 0), lambda s, column, depth: (s, depth, column))
+    stored = sch.cache_write(product, 0, "metal.simdgroup")
+    result = sch.cache_write(stored, 0, "shared")
+    sch.reverse_compute_at(stored, tx, preserve_unit_loops=True)
+    sch.reverse_compute_at(result, by, preserve_unit_loops=True)
+
+    names = _intrinsics(dtype)
+    for loop in (k0, i0, j0):
+        sch.unroll(loop)  # matrices are registers: their numbers must be known
+    filled = sch.decompose_reduction(product, step)
+    _tensorize(sch, left, names["load"])
+    _tensorize(sch, right, names["load_transposed" if transposed else "load"])
+    _tensorize(sch, stored, names["store"])
+    _tensorize(sch, filled, names["fill"])
+    sch.tensorize(i1, names["multiply"])
+
+    dlight.auto_inline_consumer_chain(sch, result)
+    _spread(sch, result, tile, width)
+
+
+def _normalise(sch: Any, product: Any) -> bool:
+    """Make it ``c[s, i, j] += a[s, i, k] * b[s, k, j]``, or ``b[s, j, k]`` where b is stored so; True then."""
+    transposed = _depth_is_last(sch.get(product))
+    read_left, read_right = (sch.reindex(product, ("read", n)) for n in (0, 1))
+    written = sch.reindex(product, ("write", 0))
+    left, right, out, all_ = dlight.detect_iter_traits(sch.get(product))  # of the axes that operands now have
+    s, i, j, k = IterKind.kIter_S, IterKind.kIter_I, IterKind.kIter_J, IterKind.kIter_K
+    right_order = [s, j, k] if transposed else [s, k, j]
+    sch.transform_layout(read_left, ("write", 0), dlight.make_iter_fusion_index_map(left, [s, i, k]))
+    sch.transform_layout(read_right, ("write", 0), dlight.make_iter_fusion_index_map(right, right_order))
+    sch.transform_layout(written, ("read", 0), dlight.make_iter_fusion_index_map(out, [s, i, j]))
+    sch.transform_block_layout(product, dlight.make_iter_fusion_index_map(all_, [s, i, j, k]))
+    return transposed
+
+
+def _depth_is_last(block: Any) -> bool:
+    """Do elements that are added up lie side by side in the right operand?"""
+    depth = {it.var for it in block.iter_vars if it.iter_type == tirx.IterVar.CommReduce}
+    return bool(depth & set(undefined_vars(block.reads[1].region[-1].min)))
+
+
+def _spread(sch: Any, block: Any, tile: Tile, width: int) -> None:
+    """Share the copying of a slice or tile among all threads, vector by vector."""
+    elements = sch.fuse(*sch.get_loops(block)[-2:])
+    _, *threads, vector = sch.split(elements, [None, tile.simd_rows, tile.simd_columns, width, _LANES])
+    for loop, axis in zip(threads, "zyx", strict=True):
+        sch.bind(loop, f"threadIdx.{axis}")
+    sch.vectorize(vector)
+
+
+def _tensorize(sch: Any, block: Any, name: str) -> None:
+    """Let an intrinsic do each 8x8 matrix of a block's last two axes."""
+    *_, i, j = sch.get_loops(block)
+    i0, i1 = sch.split(i, [None, _SIDE])
+    j0, j1 = sch.split(j, [None, _SIDE])
+    sch.reorder(i0, j0, i1, j1)
+    sch.unroll(i0)
+    sch.unroll(j0)
+    sch.tensorize(i1, name)
+
+
+@cache
+def _intrinsics(dtype: str) -> dict[str, str]:
+    """Names of the simdgroup operations on matrices of a type, registered here: TVM has float16's only."""
+    import_on_demand()
+    from tvm.s_tir.tensor_intrin import metal
+
+    made = {
+        "fill": metal.get_make_filled_simdgroup_matrix_intrin(dtype),
+        "load": metal.get_simdgroup_load_intrin(dtype, "shared"),
+        "load_transposed": metal.get_simdgroup_load_intrin(dtype, "shared", transpose_matrix=True),
+        "multiply": metal.get_simdgroup_multiply_accumulate_intrin(_SIDE, _SIDE, _SIDE, dtype),
+        "store": metal.get_simdgroup_store_intrin(dtype, "shared"),
+    }
+    names = {what: f"tunesmith_simdgroup_{what}_{dtype}" for what in made}
+    for what, (description, implementation) in made.items():
+        TensorIntrin.register(names[what], description, implementation)
+    return names

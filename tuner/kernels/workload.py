@@ -1,0 +1,134 @@
+"""Workloads: tuning tasks taken from a module, their identity, their arithmetic."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import relax
+from tvm.s_tir.meta_schedule.arg_info import ArgInfo
+from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
+
+from tuner.db.models import Workload
+from tuner.kernels.flops import flops_of
+
+
+@dataclass(frozen=True)
+class ExtractedWorkload:
+    """One distinct PrimFunc of a module.
+
+    ``flops`` counts floating-point operations of one launch, ``weight`` launches per inference, ``weight_bytes`` the
+    bytes of constant arguments; ``mod`` is an IRModule whose only function is ``main``.
+    """
+
+    id: str
+    name: str
+    summary: str
+    flops: float
+    weight: int
+    weight_bytes: int
+    tunable: bool
+    mod: Any
+
+    @property
+    def tir(self) -> str:
+        """The module as JSON, as records keep it."""
+        return str(tvm.ir.save_json(self.mod))
+
+    def as_row(self) -> Workload:
+        """What the database keeps of it; how often it is launched is each model's own."""
+        return Workload(
+            id=self.id,
+            name=self.name,
+            summary=self.summary,
+            flops=self.flops,
+            weight_bytes=self.weight_bytes,
+            tir=self.tir,
+        )
+
+
+def plain_name(name: str) -> str:
+    """What a kernel does, of the name fusion gave it: ``fused_matmul2_add3_gelu1`` is ``matmul_add_gelu``."""
+    return re.sub(r"\d+(?=_|$)", "", name.removeprefix("fused_"))
+
+
+def module_from_json(tir: str) -> Any:
+    """The IRModule of a workload's stored JSON."""
+    return tvm.ir.load_json(tir)
+
+
+def workload_id(mod: Any) -> str:
+    """Identity of a workload: the structural hash of its module; the same for any model that contains it."""
+    return f"wl-{tvm_ffi.structural_hash(mod) & (2**64 - 1):016x}"
+
+
+def layout_free(func: Any) -> set[int]:
+    """Indices of arguments that are constants, whose layout the search may choose."""
+    attrs = func.attrs
+    return {int(i) for i in attrs["layout_free_buffers"]} if attrs and "layout_free_buffers" in attrs else set()
+
+
+def buffers_of(func: Any) -> list[tuple[tuple[int, ...], str]]:
+    """Shape and dtype of each argument of a PrimFunc, in order."""
+    return [(tuple(int(d) for d in info.shape), str(info.dtype)) for info in ArgInfo.from_prim_func(func)]
+
+
+def summarize(func: Any) -> str:
+    """Arguments and result in one line: ``float32[128,768], float32[768,768] -> float32[128,768]``."""
+    texts = [f"{dtype}[{','.join(map(str, shape))}]" for shape, dtype in buffers_of(func)]
+    return ", ".join(texts[:-1]) + " -> " + texts[-1]
+
+
+def _nbytes(shape: tuple[int, ...], dtype: str) -> int:
+    return math.prod(shape) * max(1, tvm.DataType(dtype).bits // 8)
+
+
+def _computes(func: Any) -> bool:
+    """Does the function compute on floats? One that reads integers looks up or converts (``take``, masks): search gains
+    nothing there, and wild indices crash a device."""
+    return all(dtype.startswith(("float", "bfloat")) for _, dtype in buffers_of(func))
+
+
+def describe(mod: Any, name: str, weight: int) -> ExtractedWorkload:
+    """An ``ExtractedWorkload`` from a one-function module."""
+    func = mod["main"]
+    buffers = buffers_of(func)
+    constants = layout_free(func)
+    return ExtractedWorkload(
+        id=workload_id(mod),
+        name=name,
+        summary=summarize(func),
+        flops=flops_of(func),
+        weight=weight,
+        weight_bytes=sum(_nbytes(*buffers[i]) for i in constants),
+        tunable=_computes(func),
+        mod=mod,
+    )
+
+
+def _first_calls(mod: Any) -> dict[str, int]:
+    """Names of kernels with the place of their first call in ``main``."""
+    order: dict[str, int] = {}
+
+    def visit(expr: Any) -> None:
+        if isinstance(expr, relax.Call) and isinstance(expr.op, tvm.ir.Op) and expr.op.name == "relax.call_tir":
+            order.setdefault(str(expr.args[0].name_hint), len(order))
+
+    relax.analysis.post_order_visit(mod["main"], visit)
+    return order
+
+
+def extract(mod: Any, target: Any) -> list[ExtractedWorkload]:
+    """All distinct workloads of ``mod`` in order of first use; equal functions are one workload of greater weight."""
+    found: dict[str, ExtractedWorkload] = {}
+    order = _first_calls(mod)
+    for task in sorted(extract_tasks(mod, target), key=lambda task: order[str(task.task_name)]):
+        one = describe(task.dispatched[0], plain_name(str(task.task_name)), int(task.weight))
+        if one.id in found:
+            one = ExtractedWorkload(**{**vars(one), "weight": one.weight + found[one.id].weight})
+        found[one.id] = one
+    return list(found.values())

@@ -1,0 +1,158 @@
+"""Times built candidates on a device, in one RPC session a batch, and says of each what became of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Any
+
+from rpc.errors import SessionLost
+from rpc.lease import lease
+from tuner.measuring.timing import MIN_REPEAT_MS, Arguments, Shapes, load_library, repeats
+
+COLD_WEIGHT_BYTES = 128 * 1024  # constants at least this large are measured out of cache, as a whole model finds them
+_HOPELESS = 1.2  # a first look this many times slower than the best is the last look
+_FIRST_LOOK, _FULL_LOOK = 2, 5  # repeats; the second look adds what the first lacks
+# What a session may take: to connect, time the canary and fill the arguments; then for each probe to send and load it,
+# and to run it, seven times when it is among the best.
+_SESSION_SEC, _PROBE_SEC, _RUNS = 20.0, 2.0, 100
+
+
+@dataclass(frozen=True)
+class DeviceAddress:
+    """Where a device is had: tracker, key, and the deadlines in seconds of the wait and of one session.
+
+    ``kind`` is TVM's name of what kernels run on there: ``cpu``, ``metal``, ``cuda``.
+    """
+
+    tracker_host: str
+    tracker_port: int
+    key: str
+    lease_timeout_sec: float
+    session_timeout_sec: float
+    kind: str = "cpu"
+
+    def of(self, remote: Any) -> Any:
+        """The TVM device of a session."""
+        return remote.device(self.kind, 0)
+
+    def lease(self) -> Any:
+        """A context manager that yields a session; see ``rpc.lease.lease``."""
+        return lease(self.tracker_host, self.tracker_port, self.key, self.lease_timeout_sec, self.session_timeout_sec)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A library to time: its path here and its arguments as (shape, dtype); ``number`` tells it in results."""
+
+    number: int
+    path: str
+    arguments: Shapes
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds of each repeat, or what went wrong: ``run`` (an error), ``crash`` or ``timeout`` (of the device)."""
+
+    run_secs: list[float] = field(default_factory=list)
+    error_class: str = ""
+    error: str = ""
+    canary_sec: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """The median of the repeats."""
+        return median(self.run_secs) if self.run_secs else None
+
+
+def evaluator_settings(cold_weights: bool) -> dict[str, Any]:
+    """How repeats are taken, as records keep it."""
+    if cold_weights:
+        return {"number": 1, "repeat": _FULL_LOOK, "min_repeat_ms": 0, "cold_weights": True}
+    return {"number": 1, "repeat": _FULL_LOOK, "min_repeat_ms": MIN_REPEAT_MS, "cold_weights": False}
+
+
+def measure(
+    device: DeviceAddress,
+    probes: Sequence[Probe],
+    cold_weights: bool,
+    time_canary: Callable[[Any], float] | None,
+    best_sec: float | None,
+    on_result: Callable[[Probe, Measured], None],
+) -> None:
+    """Time every probe and hand each result over as soon as it is there.
+
+    When a session ends under a probe, the rest go on in a new one. The probe may be innocent: the device was killed, or
+    others had used the time up. It is tried once more after all others, alone; only if that session ends too, or if it
+    hung for most of the first, it is told a crash or a timeout.
+    ``best_sec`` is the fastest known: what is far slower gets a short look only. ``time_canary`` takes a session and
+    gives the seconds of the reference kernel, which each of the session's results carries.
+
+    Raises:
+        DeviceUnavailable: no device; probes without a result are simply not measured.
+    """
+    left, suspects = list(probes), list[Probe]()
+    while left or suspects:
+        alone = not left
+        waiting = left or [suspects.pop(0)]
+        limit_sec = session_sec(device, len(waiting), best_sec)
+        began = time.monotonic()
+        try:
+            with replace(device, session_timeout_sec=limit_sec).lease() as remote:
+                canary_sec = time_canary(remote) if time_canary else None
+                arguments = Arguments(remote, device.of(remote))
+                while waiting:
+                    began = time.monotonic()
+                    result = _time(remote, device, arguments, waiting[0], cold_weights, best_sec, canary_sec)
+                    on_result(waiting.pop(0), result)
+                    if result.seconds is not None:
+                        best_sec = min(best_sec or result.seconds, result.seconds)
+        except SessionLost as lost:
+            if not waiting:
+                continue
+            probe = waiting.pop(0)
+            hung = lost.timed_out and time.monotonic() - began > limit_sec / 2
+            if alone or hung:
+                on_result(probe, Measured(error_class="timeout" if lost.timed_out else "crash", error=lost.message))
+            else:
+                suspects.append(probe)
+
+
+def session_sec(device: DeviceAddress, probes: int, best_sec: float | None) -> float:
+    """Deadline in seconds of a session that times so many probes: a multiple of what they take on a slow device far
+    away, so that one that hangs costs no more; the device's own limit while nobody knows how long a run takes."""
+    if best_sec is None:
+        return device.session_timeout_sec
+    return min(device.session_timeout_sec, _SESSION_SEC + probes * (_PROBE_SEC + _RUNS * best_sec))
+
+
+def _time(
+    remote: Any,
+    device: DeviceAddress,
+    arguments: Arguments,
+    probe: Probe,
+    cold: bool,
+    best_sec: float | None,
+    canary_sec: float | None,
+) -> Measured:
+    try:
+        module = load_library(remote, probe.path)
+        arrays = arguments.of(probe.arguments)
+        flush = cold and device.kind == "cpu"  # caches of other devices can't be flushed from here
+        secs = repeats(module, device.of(remote), arrays, flush, _FIRST_LOOK)
+        if best_sec is None or median(secs) < best_sec * _HOPELESS:
+            secs += repeats(module, device.of(remote), arrays, flush, _FULL_LOOK - _FIRST_LOOK)
+        return Measured(run_secs=secs, canary_sec=canary_sec)
+    except Exception as failure:
+        _raise_if_lost(remote, failure)
+        return Measured(error_class="run", error=str(failure).strip()[-500:], canary_sec=canary_sec)
+
+
+def _raise_if_lost(remote: Any, failure: Exception) -> None:
+    """Let ``lease`` name a lost session; an error of the candidate's own leaves the session alive."""
+    try:
+        remote.cpu(0).sync()
+    except Exception:
+        raise failure from None

@@ -1,0 +1,153 @@
+"""Does a candidate compute what its workload says? Compared on the device with the workload by its plain schedule.
+
+That one is what the untuned module is made of, which is itself compared with PyTorch; bare loops would take seconds for
+each of the inputs. What a GPU must give is computed by the CPU beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import tvm
+
+from rpc.drafts import draft
+from rpc.errors import SessionLost
+from rpc.uniform import uniform
+from tuner.importers.wrapper import PADDING_BIAS
+from tuner.kernels.context import make_target
+from tuner.kernels.defaults import default_schedule
+from tuner.kernels.workload import buffers_of, layout_free
+from tuner.measuring.builder import BuildJob, BuildPool, Built
+from tuner.measuring.measure import DeviceAddress
+from tuner.measuring.timing import load_library
+from tuner.targets import triples
+
+# Sums of up to a few thousand products in another order: relative to the largest output.
+_TOLERANCE = {"float16": 2e-2, "float32": 1e-4}
+# Magnitudes of what flows in: "large" as scores and activations of real models reach, "masked" with all padded.
+_KINDS = {"random": 1.0, "zeros": 0.0, "large": 1e3, "masked": 1.0}
+_LARGEST = {"float16": 10.0}  # the sums must not overflow
+
+
+class Candidate(Protocol):
+    """What can be checked: a scheduled module as JSON, and a name for its files."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def tir(self) -> str: ...
+
+
+class Input(NamedTuple):
+    """An argument: what ``rpc.uniform`` makes of this, here or on the device."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    seed: int
+    low: float
+    high: float
+
+    def values(self) -> np.ndarray:
+        """The argument here."""
+        return uniform(*self)
+
+
+class OutputCheck:
+    """Random and edge ``inputs`` of one workload, by kind, with the outputs they must give; made with the first check.
+
+    Each device makes its inputs itself: sending the weights would take longer than all else here.
+    """
+
+    def __init__(self, mod: Any, target: str, device: DeviceAddress, builders: BuildPool, folder: Path) -> None:
+        self._mod = mod
+        self._target = target
+        self._device = device
+        self._builders = builders
+        self._folder = folder
+        self._buffers = buffers_of(mod["main"])
+        self._constants = layout_free(mod["main"])
+        kinds = [kind for kind in _KINDS if kind != "masked" or any(self._masks)]
+        self.inputs = {kind: self._inputs(kind) for kind in kinds}
+        self._tolerance = _TOLERANCE.get(self._buffers[-1][1], 0.0)
+
+    @cached_property
+    def expected(self) -> dict[str, np.ndarray]:
+        """The output that each kind of input must give. Raises RuntimeError when the plain schedule does not build."""
+        target = dict(triples.host_of(json.loads(self._target)) or {"kind": "llvm"})
+        plain = tvm.IRModule({"main": default_schedule(self._mod["main"], make_target(target))})
+        with draft(self._folder) as folder:
+            built = self._build(str(tvm.ir.save_json(plain)), json.dumps(target), folder / "expected.so")
+            if built.error_class:
+                raise RuntimeError(f"the build to check outputs with failed: {built.error}")
+            return self._run(built.path, by_cpu=True)
+
+    def problem_of(self, candidate: Candidate, folder: Path) -> str | None:
+        """What is wrong with the candidate's outputs, or None."""
+        built = self._build(candidate.tir, self._target, folder / candidate.id / f"{candidate.id}-check.so")
+        if built.error_class:
+            return f"it does not build as it is checked: {built.error}"
+        expected = self.expected
+        try:
+            got = self._run_twice_if_lost(built.path)
+        except SessionLost as lost:
+            return f"it ends the device's session when its outputs are checked: {lost.message}"
+        except RuntimeError as failure:  # TVM's are, of many classes
+            return f"it fails when its outputs are checked: {str(failure).strip()[-500:]}"
+        for kind, wanted in expected.items():
+            result = got[kind]
+            scale = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0)) or 1.0
+            if not np.array_equal(np.isfinite(wanted), np.isfinite(result)):
+                return "it has infinities or NaN where the workload has none"
+            error = float(np.abs(np.where(np.isfinite(wanted), wanted - result, 0.0)).max()) / scale
+            if error > self._tolerance:
+                return f"its outputs are off by {error:.2e} of the largest (tolerated: {self._tolerance:g})"
+        return None
+
+    @property
+    def _masks(self) -> list[bool]:
+        """Which arguments are broadcast over heads and rows, as a mask is."""
+        rank = max(len(shape) for shape, _ in self._buffers)
+        return [len(shape) == rank and 1 in shape[1:] for shape, _ in self._buffers[:-1]]
+
+    def _build(self, tir: str, target: str, path: Path) -> Built:
+        (built,) = self._builders.build([BuildJob(tir, target, str(path), rewritten_arguments=False)])
+        return built
+
+    def _inputs(self, kind: str) -> list[Input]:
+        """The arguments of a kind; see ``_KINDS``. Constants are the same for all."""
+        found = []
+        for seed, ((shape, dtype), is_mask) in enumerate(zip(self._buffers[:-1], self._masks, strict=True)):
+            largest = 1.0 if seed in self._constants else min(_KINDS[kind], _LARGEST.get(dtype, np.inf))
+            low, high = (-PADDING_BIAS,) * 2 if kind == "masked" and is_mask else (-largest, largest)
+            found.append(Input(shape, dtype, seed, low, high))
+        return found
+
+    def _run_twice_if_lost(self, path: str) -> dict[str, np.ndarray]:
+        """Outputs of a candidate; perhaps the device was killed: only who ends two sessions is to blame."""
+        try:
+            return self._run(path)
+        except SessionLost:
+            return self._run(path)
+
+    def _run(self, path: str, by_cpu: bool = False) -> dict[str, np.ndarray]:
+        """Outputs of a library for each kind of input."""
+        with self._device.lease() as remote:
+            function = load_library(remote, path)["main"]
+            device = remote.cpu(0) if by_cpu else self._device.of(remote)
+            fill = remote.get_function("tunesmith.fill_uniform")
+            *arguments, out = [tvm.runtime.empty(shape, dtype, device) for shape, dtype in self._buffers]
+            filled: list[Input | None] = [None] * len(arguments)
+            results = {}
+            for kind, inputs in self.inputs.items():
+                for n, given in enumerate(inputs):
+                    if given != filled[n]:
+                        fill(arguments[n], given.seed, given.low, given.high)
+                        filled[n] = given
+                function(*arguments, out)
+                results[kind] = out.numpy()
+            return results
