@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from api.dashboard.charts import Bar, CurvePoint, Dot
+from api.dashboard.charts.bars import Bar
+from api.dashboard.charts.curve import CurvePoint
+from api.dashboard.charts.roofline import Dot
 from api.dashboard.log import LogEntry, entry
 from api.dashboard.verdict import CanaryDrift, canary_drift
 from api.dashboard.words import FILTERS, STAGES

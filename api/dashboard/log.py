@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from api.dashboard.charts import variant_name
+from api.dashboard.charts.bars import variant_name
 from api.dashboard.words import count, microseconds, milliseconds, size
 from tuner.db.models import Event
 

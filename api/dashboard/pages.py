@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from api.dashboard import charts, data, verdict, words
+from api.dashboard import data, verdict, words
+from api.dashboard.charts.bars import bars_in_words, benchmark_bars
+from api.dashboard.charts.curve import curve_in_words, latency_curve
+from api.dashboard.charts.roofline import roofline, roofline_in_words
 from api.dashboard.recipe import how_to_run
 from api.dashboard.rendering import STATIC, FreshStatic, PageRoute, page
 from api.deps import EngineDep, Offset, SettingsDep
@@ -80,12 +83,12 @@ def job_page(request: Request, settings: SettingsDep, engine: EngineDep, job_id:
         steps=words.steps(job.state, found.last_stage, job.compile_only),
         headline=verdict.headline(job, found.benchmarks, manifest),
         evidence=verdict.evidence(manifest, found.benchmarks, found.drift),
-        curve=charts.latency_curve(found.curve, job.baseline_ms, job.latency_ms) if found.curve else None,
-        curve_words=charts.curve_in_words(found.curve),
-        bars=charts.benchmark_bars(bars) if bars else None,
-        bars_words=charts.bars_in_words(bars),
-        roofline=charts.roofline(dots, found.peak) if found.peak and dots else None,
-        roofline_words=charts.roofline_in_words(dots, found.peak) if found.peak and dots else "",
+        curve=latency_curve(found.curve, job.baseline_ms, job.latency_ms) if found.curve else None,
+        curve_words=curve_in_words(found.curve),
+        bars=benchmark_bars(bars) if bars else None,
+        bars_words=bars_in_words(bars),
+        roofline=roofline(dots, found.peak) if found.peak and dots else None,
+        roofline_words=roofline_in_words(dots, found.peak) if found.peak and dots else "",
         workloads=found.workloads,
         artifact=found.artifact,
         how_to_run=how_to_run(job, found.artifact) if found.artifact else "",

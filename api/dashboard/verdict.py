@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.dashboard.charts import variant_name
+from api.dashboard.charts.bars import variant_name
 from api.dashboard.words import count, milliseconds, percent, scientific, significant, times
 from tuner.bench.rivals import fastest_pytorch, is_undecided
 from tuner.schemas import BenchmarkOut, JobOut

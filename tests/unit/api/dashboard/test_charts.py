@@ -6,18 +6,9 @@ import json
 
 import pytest
 
-from api.dashboard.charts import (
-    Bar,
-    CurvePoint,
-    Dot,
-    bars_in_words,
-    benchmark_bars,
-    curve_in_words,
-    improvements,
-    latency_curve,
-    roofline,
-    roofline_in_words,
-)
+from api.dashboard.charts.bars import Bar, bars_in_words, benchmark_bars
+from api.dashboard.charts.curve import CurvePoint, curve_in_words, improvements, latency_curve
+from api.dashboard.charts.roofline import Dot, roofline, roofline_in_words
 from tuner.targets.roofline import Peak
 
 POINTS = [CurvePoint(5, 16, 400.0), CurvePoint(10, 32, 120.0), CurvePoint(15, 48, 130.0), CurvePoint(20, 64, 120.0)]
