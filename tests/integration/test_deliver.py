@@ -13,7 +13,7 @@ import pytest
 from tests.support.rows import make_record, make_workload
 from tests.support.tiny_imports import import_tiny, local_target
 from tests.support.tiny_models import write_model
-from tuner.compiler.module import base_manifest, compile_into, coverage, keep_records, write_manifest
+from tuner.compiler.module import base_manifest, compile_into, write_manifest
 from tuner.config import Settings
 from tuner.db.models import Job, Workload
 from tuner.errors import VerificationFailed
@@ -21,6 +21,7 @@ from tuner.importers import cache
 from tuner.importers.cache import import_key
 from tuner.importers.source import resolve_source
 from tuner.jobs.deliver import TUNED, UNTUNED, staging, verify_job
+from tuner.jobs.provenance import coverage, keep_records
 
 SEQ_LEN = 16
 

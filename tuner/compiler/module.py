@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,8 +19,6 @@ from rpc.facts import physical_cores
 from rpc.versions import PINS
 from tuner.artifact.format import artifact_id, sha256_of
 from tuner.artifact.symbols import check_library
-from tuner.db import log
-from tuner.db.models import Record, Workload, utcnow
 from tuner.graph.pipeline import Prepared, build, finish, kernel_names
 from tuner.importers.cache import Imported, named_params
 from tuner.kernels import ready_made
@@ -31,8 +30,6 @@ from tuner.kernels.prefetch import insert_prefetches
 from tuner.kernels.space import space_for
 from tuner.kernels.workload import module_from_json
 from tuner.targets import triples
-
-Kernels = Sequence[tuple[int, Workload]]  # of a model: launches of each workload, in the order of the graph
 
 
 @dataclass(frozen=True)
@@ -119,37 +116,6 @@ def base_manifest(
     }
 
 
-def keep_records(
-    folder: Path,
-    kernels: Kernels,
-    kept: Mapping[str, Record],
-    ready_made: Mapping[str, str],
-    left_out: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Write the records a module is made of beside it, by workload id; what its manifest says of where it is from.
-
-    ``ready_made`` names the schedule of each workload that a ready-made one won, ``left_out`` are the records that
-    could not be used, in words.
-    """
-    found = [(workload, kept[workload.id]) for _, workload in kernels if workload.id in kept]
-    (folder / "records.jsonl").write_text("".join(log.line_of(record, workload) for workload, record in found))
-    return {
-        "records": len(found),
-        "winners": sorted([*(record.candidate for _, record in found), *map(":".join, ready_made.items())]),
-        "coverage": coverage(kernels, {*kept, *ready_made}),
-        "kernels": len(kernels),
-        **({"left_out": list(left_out)} if left_out else {}),
-    }
-
-
-def coverage(kernels: Kernels, tuned: Collection[str]) -> float:
-    """Part of the model's floating-point operations, 0..1, in ``tuned`` workloads: those where a schedule that was
-    measured, found by search or ready-made, took the default one's place."""
-    total = sum(launches * workload.flops for launches, workload in kernels)
-    found = sum(launches * workload.flops for launches, workload in kernels if workload.id in tuned)
-    return found / total if total else 0.0
-
-
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a folder that is made but not packed yet."""
     found: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
@@ -168,7 +134,7 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 def seal(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest with its time, its id and each member's hash, written; nothing in the folder may change any more."""
     manifest = manifest | {
-        "created_at": utcnow().isoformat(timespec="seconds"),
+        "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "params_sha256": sha256_of(folder / "params.safetensors"),
     }
     manifest["id"] = artifact_id(manifest)

@@ -18,7 +18,7 @@ from tuner.bench.baselines import arithmetic, baselines
 from tuner.bench.launch import run_benchmark
 from tuner.bench.remote import run_remote_benchmark
 from tuner.bench.spec import Result, Spec, Timing, Variant
-from tuner.compiler.module import base_manifest, compile_into, keep_records, read_manifest, seal, write_manifest
+from tuner.compiler.module import base_manifest, compile_into, read_manifest, seal, write_manifest
 from tuner.config import Settings
 from tuner.db import benchmarks, events, jobs
 from tuner.db.engine import write
@@ -28,6 +28,7 @@ from tuner.importers import cache
 from tuner.importers.cache import Imported, Sample
 from tuner.importers.reference import ATOL, RTOL, compare, worst
 from tuner.jobs import publish
+from tuner.jobs.provenance import keep_records
 from tuner.kernels.left_out import in_words
 from tuner.measuring.measure import DeviceAddress
 from tuner.measuring.remote import RemoteModule, session
@@ -64,7 +65,7 @@ def compile_job(
     left_out = []
     for _, workload in rows:
         final = decided[workload.id]
-        left_out += [in_words(record, workload.name, reason) for record, reason in final.left_out]
+        left_out += [in_words(record.candidate, workload.name, reason) for record, reason in final.left_out]
         if final.winner is None or not final.winner.trace:
             continue
         winners[workload.tir] = (final.winner.trace, final.winner.run_secs)

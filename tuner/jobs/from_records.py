@@ -14,12 +14,13 @@ from sqlmodel import Session
 
 from tuner.artifact.loader import load, misfit
 from tuner.artifact.symbols import DEVICE, load_check
-from tuner.compiler.module import Kernels, base_manifest, compile_into, keep_records, read_manifest, write_manifest
+from tuner.compiler.module import base_manifest, compile_into, read_manifest, write_manifest
 from tuner.db import records
 from tuner.db.models import Record
 from tuner.importers import cache
 from tuner.importers.cache import Imported
 from tuner.jobs.deliver import verification
+from tuner.jobs.provenance import Kernels, keep_records
 from tuner.kernels.left_out import in_words
 
 
@@ -49,7 +50,9 @@ def compile_known(
     manifest = base_manifest(wanted.imported, wanted.batch, wanted.seq_len, wanted.target, compiled)
     used = {w.id: best[w.id] for _, w in kernels if w.id in best and w.tir not in compiled.left_out}
     left_out = [
-        in_words(best[w.id], w.name, compiled.left_out[w.tir]) for _, w in kernels if w.tir in compiled.left_out
+        in_words(best[w.id].candidate, w.name, compiled.left_out[w.tir])
+        for _, w in kernels
+        if w.tir in compiled.left_out
     ]
     manifest |= keep_records(folder, kernels, used, {}, left_out)
     write_manifest(folder, manifest)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tuner.db.models import Record
 from tuner.kernels import ready_made
 from tuner.kernels.context import Replay
 from tuner.kernels.limits import excess
@@ -17,6 +16,6 @@ def refusal(replay: Replay, trace: str, target: Any) -> str:
     return f"it wants {wish}" if wish else "it is no schedule of this release's search space"
 
 
-def in_words(record: Record, workload: str, reason: str) -> str:
-    """A manifest's line on a record of the workload of this name."""
-    return f"record {record.candidate} of {workload}: {reason}"
+def in_words(candidate: str, workload: str, reason: str) -> str:
+    """A manifest's line on a record, by its candidate, of the workload of this name."""
+    return f"record {candidate} of {workload}: {reason}"
