@@ -17,7 +17,7 @@ from tuner.db import records
 from tuner.db.engine import write
 from tuner.db.models import Device, Workload
 from tuner.errors import DeviceUnavailable, ModelInvalid, StorageFull
-from tuner.jobs import control, plan
+from tuner.jobs import control, plan, tasks, tuning
 from tuner.jobs.device_watch import MAX_CRASHES
 from tuner.state import STAGES
 
@@ -295,7 +295,7 @@ def test_a_workload_that_can_not_be_searched_is_left_alone(bench: Bench) -> None
     bench.cluster.stages["tune_round"] = round_
     job_id = bench.submit()
     bench.run_to(job_id, "succeeded")
-    assert sum(row.workload_id == bad for row in bench.rounds(job_id)) == plan.MAX_WORKLOAD_FAILURES
+    assert sum(row.workload_id == bad for row in bench.rounds(job_id)) == tuning.MAX_WORKLOAD_FAILURES
 
 
 def test_a_job_whose_rounds_all_fail_says_why(bench: Bench) -> None:
@@ -422,7 +422,7 @@ def test_a_remote_job_waits_for_its_device_to_be_verified_on(bench: Bench) -> No
     bench.cluster.stages["compile_module"] = leave
     job_id = bench.submit(target=REMOTE)
     bench.run_until(lambda: "tunesmith agent" in bench.job(job_id).message)
-    assert bench.job(job_id).state in plan.RUNS_MODULE
+    assert bench.job(job_id).state in tasks.RUNS_MODULE
     bench.devices = {"local": 1, REMOTE: 1}
     bench.run_to(job_id, "succeeded")
 

@@ -39,8 +39,12 @@ from tuner.jobs.device_watch import DeviceWatch, ask_tracker
 from tuner.jobs.endings import end_killed, end_task
 from tuner.jobs.engine import DaskEngine, Engine, Outcome
 from tuner.jobs.forecast import Forecast
-from tuner.jobs.plan import Situation, Task
+from tuner.jobs.messages import message_of, tuning_message
+from tuner.jobs.plan import Situation
+from tuner.jobs.room import Applicant, Room
 from tuner.jobs.target_lookup import resolve_target
+from tuner.jobs.tasks import Task, needs_device, stage_key
+from tuner.jobs.tuning import budget_left
 from tuner.schemas import JobState
 from tuner.search.planner import Stop
 from tuner.search.planner import plan as plan_rounds
@@ -236,36 +240,29 @@ class Coordinator:
             del self._tasks[key]
 
     def _fill(self, waiting: list[Job]) -> None:
-        """Give the engine's free room to jobs: by priority, then by how long ago their last turn was, then by age."""
+        """Give the engine's free room to jobs; with several devices a job that tunes may get several rounds."""
+        left = {job.id: job for job in waiting}
+        room = Room(
+            self._slots, self._device_counts(waiting), self._settings.device_key if self._engine_is_here else ""
+        )
         try:
-            room = self._slots - len(self._tasks)
-            while room > 0 and waiting:
-                waiting.sort(key=lambda job: (-job.priority, self._turns.get(job.id, 0), job.created_at))
-                job = waiting.pop(0)
-                if not self._is_alone_enough(job):
-                    return  # whoever comes after it would keep it from ever being alone
-                if not self._has_device(job) or not self._start(job):
-                    continue
-                room -= 1
-                self._turns[job.id] = next(self._turn)
-                if job.state == "tuning":  # with several devices it may run several rounds at once
-                    waiting.append(job)
+            while found := room.next([self._applicant(job) for job in left.values()], self._tasks.values()):
+                job = left[found.job_id]
+                started = self._start(job)
+                if started:
+                    self._turns[job.id] = next(self._turn)
+                if not started or job.state != "tuning":
+                    del left[job.id]
         except EngineUnavailable as error:
             log.warning("%s", error.message)
 
-    def _is_alone_enough(self, job: Job) -> bool:
-        """Nothing may compute beside what is timed on the machine that the engine's workers share."""
-        if not self._engine_is_here:
-            return True
-        return plan.fits_beside(self._next_task(job), self._tasks.values(), self._settings.device_key)
+    def _device_counts(self, waiting: list[Job]) -> dict[str, int]:
+        keys = {self._device_key(job) for job in waiting}
+        return {key: self._devices.count(key) for key in keys}
 
-    def _has_device(self, job: Job) -> bool:
-        """Is there room for the job's next task on its device? A remote one has a round waiting, which searches."""
-        key = self._next_task(job).device_key
+    def _applicant(self, job: Job) -> Applicant:
         ahead = 1 if self._is_remote(job) and job.state == "tuning" else 0
-        return (
-            not key or sum(task.device_key == key for task in self._tasks.values()) < self._devices.count(key) + ahead
-        )
+        return Applicant(job.id, job.priority, self._turns.get(job.id, 0), job.created_at, self._next_task(job), ahead)
 
     def _next_task(self, job: Job) -> Task:
         """What starting the job would submit, as far as it matters to others."""
@@ -286,23 +283,23 @@ class Coordinator:
             if row.state == "submitted":
                 ledger.move(session, row, "start")
             else:
-                ledger.say(session, row, plan.message_of(cast(JobState, row.state), row.compile_only))
+                ledger.say(session, row, message_of(cast(JobState, row.state), row.compile_only))
         task = self._stage_task(row)
         self._submit(task, task.stage, job_id=row.id)
         return True
 
     def _stage_task(self, job: Job) -> Task:
         state = cast(JobState, job.state)
-        needed = plan.needs_device(state, self._is_remote(job), job.compile_only)
+        needed = needs_device(state, self._is_remote(job), job.compile_only)
         device_key = self._device_key(job) if needed else ""
-        return Task(plan.stage_key(job), job.id, self._clock(), STAGES[state], device_key=device_key)
+        return Task(stage_key(job), job.id, self._clock(), STAGES[state], device_key=device_key)
 
     def _start_round(self, job: Job) -> bool:
         running = [task for task in self._tasks.values() if task.job_id == job.id]
         with read(self._database) as session:
             states = self._forecast.states(session, job)
             rounds = jobs.rounds(session, job.id)
-        budget = plan.budget_left(job, rounds, running, self._settings.round_batch)
+        budget = budget_left(job, rounds, running, self._settings.round_batch)
         found = plan_rounds(
             states, budget, in_flight={task.workload_id for task in running}, seed=f"{job.id}/{len(rounds)}"
         )
@@ -316,7 +313,7 @@ class Coordinator:
         for planned in found:
             with write(self._database) as session:
                 row = ledger.new_round(session, job, planned.workload_id, planned.batch)
-                message = plan.tuning_message(self._forecast.known_trials(session, job))
+                message = tuning_message(self._forecast.known_trials(session, job))
                 ledger.say(session, jobs.get(session, job.id), message)
             task = Task(row.id, job.id, self._clock(), "", planned.workload_id, planned.batch, self._device_key(job))
             self._submit(task, ROUND, job_id=job.id, round_id=row.id)

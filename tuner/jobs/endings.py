@@ -7,11 +7,12 @@ from sqlmodel import Session
 from tuner.db import jobs
 from tuner.db.models import Job, Round
 from tuner.errors import DeviceUnavailable, StorageFull
-from tuner.jobs import ledger, plan
+from tuner.jobs import ledger, plan, tuning
 from tuner.jobs.device_watch import DeviceWatch
 from tuner.jobs.engine import Outcome
 from tuner.jobs.forecast import Forecast
-from tuner.jobs.plan import Task
+from tuner.jobs.messages import tuning_message
+from tuner.jobs.tasks import Task
 from tuner.state import TERMINAL
 
 
@@ -47,8 +48,8 @@ def _end_stage(session: Session, job: Job, task: Task, outcome: Outcome, forecas
     if outcome.kind == "done":
         ledger.move(session, job, "done")
         if job.state == "tuning":
-            job.predicted_ms = plan.predicted_ms(forecast.states(session, job))
-            ledger.say(session, job, plan.tuning_message(forecast.known_trials(session, job)))
+            job.predicted_ms = tuning.predicted_ms(forecast.states(session, job))
+            ledger.say(session, job, tuning_message(forecast.known_trials(session, job)))
     elif outcome.kind == "failed" and not _lacks_device(outcome):
         ledger.move(session, job, "fail", error=outcome.error)
     elif outcome.kind == "lost":
@@ -79,8 +80,8 @@ def _end_round(
         ledger.note_death(session, job, _name(task))
     elif error.get("code") == StorageFull.code:
         ledger.move(session, job, "pause", f"paused: {error['message']} {error['hint']}")
-    elif len(plan.failed_tail(rounds)) >= plan.MAX_FAILED_ROUNDS:
-        ledger.move(session, job, "fail", error=plan.rounds_error(job.id, rounds).as_dict())
+    elif len(tuning.failed_tail(rounds)) >= plan.MAX_FAILED_ROUNDS:
+        ledger.move(session, job, "fail", error=tuning.rounds_error(job.id, rounds).as_dict())
 
 
 def _lacks_device(outcome: Outcome) -> bool:

@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from tuner.db import jobs
 from tuner.db.models import Job
-from tuner.jobs import ledger, plan
+from tuner.jobs import ledger, tuning
 from tuner.jobs.eta import fewest_trials
 from tuner.search.planner import WorkloadState
 
@@ -24,13 +24,13 @@ class Forecast:
 
     def states(self, session: Session, job: Job) -> list[WorkloadState]:
         """What the planner needs to know of the job's workloads."""
-        return plan.workload_states(
+        return tuning.workload_states(
             jobs.workloads(session, job.id), jobs.rounds(session, job.id), self._known_before(session, job)
         )
 
     def fewest_left(self, session: Session, job: Job) -> int:
         """Trials that tuning takes at least, as things stand."""
-        budget = plan.budget_left(job, jobs.rounds(session, job.id), (), self._batch)
+        budget = tuning.budget_left(job, jobs.rounds(session, job.id), (), self._batch)
         return fewest_trials(self.states(session, job), budget)
 
     def known_trials(self, session: Session, job: Job) -> int:
@@ -44,7 +44,7 @@ class Forecast:
     def _known_before(self, session: Session, job: Job) -> dict[str, History]:
         if job.id not in self._earlier:
             histories = {
-                workload_id: plan.history(times, self._batch)
+                workload_id: tuning.history(times, self._batch)
                 for workload_id, times in ledger.earlier_times(session, job).items()
             }
             self._earlier[job.id] = {workload_id: found for workload_id, found in histories.items() if found}

@@ -9,7 +9,8 @@ from sqlmodel import Session, col, select
 
 from tuner.db import events, jobs, records
 from tuner.db.models import Job, JobWorkload, Record, Round, utcnow
-from tuner.jobs import plan
+from tuner.jobs import plan, tuning
+from tuner.jobs.messages import message_of
 from tuner.schemas import JobState
 from tuner.search.planner import WorkloadState
 from tuner.state import STAGES, TERMINAL, Event, advance, budget_used, progress
@@ -27,7 +28,7 @@ def move(
     state = advance(cast(JobState, job.state), event, job.compile_only)
     job.state, job.attempts = state, 0
     job.error = error
-    job.message = message or (error["message"] if error else plan.message_of(state, job.compile_only))
+    job.message = message or (error["message"] if error else message_of(state, job.compile_only))
     job.progress = progress(state, _used(job), job.progress, job.compile_only)
     if event == "start":
         job.started_at = utcnow()
@@ -89,8 +90,8 @@ def close_round(session: Session, row: Round, state: str, error: str = "") -> No
 
 def book(session: Session, job: Job, states: list[WorkloadState]) -> None:
     """Bring the job's sums up to date from its rows."""
-    job.trials, job.tuning_sec = plan.spent(jobs.rounds(session, job.id))
-    job.predicted_ms = plan.predicted_ms(states)
+    job.trials, job.tuning_sec = tuning.spent(jobs.rounds(session, job.id))
+    job.predicted_ms = tuning.predicted_ms(states)
     job.progress = progress(cast(JobState, job.state), _used(job), job.progress)
     session.add(job)
 

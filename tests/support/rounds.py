@@ -1,0 +1,38 @@
+"""Rounds of a job, and how they look to the planner."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.support.rows import make_workload
+from tuner.db.models import JobWorkload, Round, utcnow
+from tuner.jobs import tuning
+from tuner.search.planner import WorkloadState
+
+
+def round_of(measured: int, state: str = "done", best_us: float | None = None) -> Round:
+    started = utcnow()
+    return Round(
+        id="rnd-x",
+        job_id="job-1",
+        workload_id=make_workload().id,
+        state=state,
+        measured=measured,
+        best_us=best_us,
+        build_sec=2.0,
+        measure_sec=3.0,
+        error="no schedule" if state == "failed" else "",
+        started_at=started,
+        finished_at=started + timedelta(seconds=10),
+    )
+
+
+def states_of(
+    rounds: list[Round],
+    earlier: tuple[tuple[int, float], ...] = (),
+    trials: int = 0,
+    best_us: float | None = None,
+) -> list[WorkloadState]:
+    workload = make_workload()
+    link = JobWorkload(job_id="job-1", workload_id=workload.id, weight=12, trials=trials, best_us=best_us)
+    return tuning.workload_states([(link, workload)], rounds, {workload.id: earlier} if earlier else {})
