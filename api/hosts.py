@@ -1,34 +1,35 @@
 """Refuses what was sent to a name that is not this service's.
 
-A page can let its own name mean 127.0.0.1 (DNS rebinding). To the browser the service is then that page's own site, so
-that nothing of what ``cross_site`` looks at betrays it: the page could read and change all. The name it used is left.
-Starlette's middleware for this answers in plain text and takes "[::1]:8000" for a host named "[".
+A page can let its own name mean this machine (DNS rebinding). To the browser the service is then that page's own
+site, so that nothing of what ``cross_site`` looks at betrays it: the page could read and change all. The name it used
+is left. An address betrays nobody: whoever rebinds needs a name. Starlette's middleware for this answers in plain text
+and takes "[::1]:8000" for a host named "[".
 """
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import errors
-from rpc.loopback import is_loopback
 from tuner.config import Settings
 from tuner.errors import HostUnknown
 
 
 class RefuseOtherHosts:
-    """ASGI middleware: requests must be to loopback, to the address that is listened on, or to a name in the settings.
+    """ASGI middleware: requests must be to an address, to this machine's own name, or to one that the settings name.
 
-    Beyond loopback nobody knows which names lead here; there all are taken unless the settings say which.
+    It makes no difference where the service listens: a published port of a container leads here from loopback too.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         allowed = {name.strip().lower() for name in settings.allowed_hosts.split(",")} - {""}
-        self._names = {settings.host.lower(), *allowed}
-        self._takes_all = not allowed and not is_loopback(settings.host)
+        self._names = {"localhost", socket.gethostname().lower(), settings.host.lower(), *allowed}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
@@ -43,10 +44,10 @@ class RefuseOtherHosts:
         await app(scope, receive, send)
 
     def _is_ours(self, host: str | None) -> bool:
-        if host is None or self._takes_all:  # every browser names the host
+        if host is None:  # every browser names the host
             return True
         name = name_of(host)
-        return is_loopback(name) or name in self._names
+        return name in self._names or is_address(name)
 
 
 def name_of(host: str) -> str:
@@ -55,3 +56,12 @@ def name_of(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def is_address(name: str) -> bool:
+    """Is it an IP address, and so no name that anybody could let lead here?"""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

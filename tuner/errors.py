@@ -82,7 +82,7 @@ class Conflict(TunerError):
 
 
 class CrossSite(TunerError):
-    """A web page of another site made a browser ask for a change."""
+    """A web page of another site made a browser ask for something."""
 
     code = "cross_site"
     status = 403
