@@ -26,7 +26,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the web process listens on.")
     allowed_hosts: str = Field("", description="Other names the web process goes by, separated by commas.")
     port: Port | None = Field(None, description="Port of the web process; unset: 8000 or the next free one.")
-    database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite in the data directory.")
+    database_url: str | None = Field(
+        None, repr=False, description="SQLAlchemy URL; unset: SQLite in the data directory."
+    )
     engine: str | None = Field(None, description="Dask scheduler address; unset: a local cluster is started.")
     tracker_host: str = Field("127.0.0.1", description="Address of the RPC tracker.")
     tracker_port: Port | None = Field(None, description="Port of the RPC tracker; unset: 9190 or the next free one.")

@@ -139,6 +139,12 @@ class StorageFull(TunerError):
     status = 507
 
 
+class StorageFailed(TunerError):
+    """The disk or the database's file can't be read or written, though there is space."""
+
+    code = "storage_failed"
+
+
 class DeviceUnavailable(TunerError):
     """No device answered within the deadline."""
 

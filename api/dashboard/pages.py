@@ -16,7 +16,7 @@ from tuner.db.engine import read
 from tuner.db.models import utcnow
 from tuner.errors import InvalidInput
 from tuner.importers.presets import PRESETS
-from tuner.jobs.submit import PRESETS as BUDGETS
+from tuner.jobs.submit import presets
 from tuner.jobs.target_lookup import target_outs
 from tuner.jobs.view import device_out
 from tuner.state import ACTIVE
@@ -59,7 +59,7 @@ def jobs_page(
         jobs=found,
         counts=counts,
         presets=list(PRESETS),
-        budgets=BUDGETS,
+        budgets=presets(settings),
         targets=targets,
         now=utcnow(),
     )

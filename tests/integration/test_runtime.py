@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +76,39 @@ def test_damaged_member_is_refused_by_its_checksum(folder: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     with pytest.raises(ArtifactError, match=r"params\.safetensors does not match its checksum"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"files": {}},
+        {"files": {"lib.so": hashlib.sha256(b"").hexdigest()}},  # the weights are read too
+        {"library": "../lib.so", "files": {"../lib.so": "", "params.safetensors": ""}},
+        {"library": "/tmp/lib.so", "files": {"/tmp/lib.so": "", "params.safetensors": ""}},
+        {"library": "..", "files": {"params.safetensors": ""}},
+        {"library": None},
+    ],
+)
+def test_only_files_that_the_manifest_vouches_for_are_used(folder: Path, changes: dict[str, object]) -> None:
+    change_manifest(folder, **changes)
+    with pytest.raises(ArtifactError, match="vouches for no file"):
+        load(folder)
+
+
+def test_a_library_is_written_nowhere_but_to_a_folder_of_its_own(built: Path, tmp_path: Path) -> None:
+    """Whatever the tar calls it."""
+    evil = "../../stolen.so"
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for member in built.iterdir():
+            content = member.read_bytes()
+            if member.name == "manifest.json":
+                content = content.replace(b'"lib.so"', json.dumps(evil).encode())
+            info = tarfile.TarInfo(evil if member.name == "lib.so" else member.name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    with pytest.raises(ArtifactError, match=r"no file '\.\./\.\./stolen\.so'"):
+        load(tmp_path / "a.tar")
+    assert not list(Path(tempfile.gettempdir()).parent.glob("stolen.so"))
 
 
 def test_truncated_tar_is_refused(built: Path, tmp_path: Path) -> None:

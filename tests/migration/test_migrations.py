@@ -113,3 +113,19 @@ def test_migrations_lie_outside_any_package() -> None:
     folder = Path(migrate.__file__).parents[2] / "alembic"
     assert (folder / "env.py").is_file()
     assert not (folder / "__init__.py").exists()  # it would hide the alembic package
+
+
+@pytest.mark.parametrize("revision", [None, "7777", "0001"])
+def test_what_is_wrong_with_a_schema_is_told_without_the_password(settings: Settings, revision: str | None) -> None:
+    migrate.upgrade(settings)
+    with closing(sqlite3.connect(_database(settings))) as connection:
+        connection.execute("DELETE FROM alembic_version")
+        if revision:
+            connection.execute("INSERT INTO alembic_version VALUES (?)", (revision,))
+        connection.commit()
+    with_password = settings.model_copy(update={"database_url": "postgresql+psycopg://tunesmith:SECRET@db/tunes"})
+    engine = make_engine(settings)
+    with pytest.raises((SchemaOutdated, SchemaUnknown), match="@db/tunes") as caught:
+        migrate.check_engine(engine, with_password)
+    engine.dispose()
+    assert "SECRET" not in caught.value.message + caught.value.hint

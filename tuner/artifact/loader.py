@@ -57,7 +57,7 @@ class Runner:
         weights = _safetensors(_view(places["params.safetensors"])) if manifest.get("params") else {}
         self._params = [self._constant(weights[name]) for name in manifest.get("params", [])]
         with tempfile.TemporaryDirectory(prefix="tunesmith-") as folder:
-            library = Path(folder) / manifest["library"]
+            library = Path(folder, "library").with_suffix(Path(manifest["library"]).suffix)
             _view(places[manifest["library"]]).tofile(library)
             module = tvm.runtime.load_module(str(library))  # mapped: the file may go once it is loaded
             self._main = relax.VirtualMachine(module, self._device)["main"]
@@ -139,7 +139,11 @@ def load(path: str | Path) -> Runner:
     if "manifest.json" not in places:
         raise ArtifactError(f"{path} is no artifact: it has no manifest.json.")
     manifest = json.loads(_view(places["manifest.json"]).tobytes())
-    for name, wanted in manifest.get("files", {}).items():
+    checksums = manifest.get("files", {})
+    for name in _used(manifest):
+        if name not in checksums or Path(name).name != name:
+            raise ArtifactError(f"{path} is no artifact of TuneSmith: its manifest vouches for no file {name!r}.")
+    for name, wanted in checksums.items():
         if name not in places or hashlib.sha256(_view(places[name]).data).hexdigest() != wanted:
             raise ArtifactError(f"{path} is damaged: {name} does not match its checksum. Download it again.")
     # TVM reads these when its thread pool starts, so before the first call. Its own guess is half the cores.
@@ -156,6 +160,11 @@ def _locate(path: Path) -> dict[str, _Place]:
             return {m.name: (path, m.offset_data, m.size) for m in tar if m.isfile()}
     except (tarfile.TarError, OSError) as error:
         raise ArtifactError(f"{path} can't be read as an artifact: {error}.") from None
+
+
+def _used(manifest: dict[str, Any]) -> list[str]:
+    """The members that running the artifact reads."""
+    return [str(manifest.get("library")), *(["params.safetensors"] if manifest.get("params") else [])]
 
 
 def _view(place: _Place) -> np.ndarray:

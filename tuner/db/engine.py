@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,17 @@ from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlmodel import Session
 
 from tuner.config import Settings
-from tuner.errors import StorageFull
+from tuner.errors import StorageFailed, StorageFull
 
 BUSY_TIMEOUT_MS = 15_000
-_FULL = ("database or disk is full", "disk i/o error", "no space left on device")
+_NEXT_TO_NOTHING_BYTES = 256 * 1024
+_FULL = ("database or disk is full", "no space left on device")
+_FAILED = (
+    "disk i/o error",
+    "disk image is malformed",
+    "attempt to write a readonly database",
+    "unable to open database",
+)
 
 
 def make_engine(settings: Settings) -> Engine:
@@ -30,8 +38,13 @@ def make_engine(settings: Settings) -> Engine:
     engine = create_engine(url)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
-    event.listen(engine, "handle_error", _name_full_disk)
+    event.listen(engine, "handle_error", _name_trouble)
     return engine
+
+
+def shown_url(settings: Settings) -> str:
+    """The database's URL for people to read: without its password, which may be among the parameters too."""
+    return make_url(settings.db_url).set(query={}).render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -89,6 +102,22 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _name_full_disk(context: ExceptionContext) -> None:
-    if any(text in str(context.original_exception).lower() for text in _FULL):
-        raise storage_full(context.engine.url.database if context.engine else "the database")
+def _name_trouble(context: ExceptionContext) -> None:
+    where = str(context.engine.url.database if context.engine else "")
+    said = str(context.original_exception)
+    failed = any(text in said.lower() for text in _FAILED)
+    if any(text in said.lower() for text in _FULL) or (failed and _is_full(where)):
+        raise storage_full(where)
+    if failed:
+        raise StorageFailed(
+            f"{where} can't be read or written: {said}.",
+            "Look at its disk (`dmesg` tells of errors) and at who may write there; `tunesmith doctor` looks as well.",
+        )
+
+
+def _is_full(path: str) -> bool:
+    """Is there no space left? SQLite calls it an I/O error where it is a file of its own that finds none."""
+    try:
+        return shutil.disk_usage(Path(path).parent).free < _NEXT_TO_NOTHING_BYTES
+    except OSError:
+        return False

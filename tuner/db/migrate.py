@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event, inspect, make_url
 
 from tuner.config import Settings
-from tuner.db.engine import make_engine
+from tuner.db.engine import make_engine, shown_url
 from tuner.errors import SchemaOutdated, SchemaUnknown
 
 _INSTALLED = Path(__file__).parent / "_migrations"  # where the wheel puts them
@@ -41,7 +41,7 @@ def create_or_check(settings: Settings) -> None:
 def check_schema(settings: Settings) -> None:
     """Raises SchemaOutdated when an upgrade is due, SchemaUnknown when the database is not one of this release's."""
     if _sqlite_file_missing(settings):
-        raise SchemaOutdated(f"There is no database at {settings.db_url} yet.", _upgrade_hint(settings))
+        raise SchemaOutdated(f"There is no database at {shown_url(settings)} yet.", _upgrade_hint(settings))
     engine = make_engine(settings)
     try:
         check_engine(engine, settings)
@@ -56,17 +56,17 @@ def check_engine(engine: Engine, settings: Settings) -> None:
         return
     if revision is None and inspect(engine).get_table_names():
         raise SchemaUnknown(
-            f"The database {settings.db_url} has tables but no schema version: it was not made by this service.",
+            f"The database {shown_url(settings)} has tables but no schema version: it was not made by this service.",
             "Start with --data-dir on another folder.",
         )
     if revision is not None and revision not in known_revisions():
         raise SchemaUnknown(
-            f"The database {settings.db_url} has schema {revision}, which this release (at {head()}) does not know; "
-            "a newer release wrote it.",
+            f"The database {shown_url(settings)} has schema {revision}, which this release (at {head()}) does not "
+            "know; a newer release wrote it.",
             "Install the newer release, or start with --data-dir on another folder.",
         )
     raise SchemaOutdated(
-        f"The database {settings.db_url} has schema {revision or 'none'}; this release needs {head()}.",
+        f"The database {shown_url(settings)} has schema {revision or 'none'}; this release needs {head()}.",
         _upgrade_hint(settings),
     )
 

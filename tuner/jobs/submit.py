@@ -71,11 +71,17 @@ def no_budget(wish: BudgetIn) -> tuple[int, None]:
     return 0, None
 
 
+def presets(settings: Settings) -> dict[str, tuple[int, float]]:
+    """Trials and minutes of each preset: no more than the settings allow."""
+    most_trials, most_minutes = settings.max_trials, settings.max_minutes
+    return {name: (min(trials, most_trials), min(minutes, most_minutes)) for name, (trials, minutes) in PRESETS.items()}
+
+
 def budget(wish: BudgetIn, settings: Settings) -> tuple[int, float | None]:
     """Trials, and seconds or None for no limit; numbers given replace the preset's. Raises BudgetInvalid."""
     if wish.preset is None and wish.trials is None and wish.minutes is None:
         wish = BudgetIn(preset="express")
-    trials, minutes = PRESETS[wish.preset] if wish.preset else (settings.max_trials, None)
+    trials, minutes = presets(settings)[wish.preset] if wish.preset else (settings.max_trials, None)
     trials = trials if wish.trials is None else wish.trials
     minutes = minutes if wish.minutes is None else wish.minutes
     if not 1 <= trials <= settings.max_trials:

@@ -32,6 +32,14 @@ def test_a_budget_is_trials_and_seconds(
     assert budget(BudgetIn.model_validate(wish), settings) == expected
 
 
+@pytest.mark.parametrize(("preset", "trials", "seconds"), [(None, 500, 120), ("express", 500, 120), ("full", 500, 120)])
+def test_a_preset_is_at_most_what_the_settings_allow(
+    preset: str | None, trials: int, seconds: float, settings: Settings
+) -> None:
+    tight = settings.model_copy(update={"max_trials": 500, "max_minutes": 2.0})
+    assert budget(BudgetIn.model_validate({"preset": preset}), tight) == (trials, seconds)
+
+
 @pytest.mark.parametrize(
     "wish",
     [
