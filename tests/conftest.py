@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from tests.support import databases
 from tuner.config import Settings
 from tuner.db.engine import make_engine
-from tuner.db.migrate import upgrade
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def engine(settings: Settings) -> Iterator[Engine]:
     """A database with all tables and no rows."""
-    upgrade(settings)
+    databases.create(settings)
     engine = make_engine(settings)
     yield engine
     engine.dispose()

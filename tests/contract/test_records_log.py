@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from tests.support import databases
 from tests.support.rows import make_record, make_workload
 from tuner.config import Settings
 from tuner.db import log, records
 from tuner.db.engine import make_engine, read, write
-from tuner.db.migrate import upgrade
 from tuner.errors import UploadInvalid
 
 
@@ -34,7 +34,7 @@ def lines(engine: Engine) -> list[str]:
 def other(tmp_path: Path) -> Engine:
     """Another, empty database."""
     settings = Settings(data_dir=tmp_path / "other")
-    upgrade(settings)
+    databases.create(settings)
     return make_engine(settings)
 
 

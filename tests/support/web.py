@@ -13,6 +13,7 @@ import uvicorn
 from sqlalchemy import Engine
 
 from api.app import create_app
+from tests.support import databases
 from tuner.config import Settings
 
 
@@ -29,6 +30,7 @@ class Web:
 def serve(data_dir: Path) -> Iterator[Web]:
     """Serve the app until the block ends; open event streams are closed with it."""
     settings = Settings(data_dir=data_dir)
+    databases.create(settings)
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
