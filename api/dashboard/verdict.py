@@ -102,6 +102,7 @@ def evidence(
         _coverage(manifest.get("coverage")),
         _machine(benchmarks),
         _left_out(manifest.get("left_out") or []),
+        _given_up(manifest.get("given_up") or []),
         _load_check(manifest),
         _weights(manifest.get("weights")),
         _versions(manifest.get("versions") or {}),
@@ -177,6 +178,12 @@ def _left_out(reasons: Sequence[str]) -> Evidence | None:
     if not reasons:
         return None
     return Evidence("Left out", f"{len(reasons)} record{'s' if len(reasons) != 1 else ''}", "; ".join(reasons), False)
+
+
+def _given_up(reasons: Sequence[str]) -> Evidence | None:
+    if not reasons:
+        return None
+    return Evidence("Given up", f"{len(reasons)} kernel{'s' if len(reasons) != 1 else ''}", "; ".join(reasons), False)
 
 
 def _machine(benchmarks: Sequence[BenchmarkOut]) -> Evidence | None:

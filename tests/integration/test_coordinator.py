@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from tests.support.coordination import Bench
@@ -15,7 +18,7 @@ from tests.support.rows import make_record, make_workload
 from tuner.config import Settings
 from tuner.db import records
 from tuner.db.engine import write
-from tuner.db.models import Device, Workload
+from tuner.db.models import Device, Round, Workload, utcnow
 from tuner.errors import DeviceUnavailable, ModelInvalid, StorageFull
 from tuner.jobs import control, plan, tasks, tuning
 from tuner.jobs.device_watch import MAX_CRASHES
@@ -293,9 +296,36 @@ def test_a_workload_that_can_not_be_searched_is_left_alone(bench: Bench) -> None
         tune_round(settings, job_id, round_id)
 
     bench.cluster.stages["tune_round"] = round_
-    job_id = bench.submit()
+    job_id = bench.submit(budget_trials=1000)
     bench.run_to(job_id, "succeeded")
     assert sum(row.workload_id == bad for row in bench.rounds(job_id)) == tuning.MAX_WORKLOAD_FAILURES
+
+
+def test_rounds_that_fail_now_and_then_leave_no_workload_untuned(bench: Bench) -> None:
+    calls: list[str] = []
+
+    def fail_each_third_time(settings: Settings, job_id: str, round_id: str) -> None:
+        calls.append(round_id)
+        if len(calls) % 3 == 0:
+            raise OSError("too many open files")
+        tune_round(settings, job_id, round_id)
+
+    bench.cluster.stages["tune_round"] = fail_each_third_time
+    job_id = bench.submit(budget_trials=400)
+    bench.run_to(job_id, "succeeded")
+    assert len(bench.rounds(job_id, "failed")) > tuning.MAX_WORKLOAD_FAILURES
+    assert not tuning.given_up(bench.rounds(job_id))
+
+
+def test_a_job_rests_after_a_round_that_failed(bench: Bench) -> None:
+    bench.cluster.stages["tune_round"] = stage_that(OSError("too many open files"))
+    job_id = bench.submit()
+    bench.run_until(lambda: bench.rounds(job_id, "failed"))
+    bench.pass_(0.5)
+    assert len(bench.rounds(job_id)) == 1
+    assert "after a round that failed" in bench.job(job_id).message
+    bench.cluster.stages["tune_round"] = tune_round
+    bench.run_to(job_id, "succeeded")
 
 
 def test_a_job_whose_rounds_all_fail_says_why(bench: Bench) -> None:
@@ -506,6 +536,84 @@ def test_a_round_that_nobody_knows_after_a_restart_is_lost_and_tuning_goes_on(be
     assert (job.trials, job.attempts) == (64, 0)
 
 
+def test_one_that_was_stopped_in_a_pass_while_another_took_over_writes_nothing(bench: Bench) -> None:
+    job_id = bench.submit()
+    bench.pass_()
+    stopped, before = bench.coordinator, len(bench.cluster.submitted)
+    look = bench.summary
+
+    def sleep_through_a_change() -> dict[str, Any]:
+        bench.summary = look  # type: ignore[method-assign]
+        bench.expire_lease()
+        assert bench.successor().tick()
+        return look()
+
+    bench.summary = sleep_through_a_change  # type: ignore[method-assign]
+    bench.coordinator = stopped
+    bench.now += 3
+    rounds = len(bench.rounds(job_id))
+    assert not stopped.tick()
+    assert len(bench.rounds(job_id)) == rounds
+    assert len(bench.cluster.submitted) <= before + 1  # the successor's
+
+
+def test_a_stage_keeps_its_deadline_however_often_the_coordinator_restarts(bench: Bench) -> None:
+    bench.cluster.stages["extract"] = hang
+    job_id = bench.submit()
+    key = f"{job_id}/extract/0"
+    bench.run_until(lambda: key in bench.cluster.running)
+    for _ in range(4):
+        bench.expire_lease()
+        bench.coordinator = bench.successor()
+        bench.pass_(plan.STAGE_DEADLINE_SEC / 3)
+    assert bench.cluster.killed == [key]
+
+
+def test_a_clock_that_is_set_does_not_make_a_round_overdue(bench: Bench) -> None:
+    bench.cluster.stages["tune_round"] = hang
+    job_id = bench.submit()
+    bench.run_until(lambda: bench.rounds(job_id, "running"))
+    with write(bench.database) as session:
+        session.get_one(Round, bench.rounds(job_id)[0].id).started_at = utcnow() - timedelta(hours=5)
+    bench.expire_lease()
+    bench.coordinator = bench.successor()
+    bench.pass_()
+    assert bench.cluster.killed == []
+
+
+def test_rounds_that_overlap_are_counted_once(bench: Bench) -> None:
+    bench.devices = {"local": 1, REMOTE: 1}
+    bench.cluster.room = 4
+    bench.cluster.stages["tune_round"] = hang
+    job_id = bench.submit(target=REMOTE)
+    bench.run_until(lambda: len(bench.rounds(job_id, "running")) == 2)
+    start = bench.now
+    for row in bench.rounds(job_id, "running"):
+        bench.now += 30
+        bench.cluster.running[row.id] = lambda row=row: tune_round(bench.settings, job_id, row.id)  # type: ignore[misc]
+        bench.pass_(0.0)
+    assert bench.job(job_id).tuning_sec <= bench.now - start + 3.0
+
+
+@pytest.mark.parametrize("fault", [KeyError("mcpu"), IntegrityError("insert", None, ValueError("unique"))])
+def test_a_job_that_can_not_be_looked_after_stops_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    bad = bench.submit(priority=5)
+    decide = plan.decide
+
+    def decide_or_break(at: plan.Situation) -> plan.Action:
+        if at.job_id == bad:
+            raise fault
+        return decide(at)
+
+    monkeypatch.setattr(plan, "decide", decide_or_break)
+    bench.run_to(bench.submit(), "succeeded")
+    assert "waiting after a fault of the service" in bench.job(bad).message
+    monkeypatch.undo()
+    bench.run_to(bad, "succeeded")
+
+
 def test_a_resigned_coordinator_is_followed_at_once(bench: Bench) -> None:
     bench.submit()
     bench.pass_()
@@ -526,6 +634,35 @@ def test_an_engine_that_is_away_is_waited_for_and_costs_no_attempt(bench: Bench)
     job = bench.run_to(job_id, "succeeded")
     assert job.attempts == 0
     assert job.trials == 64
+
+
+def test_what_an_unreachable_engine_still_runs_takes_room_until_its_end_is_sure(bench: Bench) -> None:
+    bench.cluster.stages["tune_round"] = hang
+    job_id = bench.submit()
+    bench.run_until(lambda: bench.rounds(job_id, "running"))
+    (row,) = bench.rounds(job_id)
+    bench.cluster.is_down = True
+    bench.ask(control.cancel, job_id)
+    bench.run_to(job_id, "cancelled")
+    bench.cluster.is_down = False
+    bench.cluster.stages["tune_round"] = tune_round
+    bench.submit()
+    bench.pass_()
+    assert bench.cluster.killed == [row.id]
+    assert row.id not in bench.cluster.running
+
+
+def test_a_message_ends_with_what_it_tells_of(bench: Bench) -> None:
+    bench.cluster.stages["import_model"] = hang
+    bench.submit()
+    bench.run_until(lambda: bench.cluster.running)
+    second = bench.submit()
+    bench.cluster.is_down = True
+    bench.pass_()
+    assert "waiting for the engine" in bench.job(second).message
+    bench.cluster.is_down = False
+    bench.pass_()
+    assert bench.job(second).message == plan.WAITS_FOR_TURN
 
 
 def test_a_job_can_be_cancelled_while_the_engine_is_away(bench: Bench) -> None:
@@ -558,12 +695,16 @@ def test_tuning_pauses_when_the_disk_gets_full_and_can_be_resumed(bench: Bench) 
     bench.run_to(job_id, "succeeded")
 
 
-def test_a_job_fails_cleanly_when_the_disk_is_full_before_it_begins(bench: Bench) -> None:
+def test_jobs_wait_in_sight_while_the_disk_is_full_before_they_begin(bench: Bench) -> None:
     bench.free_bytes = 1
-    job = bench.run_to(bench.submit(), "failed")
-    assert job.error is not None
-    assert job.error["code"] == "storage_full"
+    queue = [bench.submit() for _ in range(3)]
+    for _ in range(3):
+        bench.pass_()
     assert bench.cluster.submitted == []
+    assert all("waiting for room on the disk" in bench.job(job_id).message for job_id in queue)
+    bench.free_bytes = bench.settings.min_free_bytes
+    for job_id in queue:
+        bench.run_to(job_id, "succeeded")
 
 
 def test_a_disk_that_gets_full_within_a_round_pauses_the_job(bench: Bench) -> None:

@@ -20,8 +20,8 @@ from tuner.config import Settings
 from tuner.db.engine import read
 from tuner.db.leases import is_held
 from tuner.db.models import Record
-from tuner.jobs.coordinator import LEASE
 from tuner.jobs.engine import DaskEngine
+from tuner.jobs.leadership import LEASE
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ print(sorted({name.split(".")[0] for name in sys.modules} & {"tvm", "tvm_ffi", "
 
 
 def test_coordinator_process_holds_the_lease_and_gives_it_back(engine: Engine, settings: Settings, port: int) -> None:
-    argv = python_module("tuner.jobs.coordinator")
+    argv = python_module("tuner.jobs.coordinator_process")
     with running(argv, **settings.model_copy(update={"engine": f"tcp://127.0.0.1:{port}"}).as_env()) as process:
         wait_until(lambda: holds_lease(engine), 30, "the lease")
         process.terminate()
@@ -115,7 +115,7 @@ def test_coordinator_process_holds_the_lease_and_gives_it_back(engine: Engine, s
 
 
 def test_coordinator_without_an_engine_says_what_to_set(settings: Settings) -> None:
-    with running_module("tuner.jobs.coordinator") as process:
+    with running_module("tuner.jobs.coordinator_process") as process:
         output, _ = process.communicate(timeout=30)
     assert process.returncode != 0
     assert "TUNER_ENGINE" in output

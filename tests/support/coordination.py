@@ -16,9 +16,10 @@ from tuner.config import Settings
 from tuner.db import events, jobs
 from tuner.db.engine import read, write
 from tuner.db.models import Event, Job, Lease, Round, utcnow
-from tuner.jobs.coordinator import LEASE, Coordinator
+from tuner.jobs.coordinator import Coordinator
 from tuner.jobs.device_watch import DeviceWatch
 from tuner.jobs.engine import Engine as EngineOfJobs
+from tuner.jobs.leadership import LEASE
 
 PLENTY_BYTES = 2**40
 
@@ -41,7 +42,7 @@ class Bench:
             self.settings,
             self.database,
             engine or FakeEngine(self.cluster, self.settings),
-            DeviceWatch(self.database, self.summary),
+            DeviceWatch(self.database, lambda: self.summary()),
             free_bytes=lambda: self.free_bytes,
             clock=lambda: self.now,
         )

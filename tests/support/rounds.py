@@ -5,17 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tests.support.rows import make_workload
-from tuner.db.models import JobWorkload, Round, utcnow
+from tuner.db.models import JobWorkload, Round, Workload, utcnow
 from tuner.jobs import tuning
 from tuner.search.planner import WorkloadState
 
 
-def round_of(measured: int, state: str = "done", best_us: float | None = None) -> Round:
+def round_of(
+    measured: int, state: str = "done", best_us: float | None = None, workload: Workload | None = None
+) -> Round:
     started = utcnow()
     return Round(
         id="rnd-x",
         job_id="job-1",
-        workload_id=make_workload().id,
+        workload_id=(workload or make_workload()).id,
         state=state,
         measured=measured,
         best_us=best_us,

@@ -97,7 +97,7 @@ def service_processes(settings: Settings, own_engine: bool) -> list[ProcessSpec]
         *("--no-access-log", "--timeout-graceful-shutdown", "2", "--log-level", settings.log_level.lower()),
     )
     specs.append(ProcessSpec("web", argv, env, ready=lambda: probes.web_answers(probes.web_url(settings))))
-    specs.append(ProcessSpec("coordinator", python_module("tuner.jobs.coordinator"), env))
+    specs.append(ProcessSpec("coordinator", python_module("tuner.jobs.coordinator_process"), env))
     return specs
 
 

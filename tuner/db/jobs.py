@@ -61,7 +61,12 @@ def rounds(session: Session, job_id: str, state: str | None = None) -> list[Roun
     query = select(Round).where(Round.job_id == job_id)
     if state is not None:
         query = query.where(Round.state == state)
-    return list(session.exec(query.order_by(col(Round.started_at), col(Round.id))))
+    return list(session.exec(query.order_by(col(Round.number), col(Round.started_at), col(Round.id))))
+
+
+def running_rounds(session: Session) -> list[Round]:
+    """The rounds of all jobs that were started and not closed."""
+    return list(session.exec(select(Round).where(Round.state == "running")))
 
 
 def delete(session: Session, job: Job) -> None:

@@ -24,6 +24,12 @@ def acquire(session: Session, name: str, owner: str, ttl_sec: float) -> bool:
     return True
 
 
+def belongs_to(session: Session, name: str, owner: str) -> bool:
+    """Has nobody else taken the lease since ``owner`` had it?"""
+    lease = session.get(Lease, name)
+    return lease is not None and lease.owner == owner
+
+
 def release(session: Session, name: str, owner: str) -> None:
     """Give the lease back if ``owner`` holds it."""
     lease = session.get(Lease, name, with_for_update=True)

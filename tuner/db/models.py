@@ -72,6 +72,7 @@ class Job(SQLModel, table=True):
     message: str = ""  # what it is doing or waiting for, for people
     progress: float = 0.0  # 0..1
     attempts: int = 0  # of the present stage
+    stage_stamp: str = ""  # when it was started: tuner.jobs.moments
     trials: int = 0  # measured so far by this job
     tuning_sec: float = 0.0  # spent in rounds
     predicted_ms: float | None = None  # sum over workloads of weight x best
@@ -120,6 +121,8 @@ class Round(SQLModel, table=True):
     workload_id: str = Field(foreign_key="workload.id", index=True)
     state: str = "running"  # running | done | lost | failed
     batch: int = 16
+    number: int = 0  # of the job's rounds, from 1; 0: of a release that did not count
+    stamp: str = ""  # when it was started: tuner.jobs.moments
     measured: int = 0
     failed: int = 0
     best_us: float | None = None

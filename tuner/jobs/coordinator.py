@@ -1,64 +1,52 @@
-"""``python -m tuner.jobs.coordinator``: the loop that turns decisions into tasks, and the ends of tasks into rows.
+"""The loop that turns decisions into tasks, and the ends of tasks into rows.
 
-What to do is decided by pure functions (``plan``, ``state``, ``tuner.search.planner``); the database is the only truth.
-Of several coordinators on one database only the one that holds the lease acts; its successor adopts the tasks it left.
+What to do is decided by pure functions (``plan``, ``room``, ``tuner.search.planner``); the database is the only truth.
+Of several coordinators on one database only the one that leads acts; its successor adopts the tasks it left.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import platform
 import secrets
 import shutil
-import signal
-import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 from urllib.parse import urlsplit
 
 import sqlalchemy
-from sqlalchemy.exc import OperationalError
-from sqlmodel import Session
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from rpc.lifeline import die_with_parent
-from rpc.logfile import start_logging
 from rpc.loopback import is_loopback
 from tuner.config import Settings
-from tuner.db import jobs, leases
-from tuner.db.engine import make_engine, read, write
-from tuner.db.migrate import check_schema
-from tuner.db.models import Job, utcnow
+from tuner.db import jobs
+from tuner.db.engine import read
+from tuner.db.models import Job
 from tuner.errors import EngineUnavailable, TunerError
 from tuner.jobs import ledger, plan
-from tuner.jobs.device_watch import DeviceWatch, ask_tracker
-from tuner.jobs.endings import end_killed, end_task
-from tuner.jobs.engine import DaskEngine, Engine, Outcome
+from tuner.jobs.busy_time import BusyTime
+from tuner.jobs.device_watch import DeviceWatch
+from tuner.jobs.disk_watch import DiskWatch
+from tuner.jobs.endings import Endings
+from tuner.jobs.engine import Engine
+from tuner.jobs.flight import Flight
 from tuner.jobs.forecast import Forecast
-from tuner.jobs.messages import message_of, tuning_message
+from tuner.jobs.launcher import Launcher
+from tuner.jobs.leadership import Leadership, NotLeading
+from tuner.jobs.messages import message_of
+from tuner.jobs.moments import reading
 from tuner.jobs.plan import Situation
-from tuner.jobs.room import Applicant, Room
+from tuner.jobs.room import Room
 from tuner.jobs.target_lookup import resolve_target
-from tuner.jobs.tasks import Task, needs_device, stage_key
-from tuner.jobs.tuning import budget_left
 from tuner.schemas import JobState
-from tuner.search.planner import Stop
-from tuner.search.planner import plan as plan_rounds
-from tuner.state import ROUND, STAGES
-from tuner.targets import presets
+from tuner.state import STAGES
 
 log = logging.getLogger(__name__)
 
-LEASE = "coordinator"
-LEASE_TTL_SEC = 5.0
-RENEW_EVERY_SEC = 1.5
-TICK_SEC = 0.25
-DISK_EVERY_SEC = 2.0
-RETRY_SEC = 1.0
+FAULT_REST_SEC = 5.0  # before a job that could not be looked at is looked at again
 
 
 class Coordinator:
@@ -75,122 +63,117 @@ class Coordinator:
         owner: str = "",
     ) -> None:
         """``free_bytes`` says how much disk is left where the data directory is; ``clock`` is monotonic, in seconds."""
+        owner = owner or f"{platform.node()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._settings = settings
         self._database = database
-        self._engine = engine
         self._devices = devices
-        self._free_bytes = free_bytes
         self._clock = clock
-        self._owner = owner or f"{platform.node()}:{os.getpid()}:{secrets.token_hex(3)}"
-        self._leads = False
-        self._adopted = False
-        self._renew_at = float("-inf")
-        self._disk_at = float("-inf")
-        self._storage_problem = ""
-        self._engine_problem = ""
-        self._slots = 0
-        self._tasks: dict[str, Task] = {}
-        self._outcomes: deque[Outcome] = deque()
-        self._wishes: dict[str, tuple[str, float]] = {}
+        self._lead = Leadership(database, owner, clock)
+        self._term = 0
+        self._flight = Flight(engine)
+        self._disk = DiskWatch(free_bytes, settings.min_free_bytes, settings.root)
         self._forecast = Forecast(settings.round_batch)
+        self._busy = BusyTime()
+        self._endings = Endings(database, self._lead, devices, self._forecast, self._busy)
+        self._launcher = Launcher(settings, database, self._lead, self._flight, self._forecast, self._busy, clock)
         self._engine_is_here = is_loopback(str(urlsplit(settings.engine or "").hostname or "localhost"))
-        self._turn = itertools.count(1)
-        self._turns: dict[str, int] = {}
+        self._wishes: dict[str, tuple[str, float]] = {}
+        self._rests: dict[str, tuple[float, str]] = {}  # until when a job starts nothing, and why
+        self._faulty_until: dict[str, float] = {}  # until when a job is not even looked at
         self._on_disk: set[str] | None = None
 
     def tick(self) -> bool:
-        """One pass; False when another coordinator holds the lease."""
-        if not self._lead():
+        """One pass; False when another coordinator leads."""
+        try:
+            if not self._lead.take():
+                return False
+            self._pass()
+        except NotLeading:
+            log.warning("another coordinator has taken over in the middle of a pass")
             return False
-        self._devices.look(self._clock())
-        self._look_at_disk()
-        with read(self._database) as session:
-            active = jobs.active(session)
-        self._forget_all_but({job.id for job in active})
-        if not active and not self._tasks:
-            return True
-        self._reach_engine(active)
-        if self._reap():
-            with read(self._database) as session:
-                active = jobs.active(session)
-        ids = {job.id for job in active}
-        self._kill(tuple(task.key for task in self._tasks.values() if task.job_id not in ids), "the job has ended")
-        waiting = [job for job in active if self._attend(job)]
-        self._fill(waiting)
         return True
 
     def resign(self) -> None:
-        """Give the lease back, so that a successor need not wait for its end; tasks run on."""
-        if self._leads:
-            with write(self._database) as session:
-                leases.release(session, LEASE, self._owner)
-        self._engine.close()
+        """Let a successor take over at once; tasks run on."""
+        self._lead.resign()
+        self._flight.close()
 
-    def _lead(self) -> bool:
-        now = self._clock()
-        if self._leads and now < self._renew_at:
-            return True
-        with write(self._database) as session:
-            leads = leases.acquire(session, LEASE, self._owner, LEASE_TTL_SEC)
-        self._renew_at = now + RENEW_EVERY_SEC
-        if leads and not self._leads:
-            log.info("%s coordinates from now on", self._owner)
-            self._tasks.clear()
-            self._outcomes.clear()
-            self._adopted = False
-            self._devices.release_all()
-        self._leads = leads
-        return leads
-
-    def _look_at_disk(self) -> None:
-        if self._clock() - self._disk_at < DISK_EVERY_SEC:
+    def _pass(self) -> None:
+        self._devices.look(self._clock())
+        active = self._active()
+        if self._term != self._lead.term:
+            self._begin(active)
+        self._forget_all_but({job.id for job in active})
+        if not active and not self._flight:
             return
-        self._disk_at = self._clock()
-        free, least = self._free_bytes(), self._settings.min_free_bytes
-        self._storage_problem = (
-            f"{free / 2**20:.0f} MiB are free where {self._settings.root} is, less than the {least / 2**20:.0f} MiB "
-            "that jobs need (TUNER_MIN_FREE_BYTES)."
-            if free < least
-            else ""
-        )
-
-    def _reach_engine(self, active: list[Job]) -> None:
-        """Adopt what a predecessor left running, and take in what ended."""
-        try:
-            if not self._adopted:
-                self._adopt(active)
-                self._adopted = True
-            self._outcomes.extend(self._engine.poll())
-            self._slots = self._engine.slots()
-            self._engine_problem = "" if self._slots else "waiting for a worker of the engine"
-        except EngineUnavailable as error:
-            self._engine_problem = f"waiting for the engine: {error.message} {error.hint}"
-
-    def _adopt(self, active: list[Job]) -> None:
-        with read(self._database) as session:
-            rounds = [row for job in active for row in jobs.rounds(session, job.id, "running")]
+        self._flight.reach()
+        if self._reap():
+            active = self._active()
+        for key in self._flight.strays({job.id for job in active}):
+            self._kill(key, "the job has ended")
         now = self._clock()
-        found = [self._stage_task(job) for job in active if job.state in STAGES]
-        keys = {job.id: self._device_key(job) for job in active}
+        sound = [job for job in active if now >= self._faulty_until.get(job.id, now)]
+        waiting = [job for job in sound if self._safely(job, self._attend)]
+        self._fill(waiting)
+
+    def _active(self) -> list[Job]:
+        with read(self._database) as session:
+            return jobs.active(session)
+
+    def _begin(self, active: list[Job]) -> None:
+        """Adopt what a predecessor left; what runs for how long is known by stamps, whatever the clock did since."""
+        self._devices.release_all()
+        with read(self._database) as session:
+            rounds = jobs.running_rounds(session)
+        by_id = {job.id: job for job in active}
+        tasks = [self._launcher.stage_task(job, self._since(job.stage_stamp)) for job in active if job.state in STAGES]
         for row in rounds:
-            since = now - (utcnow() - row.started_at).total_seconds()
-            found.append(Task(row.id, row.job_id, since, "", row.workload_id, row.batch, keys[row.job_id]))
-        self._engine.adopt([task.key for task in found])
-        self._tasks.update({task.key: task for task in found})
+            if row.job_id in by_id:
+                tasks.append(self._launcher.round_task(row, by_id[row.job_id], self._since(row.stamp)))
+                self._busy.start(row.job_id, self._clock())
+        self._flight.begin(tasks)
+        self._term = self._lead.term
+
+    def _since(self, stamped: str) -> float:
+        found = reading(stamped) if stamped else None
+        return self._clock() if found is None else found
 
     def _reap(self) -> bool:
-        """Write down how tasks ended; an outcome that can't be written is kept for the next pass."""
-        any_ended = bool(self._outcomes)
-        while self._outcomes:
-            outcome = self._outcomes[0]
-            task = self._tasks.get(outcome.key)
-            if task is not None:
-                log.info("%s of %s: %s", task.stage or f"round {task.key}", task.job_id, outcome.kind)
-                with write(self._database) as session:
-                    end_task(session, task, outcome, self._devices, self._forecast, self._clock())
-                del self._tasks[outcome.key]
-            self._outcomes.popleft()
+        """Write down how tasks ended; an end that can't be written is kept for the next pass."""
+        any_ended = False
+        while ended := self._flight.next_ended():
+            any_ended = True
+            task, outcome = ended
+            log.info("%s of %s: %s", task.stage or f"round {task.key}", task.job_id, outcome.kind)
+            try:
+                rest_sec, why = self._endings.end(task, outcome, self._clock())
+                if rest_sec:
+                    self._rests[task.job_id] = (self._clock() + rest_sec, why)
+            except (NotLeading, OperationalError):
+                raise
+            except Exception as error:  # of one row: neither it nor its task may hold up the others
+                log.exception("the end of %s can't be written down", task.key)
+                self._note_fault(task.job_id, error)
+            self._flight.settle(task.key)
         return any_ended
+
+    def _safely(self, job: Job, step: Callable[[Job], bool]) -> bool:
+        """Take a step for a job. One that can't be taken stops no other job, and is tried again after a rest."""
+        try:
+            return step(job)
+        except (NotLeading, OperationalError, EngineUnavailable):
+            raise
+        except Exception as error:
+            log.exception("%s can't be looked after", job.id)
+            self._note_fault(job.id, error)
+            return False
+
+    def _note_fault(self, job_id: str, error: Exception) -> None:
+        """Leave a job alone for a while, and let it say why, if that much can be written of it."""
+        self._faulty_until[job_id] = self._clock() + FAULT_REST_SEC
+        words = f"waiting after a fault of the service ({type(error).__name__}: {error})"
+        with suppress(SQLAlchemyError, TunerError), self._lead.write() as session:
+            ledger.say(session, jobs.get(session, job_id), words)
 
     def _attend(self, job: Job) -> bool:
         """Do what is next for a job; True when that needs room in the engine."""
@@ -199,13 +182,16 @@ class Coordinator:
             case plan.RunStage() | plan.RunRounds():
                 return True
             case plan.Kill(keys, why):
-                self._kill(keys, why)
+                for key in keys:
+                    self._kill(key, why)
             case plan.Move(event, message, error):
-                self._update(job, lambda session, row: ledger.move(session, row, event, message, error))
+                self._lead.change(job, lambda session, row: ledger.move(session, row, event, message, error))
             case plan.DropWish():
-                self._update(job, ledger.drop_wish)
-            case plan.Wait(message) if message and message != job.message:
-                self._update(job, lambda session, row: ledger.say(session, row, message))
+                self._lead.change(job, ledger.drop_wish)
+            case plan.Wait(message):
+                told = message or (message_of(situation.state, job.compile_only) if plan.is_stale(job.message) else "")
+                if told and told != job.message and (message or situation.running):
+                    self._lead.change(job, lambda session, row: ledger.say(session, row, told))
         return False
 
     def _situation(self, job: Job) -> Situation:
@@ -214,188 +200,74 @@ class Coordinator:
         if wish != job.wish:
             self._wishes[job.id] = (job.wish, now)
             since = now
+        until, why = self._rests.get(job.id, (0.0, ""))
         return Situation(
             job_id=job.id,
             state=cast(JobState, job.state),
             wish=job.wish,
             wish_age_sec=now - since,
-            running=tuple(task for task in self._tasks.values() if task.job_id == job.id),
+            running=self._flight.of(job.id),
             now=now,
-            engine_problem=self._engine_problem,
-            device_problem=self._devices.problem(self._device_key(job)),
-            storage_problem=self._storage_problem,
+            engine_problem=self._flight.problem,
+            device_problem=self._devices.problem(self._launcher.device_key(job)),
+            storage_problem=self._disk.problem(now),
+            rest_reason=why if now < until else "",
             target_known=bool(job.target_family) or job.state != "submitted" or self._resolve(job),
-            remote=self._is_remote(job),
+            remote=self._launcher.is_remote(job),
             compile_only=job.compile_only,
         )
 
-    def _kill(self, keys: tuple[str, ...], why: str) -> None:
-        for key in keys:
-            try:
-                self._engine.cancel(key)
-            except EngineUnavailable as error:
-                log.warning("%s can't be ended: %s", key, error.message)
-            with write(self._database) as session:
-                end_killed(session, self._tasks[key], why, self._forecast)
-            del self._tasks[key]
+    def _kill(self, key: str, why: str) -> None:
+        task = self._flight.end(key)
+        self._endings.end_killed(task, why, self._clock())
 
     def _fill(self, waiting: list[Job]) -> None:
         """Give the engine's free room to jobs; with several devices a job that tunes may get several rounds."""
         left = {job.id: job for job in waiting}
         room = Room(
-            self._slots, self._device_counts(waiting), self._settings.device_key if self._engine_is_here else ""
+            self._flight.slots,
+            {key: self._devices.count(key) for key in {self._launcher.device_key(job) for job in waiting}},
+            self._settings.device_key if self._engine_is_here else "",
         )
         try:
-            while found := room.next([self._applicant(job) for job in left.values()], self._tasks.values()):
+            while found := room.next(self._launcher.applicants(left.values()), self._flight.occupying()):
                 job = left[found.job_id]
-                started = self._start(job)
+                started = self._safely(job, self._launcher.start)
                 if started:
-                    self._turns[job.id] = next(self._turn)
+                    self._launcher.note_turn(job)
                 if not started or job.state != "tuning":
                     del left[job.id]
         except EngineUnavailable as error:
             log.warning("%s", error.message)
+        for job in left.values():
+            self._safely(job, self._say_that_it_waits)
 
-    def _device_counts(self, waiting: list[Job]) -> dict[str, int]:
-        keys = {self._device_key(job) for job in waiting}
-        return {key: self._devices.count(key) for key in keys}
-
-    def _applicant(self, job: Job) -> Applicant:
-        ahead = 1 if self._is_remote(job) and job.state == "tuning" else 0
-        return Applicant(job.id, job.priority, self._turns.get(job.id, 0), job.created_at, self._next_task(job), ahead)
-
-    def _next_task(self, job: Job) -> Task:
-        """What starting the job would submit, as far as it matters to others."""
-        match job.state:
-            case "submitted":
-                return Task("", job.id, self._clock(), STAGES["importing"])
-            case "tuning":
-                return Task("", job.id, self._clock(), device_key=self._device_key(job))
-        return self._stage_task(job)
-
-    def _start(self, job: Job) -> bool:
-        """Submit the job's stage or its next round; False when it has none to run now."""
-        return self._start_round(job) if job.state == "tuning" else self._start_stage(job)
-
-    def _start_stage(self, job: Job) -> bool:
-        with write(self._database) as session:
-            row = jobs.get(session, job.id)
-            if row.state == "submitted":
-                ledger.move(session, row, "start")
-            else:
-                ledger.say(session, row, message_of(cast(JobState, row.state), row.compile_only))
-        task = self._stage_task(row)
-        self._submit(task, task.stage, job_id=row.id)
-        return True
-
-    def _stage_task(self, job: Job) -> Task:
-        state = cast(JobState, job.state)
-        needed = needs_device(state, self._is_remote(job), job.compile_only)
-        device_key = self._device_key(job) if needed else ""
-        return Task(stage_key(job), job.id, self._clock(), STAGES[state], device_key=device_key)
-
-    def _start_round(self, job: Job) -> bool:
-        running = [task for task in self._tasks.values() if task.job_id == job.id]
-        with read(self._database) as session:
-            states = self._forecast.states(session, job)
-            rounds = jobs.rounds(session, job.id)
-        budget = budget_left(job, rounds, running, self._settings.round_batch)
-        found = plan_rounds(
-            states, budget, in_flight={task.workload_id for task in running}, seed=f"{job.id}/{len(rounds)}"
-        )
-        if isinstance(found, Stop):
-            if not running:
-                after = plan.after_stop(job.id, found, rounds)
-                self._update(
-                    job, lambda session, row: ledger.move(session, row, after.event, after.message, after.error)
-                )
-            return False
-        for planned in found:
-            with write(self._database) as session:
-                row = ledger.new_round(session, job, planned.workload_id, planned.batch)
-                message = tuning_message(self._forecast.known_trials(session, job))
-                ledger.say(session, jobs.get(session, job.id), message)
-            task = Task(row.id, job.id, self._clock(), "", planned.workload_id, planned.batch, self._device_key(job))
-            self._submit(task, ROUND, job_id=job.id, round_id=row.id)
-        return bool(found)
-
-    def _submit(self, task: Task, name: str, **kwargs: str) -> None:
-        self._tasks[task.key] = task
-        try:
-            self._engine.submit(task.key, name, **kwargs)
-        except EngineUnavailable:
-            self._outcomes.append(Outcome(task.key, "gone"))
-            raise
-
-    def _update(self, job: Job, change: Callable[[Session, Job], None]) -> None:
-        """Write down what was decided on a job, unless it is another by now: then the next pass decides anew."""
-        with write(self._database) as session:
-            row = jobs.get(session, job.id)
-            if (row.state, row.wish) == (job.state, job.wish):
-                change(session, row)
+    def _say_that_it_waits(self, job: Job) -> bool:
+        """What a job waited for may be there, and its turn not: then it says so."""
+        if plan.is_stale(job.message) and not self._flight.of(job.id):
+            self._lead.change(job, lambda session, row: ledger.say(session, row, plan.WAITS_FOR_TURN))
+        return False
 
     def _resolve(self, job: Job) -> bool:
         """Find out what the job's target is, if its device has said what it is."""
         with read(self._database) as session:
             target = resolve_target(session, self._settings, job.target)
         if target.family:
-            with write(self._database) as session:
+            with self._lead.write() as session:
                 ledger.set_target(session, jobs.get(session, job.id), target.tvm, target.family)
         return bool(target.family)
 
-    def _device_key(self, job: Job) -> str:
-        return presets.device_key_of(job.target, self._settings.device_key)
-
-    def _is_remote(self, job: Job) -> bool:
-        return self._device_key(job) != self._settings.device_key
-
     def _forget_all_but(self, job_ids: set[str]) -> None:
         self._forecast.keep_only(job_ids)
-        self._turns = {job_id: turn for job_id, turn in self._turns.items() if job_id in job_ids}
-        self._wishes = {job_id: wish for job_id, wish in self._wishes.items() if job_id in job_ids}
+        self._launcher.keep_only(job_ids)
+        for job_id in self._wishes.keys() - job_ids:
+            del self._wishes[job_id]
+        for job_id in self._rests.keys() - job_ids:
+            del self._rests[job_id]
+        for job_id in self._faulty_until.keys() - job_ids:
+            del self._faulty_until[job_id]
         if job_ids != self._on_disk:
             self._on_disk = job_ids
             for folder in self._settings.jobs_dir.glob("*"):
                 if folder.name not in job_ids:
                     shutil.rmtree(folder, ignore_errors=True)
-
-
-def main() -> None:
-    """Coordinate until a signal; tasks that run then are adopted by the next coordinator."""
-    die_with_parent()
-    settings = Settings()
-    start_logging(settings.log_level)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost connection is ours to report
-    if settings.engine is None:
-        sys.exit("No engine: set TUNER_ENGINE to a Dask scheduler, or start everything with `tunesmith serve`.")
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
-    check_schema(settings)
-    database = make_engine(settings)
-    engine = DaskEngine(settings.engine, settings)
-    coordinator = Coordinator(
-        settings,
-        database,
-        engine,
-        DeviceWatch(
-            database,
-            lambda: ask_tracker(settings.tracker_host, settings.tracker_port),
-            settings.device_key,
-            f"{settings.tracker_host}:{settings.tracker_port}",
-        ),
-        free_bytes=lambda: shutil.disk_usage(settings.root).free,
-    )
-    while not stopped.is_set():
-        try:
-            coordinator.tick()
-        except (TunerError, OperationalError) as error:
-            # A full disk or a database that is away for a moment: nothing is lost, the next pass tries again.
-            log.error("%s", error)
-            stopped.wait(RETRY_SEC)
-        engine.wait(TICK_SEC)
-    coordinator.resign()
-
-
-if __name__ == "__main__":
-    main()

@@ -52,11 +52,12 @@ def compile_job(
     rows: list[tuple[JobWorkload, Workload]],
     decided: Mapping[str, Final],
     canary_us: float | None,
+    given_up: Mapping[str, str],
 ) -> None:
     """Compile the winners, and beside them the plain schedules as the untuned module.
 
     ``decided`` is the outcome of each workload's finals; one without a winner gets the plain schedule. ``canary_us`` is
-    what the reference kernel took meanwhile.
+    what the reference kernel took meanwhile, ``given_up`` why workloads, by id, were not tuned to their end.
     """
     prepared = cache.load_prepared(settings.imports_dir, imported)
     winners: dict[str, tuple[str, list[float]]] = {}
@@ -81,6 +82,9 @@ def compile_job(
     kernels = [(link.weight, workload) for link, workload in rows]
     found = keep_records(folder, kernels, kept, ready_made, left_out)
     found |= {"predicted_ms": job.predicted_ms, "canary": {"kernels_us": canary_us}}
+    if given_up:
+        names = {workload.id: workload.name for _, workload in rows}
+        found["given_up"] = [f"{names[workload_id]}: {why}" for workload_id, why in given_up.items()]
     write_manifest(folder, read_manifest(folder) | found)
 
 

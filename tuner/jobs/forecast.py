@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from sqlmodel import Session
 
 from tuner.db import jobs
-from tuner.db.models import Job
+from tuner.db.models import Job, Round
 from tuner.jobs import ledger, tuning
 from tuner.jobs.eta import fewest_trials
 from tuner.search.planner import WorkloadState
@@ -15,27 +16,31 @@ from tuner.search.planner import WorkloadState
 History = tuple[tuple[int, float], ...]
 
 
+@dataclass(frozen=True)
+class View:
+    """A job's workloads as the planner sees them, its rounds so far, and how many measurements it started from."""
+
+    states: list[WorkloadState]
+    rounds: list[Round]
+    known_trials: int
+
+
 class Forecast:
-    """Workload states of jobs; ``batch`` is how many earlier records count as one round."""
+    """Views of jobs; ``batch`` is how many earlier records count as one round."""
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
         self._earlier: dict[str, dict[str, History]] = {}
 
-    def states(self, session: Session, job: Job) -> list[WorkloadState]:
-        """What the planner needs to know of the job's workloads."""
-        return tuning.workload_states(
-            jobs.workloads(session, job.id), jobs.rounds(session, job.id), self._known_before(session, job)
-        )
+    def view(self, session: Session, job: Job) -> View:
+        """All that the planner needs to know of a job."""
+        earlier, rounds = self._known_before(session, job), jobs.rounds(session, job.id)
+        states = tuning.workload_states(jobs.workloads(session, job.id), rounds, earlier)
+        return View(states, rounds, sum(history[-1][0] for history in earlier.values()))
 
-    def fewest_left(self, session: Session, job: Job) -> int:
+    def fewest_left(self, job: Job, view: View) -> int:
         """Trials that tuning takes at least, as things stand."""
-        budget = tuning.budget_left(job, jobs.rounds(session, job.id), (), self._batch)
-        return fewest_trials(self.states(session, job), budget)
-
-    def known_trials(self, session: Session, job: Job) -> int:
-        """How many measurements the job starts from."""
-        return sum(history[-1][0] for history in self._known_before(session, job).values())
+        return fewest_trials(view.states, tuning.budget_left(job, view.rounds, (), self._batch))
 
     def keep_only(self, job_ids: Collection[str]) -> None:
         """Forget all other jobs."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, cast
 
 from sqlmodel import Session, col, select
 
-from tuner.db import events, jobs, records
+from tuner.db import events, records
 from tuner.db.models import Job, JobWorkload, Record, Round, utcnow
 from tuner.jobs import plan, tuning
 from tuner.jobs.messages import message_of
 from tuner.schemas import JobState
-from tuner.search.planner import WorkloadState
+from tuner.search.planner import RoundPlan, WorkloadState
 from tuner.state import STAGES, TERMINAL, Event, advance, budget_used, progress
 
 DEVICE_DEATH = "crash"  # the error class that, of a whole round, speaks against the device and not the candidates
@@ -71,9 +72,9 @@ def note_death(session: Session, job: Job, what: str, why: str = "it died") -> N
         say(session, job, f"lost {what} ({why}); attempt {job.attempts + 1} of {plan.MAX_ATTEMPTS}")
 
 
-def new_round(session: Session, job: Job, workload_id: str, batch: int) -> Round:
-    """A round that is about to be submitted."""
-    row = Round(job_id=job.id, workload_id=workload_id, batch=batch)
+def new_round(session: Session, job: Job, planned: RoundPlan, number: int, stamp: str) -> Round:
+    """A round that is about to be submitted, the job's ``number``th; ``stamp`` says when (``moments``)."""
+    row = Round(job_id=job.id, workload_id=planned.workload_id, batch=planned.batch, number=number, stamp=stamp)
     session.add(row)
     session.flush()
     return row
@@ -88,16 +89,16 @@ def close_round(session: Session, row: Round, state: str, error: str = "") -> No
     session.add(row)
 
 
-def book(session: Session, job: Job, states: list[WorkloadState]) -> None:
-    """Bring the job's sums up to date from its rows."""
-    job.trials, job.tuning_sec = tuning.spent(jobs.rounds(session, job.id))
+def book(session: Session, job: Job, rounds: Collection[Round], states: Collection[WorkloadState]) -> None:
+    """Bring the job's sums up to date."""
+    job.trials = tuning.measured(rounds)
     job.predicted_ms = tuning.predicted_ms(states)
     job.progress = progress(cast(JobState, job.state), _used(job), job.progress)
     session.add(job)
 
 
-def tell_round(session: Session, job: Job, ended: Round, fewest_left: int) -> None:
-    """Emit the event of a round that ended, after ``book``; ``fewest_left`` trials follow at least."""
+def tell_round(session: Session, job: Job, ended: Round, rounds: int, fewest_left: int) -> None:
+    """Emit the event of a round that ended, after ``book``; ``fewest_left`` trials follow it at least."""
     data = {
         "t_sec": round(job.tuning_sec, 3),
         "trials": job.trials,
@@ -107,7 +108,7 @@ def tell_round(session: Session, job: Job, ended: Round, fewest_left: int) -> No
         "failed": ended.failed,
         "best_us": ended.best_us,
         "progress": job.progress,
-        "rounds": len(jobs.rounds(session, job.id)),
+        "rounds": rounds,
         "fewest_left": fewest_left,
     }
     events.emit(session, "round", data, job.id)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner.db.models import Round
-from tuner.errors import StageFailed, StorageFull
+from tuner.errors import StageFailed
 from tuner.jobs.messages import MESSAGES, STOPS
 from tuner.jobs.tasks import Task, needs_device
 from tuner.jobs.tuning import rounds_error
@@ -15,7 +15,7 @@ from tuner.search.planner import Stop
 from tuner.state import STAGES, Event
 
 MAX_ATTEMPTS = 3  # deaths of the process that runs a stage, or of rounds in a row
-MAX_FAILED_ROUNDS = 5  # in a row, then the job fails
+WAITS_FOR_TURN = "waiting for its turn"
 CANCEL_GRACE_SEC = 5.0  # a round may end by itself after a cancel, then its process is ended
 ROUND_DEADLINE_SEC = 600.0
 STAGE_DEADLINE_SEC = 3600.0
@@ -23,7 +23,7 @@ STAGE_DEADLINE_SEC = 3600.0
 
 @dataclass(frozen=True)
 class Situation:
-    """All that decides what a job does next; the three reasons are texts for people, empty when all is well."""
+    """All that decides what a job does next; problems and reasons are texts for people, empty when all is well."""
 
     job_id: str
     state: JobState
@@ -34,6 +34,7 @@ class Situation:
     engine_problem: str = ""
     device_problem: str = ""
     storage_problem: str = ""
+    rest_reason: str = ""  # why it is not to be tried again just now
     target_known: bool = True
     remote: bool = False  # its device is another machine
     compile_only: bool = False
@@ -88,6 +89,11 @@ def decide(at: Situation) -> Action:
     return _grant_wish(at) or _end_overdue(at) or _go_on(at)
 
 
+def is_stale(message: str) -> bool:
+    """Does a job that waits for nothing but its turn still say that it waits for something else?"""
+    return message.startswith("waiting") and message != WAITS_FOR_TURN
+
+
 def after_stop(job_id: str, stop: Stop, rounds: Sequence[Round]) -> Move:
     """How a job leaves tuning: on to compiling, or failed when not one of its rounds worked."""
     if stop.reason == "nothing" and rounds and all(row.state == "failed" for row in rounds):
@@ -134,12 +140,14 @@ def _go_on(at: Situation) -> Action:
         return Wait()
     if at.engine_problem:
         return Wait(at.engine_problem)
+    if at.rest_reason:
+        return Wait() if at.running else Wait(at.rest_reason)
     if at.state == "tuning":
         return _tune(at)
     if at.running:
         return Wait()
     if at.storage_problem:
-        return Move("fail", error=StorageFull(at.storage_problem, _STORAGE_HINT).as_dict())
+        return Wait(f"waiting for room on the disk: {at.storage_problem} {_STORAGE_HINT}")
     if at.state == "submitted":
         # Without its device's word a local target is not known, and nothing can be compiled for it.
         return RunStage(STAGES["importing"]) if at.target_known else Wait(at.device_problem)

@@ -22,7 +22,7 @@ from tuner.errors import DeviceUnavailable, StageFailed
 from tuner.importers import cache, hub
 from tuner.importers.operators import catalog
 from tuner.importers.operators.bound import refuse_bound
-from tuner.jobs import deliver, from_records, publish
+from tuner.jobs import deliver, from_records, publish, tuning
 from tuner.jobs.workbench import (
     database,
     device_address,
@@ -139,6 +139,7 @@ def compile_module(settings: Settings, job_id: str) -> None:
         job = jobs.get(db, job_id)
         rows = jobs.workloads(db, job_id)
         best = {w.id: _best(db, job, w.id, _FINALISTS) for _, w in rows}
+        given_up = tuning.given_up(jobs.rounds(db, job_id))
     if job.compile_only:
         kernels = [(link.weight, workload) for link, workload in rows]
         wanted = from_records.Wanted(imported, job.batch, job.seq_len, job.target_json)
@@ -166,7 +167,7 @@ def compile_module(settings: Settings, job_id: str) -> None:
             total_us += link.weight * (link.best_us or link.untuned_us or 0.0)
         job.predicted_ms = total_us / 1e3
     say(settings, job_id, "compiling the module")
-    deliver.compile_job(settings, job, imported, rows, decided, finals.canary_us)
+    deliver.compile_job(settings, job, imported, rows, decided, finals.canary_us, given_up)
 
 
 @_stage

@@ -29,6 +29,11 @@ class Task:
         """A round's key is the id of its row."""
         return not self.stage
 
+    @property
+    def name(self) -> str:
+        """How people call it."""
+        return self.stage or "a round"
+
 
 def needs_device(state: JobState, remote: bool, compile_only: bool = False) -> bool:
     """Does a job in this state use its device? The finished module runs in the engine, or on a ``remote`` device."""

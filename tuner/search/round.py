@@ -66,6 +66,8 @@ class Tuner:
     def run(self, job_id: str, round_id: str) -> None:
         """Run a round that the coordinator has planned; its row, records and workload counters are written here."""
         task = self._task(job_id, round_id)
+        if task.round.state != "running":  # closed meanwhile by a coordinator that gave it up for lost
+            return
         folder = self._settings.jobs_dir / job_id / round_id
         try:
             self._run(task, folder)

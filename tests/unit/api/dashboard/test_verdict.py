@@ -180,6 +180,12 @@ def test_records_that_could_not_be_used_are_named_with_their_reason() -> None:
     assert "2048 threads" in found.note
 
 
+def test_kernels_whose_rounds_failed_are_named_with_the_error() -> None:
+    found = find("Given up", evidence({"given_up": ["matmul: its last 4 rounds failed: no schedule"]}, [], None))
+    assert (found.value, found.ok) == ("1 kernel", False)
+    assert "no schedule" in found.note
+
+
 def test_random_weights_are_named() -> None:
     assert find("Weights", evidence({"weights": "random"}, [], None)).ok is False
 

@@ -121,11 +121,17 @@ def test_tuning_pauses_before_the_disk_is_full_but_ends_its_round() -> None:
 
 
 @pytest.mark.parametrize("state", ["submitted", "importing", "extracting", "compiling", "verifying", "benchmarking"])
-def test_a_stage_does_not_begin_on_a_full_disk(state: JobState) -> None:
+def test_a_stage_waits_in_sight_while_the_disk_is_full(state: JobState) -> None:
     action = decide(Situation("job-1", state, storage_problem="1 MiB are free."))
-    assert isinstance(action, Move)
-    assert action.error is not None
-    assert (action.event, action.error["code"]) == ("fail", "storage_full")
+    assert isinstance(action, Wait)
+    assert "1 MiB are free." in action.message
+
+
+def test_a_job_starts_nothing_while_it_rests() -> None:
+    resting = replace(TUNING, rest_reason="waiting 4 s after a round that failed")
+    assert decide(resting) == Wait("waiting 4 s after a round that failed")
+    assert decide(replace(resting, running=(ROUND,))) == Wait()
+    assert decide(replace(resting, wish="cancel")) == Move("cancel")
 
 
 def test_tuning_that_never_worked_fails_with_the_last_error() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.support.rounds import round_of, states_of
+from tests.support.rows import make_workload
 from tests.support.tasks import ROUND
 from tuner.db.models import Job
 from tuner.jobs import tuning
+from tuner.jobs.tuning import MAX_EMPTY_ROUNDS, MAX_WORKLOAD_FAILURES, given_up, rest_after, resting
 from tuner.search.planner import WorkloadState
 
 
@@ -30,10 +32,35 @@ def test_the_best_earlier_time_counts_before_the_job_has_one() -> None:
     assert (state.best_us, state.trials) == (100.0, 64)
 
 
+@pytest.mark.parametrize(("how", "most"), [("failed", MAX_WORKLOAD_FAILURES), ("done", MAX_EMPTY_ROUNDS)])
+def test_a_workload_whose_rounds_bring_nothing_is_left_alone(how: str, most: int) -> None:
+    assert states_of([round_of(0, how)] * (most - 1))[0].tunable
+    assert not states_of([round_of(0, how)] * most)[0].tunable
+
+
 @pytest.mark.parametrize("how", ["failed", "done"])
-def test_a_workload_whose_rounds_bring_nothing_is_left_alone(how: str) -> None:
-    assert states_of([round_of(0, how)])[0].tunable
-    assert not states_of([round_of(0, how), round_of(0, how)])[0].tunable
+def test_only_what_happens_in_a_row_speaks_against_a_workload(how: str) -> None:
+    assert states_of([round_of(0, how), round_of(16)] * 10)[0].tunable
+
+
+def test_a_workload_whose_round_failed_lets_others_go_first() -> None:
+    failing, other = make_workload(1), make_workload(2)
+    failed, done = round_of(0, "failed", workload=failing), round_of(16, workload=other)
+    assert resting([failed]) == {failing.id}
+    assert resting([failed, done]) == set()
+    assert resting([failed, done, failed, done]) == {failing.id}
+    assert resting([failed, done, failed, done, done]) == set()
+
+
+def test_a_workload_that_is_given_up_is_named_with_its_last_error() -> None:
+    rounds = [round_of(0, "failed")] * MAX_WORKLOAD_FAILURES
+    assert given_up(rounds) == {rounds[0].workload_id: "its last 4 rounds failed: no schedule"}
+    assert given_up([*rounds, round_of(16)]) == {}
+
+
+def test_a_job_rests_longer_after_each_failure_but_never_long() -> None:
+    rests = [rest_after([round_of(0, "failed")] * n)[0] for n in range(9)]
+    assert rests == [0.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
 
 
 def test_lost_rounds_do_not_speak_against_a_workload() -> None:
@@ -49,7 +76,7 @@ def test_the_predicted_latency_sums_launches_times_best() -> None:
 
 
 def test_the_budget_counts_what_is_measured_and_what_is_in_flight() -> None:
-    job = Job(id="job-1", model_id="m", target="local", budget_trials=100, budget_sec=60.0)
+    job = Job(id="job-1", model_id="m", target="local", budget_trials=100, budget_sec=60.0, tuning_sec=20.0)
     left = tuning.budget_left(job, [round_of(16), round_of(7, "lost")], [ROUND], batch=16)
     assert left.trials_left == 100 - 16 - 7 - 16
     assert left.seconds_left == pytest.approx(60.0 - 20.0)
