@@ -57,6 +57,11 @@ class Workshop:
                     round_id = row.id
                 self._tuner.run(job_id, round_id)
 
+    def tried(self, kernel: Kernel) -> set[str]:
+        """Ids of the kernel's candidates that are on record."""
+        with read(self.engine) as db:
+            return set(db.exec(select(Record.candidate).where(Record.workload_id == kernel.id)))
+
     def suggest(self, kernel: Kernel, candidates: Mapping[str, str]) -> None:
         """Store candidates, id and record JSON, that the next job is to measure before all others."""
         with write(self.engine) as db:

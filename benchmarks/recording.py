@@ -97,8 +97,9 @@ def record(task: Task, folder: Path, seed: int, out: Path) -> list[Recording]:
             for kernel in task.kernels:
                 status.update(f"{kernel.name}: drawing")
                 space = Space(kernel.tir, task.target)
-                tiles = space.tiles(share.tiles, seed)
-                workshop.suggest(kernel, tiles | space.sketches(drawn - len(tiles), seed))
+                known = workshop.tried(kernel)
+                tiles = space.tiles(share.tiles, seed, known)
+                workshop.suggest(kernel, tiles | space.sketches(drawn - len(tiles), seed, known))
             workshop.tune(drawn, on_round=lambda kernel, done: tell(kernel, share.own + done))
         with read(workshop.engine) as session:
             out.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from benchmarks.contest import Kernel, Task
 from benchmarks.draws import Space
 from benchmarks.recording import record, shares, table, varied
 from benchmarks.replay import recordings_of
+from tests.support import cpus
 from tests.support.tuning import local_target, product, row_sums
 from tuner.kernels import products, tiles
 from tuner.kernels.context import Replay, candidate_id, make_target
@@ -32,8 +33,8 @@ def kernel(mod: Any, name: str, weight_bytes: int | None = None) -> Kernel:
     )
 
 
-def space(mod: Any) -> Space:
-    return Space(str(tvm.ir.save_json(mod)), local_target())
+def space(mod: Any, cpu: dict[str, Any]) -> Space:
+    return Space(str(tvm.ir.save_json(mod)), cpu)
 
 
 def test_candidates_are_divided_without_a_rest() -> None:
@@ -49,26 +50,39 @@ def test_the_last_kernel_is_one_without_weights() -> None:
     assert varied(gemms, 2) == gemms[:2]
 
 
-def test_tiles_are_drawn_from_all_there_are() -> None:
+@cpus.each
+def test_tiles_are_drawn_from_all_there_are(cpu: dict[str, Any]) -> None:
     mod = product(64, 256, 512)
     found = products.find_product(mod)
     assert found is not None
-    ranked = tiles.tiles(found, products.cpu_of(make_target(local_target())))
-    drawn = [products.tile_of(trace) for trace in space(mod).tiles(24, seed=1).values()]
+    ranked = tiles.tiles(found, products.cpu_of(make_target(cpu)))
+    drawn = [products.tile_of(trace) for trace in space(mod, cpu).tiles(24, seed=1).values()]
     places = [ranked.index(tile) for tile in drawn if tile is not None]
     assert len(places) == 24
     assert min(places) < len(ranked) / 3
     assert max(places) > len(ranked) * 2 / 3
 
 
-def test_what_is_drawn_is_distinct_and_can_be_made_again() -> None:
-    mod, target = row_sums(), make_target(local_target())
-    assert space(mod).tiles(8, seed=1) == {}
-    drawn = space(mod).sketches(8, seed=1)
+@cpus.each
+def test_what_is_drawn_is_distinct_and_can_be_made_again(cpu: dict[str, Any]) -> None:
+    mod, target = row_sums(), make_target(cpu)
+    assert space(mod, cpu).tiles(8, seed=1) == {}
+    drawn = space(mod, cpu).sketches(8, seed=1)
     assert len(drawn) == 8
     again = Replay(mod, target, space_for(target))
     assert [candidate_id(again.schedule(trace)) for trace in drawn.values()] == list(drawn)
-    assert set(space(mod).sketches(8, seed=2)) != set(drawn)
+    assert set(space(mod, cpu).sketches(8, seed=2)) != set(drawn)
+
+
+@cpus.each
+def test_what_was_measured_already_is_not_drawn(cpu: dict[str, Any]) -> None:
+    for drawn in (space(product(), cpu).tiles, space(row_sums(), cpu).sketches):
+        first = drawn(8, seed=1)
+        known = set(list(first)[::2])
+        others = drawn(8, seed=1, known=known)
+        assert len(others) == 8
+        assert not known & set(others)
+        assert set(first) - known <= set(others)
 
 
 def test_a_recording_is_a_log_that_a_replay_reads(tmp_path: Path) -> None:

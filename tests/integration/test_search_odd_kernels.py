@@ -10,9 +10,8 @@ import pytest
 import tvm
 from tvm import te, topi
 
-from tests.support import msl
+from tests.support import cpus, msl
 from tests.support.metal import TARGET, Kernel
-from tests.support.tiny_imports import local_target
 from tuner.kernels.context import make_target
 from tuner.kernels.defaults import default_schedule
 from tuner.search.costmodel import make_cost_model
@@ -35,11 +34,12 @@ def _gated(c: Any) -> Any:
     return te.compute((_ROWS, 32), lambda i, j: c[i, j] * te.sigmoid(c[i, j + 32]), name="glu")
 
 
-def _search(mod: Any) -> SearchSession:
+def _search(mod: Any, cpu: dict[str, Any]) -> SearchSession:
     tir = str(tvm.ir.save_json(mod))
-    return SearchSession(tir, make_target(local_target()), make_cost_model(1), batch=4, threads=1, seed=1)
+    return SearchSession(tir, make_target(cpu), make_cost_model(1), batch=4, threads=1, seed=1)
 
 
+@cpus.each
 @pytest.mark.parametrize(
     "follower",
     [
@@ -50,16 +50,21 @@ def _search(mod: Any) -> SearchSession:
         ),
     ],
 )
-def test_product_whose_tiles_can_not_take_what_follows_is_searched_by_sketches(follower: Any) -> None:
-    session = _search(_product(follower))
+def test_product_whose_tiles_can_not_take_what_follows_is_searched_by_sketches(
+    follower: Any, cpu: dict[str, Any]
+) -> None:
+    session = _search(_product(follower), cpu)
     assert session.is_product
     found = list(session.propose(4))
     assert len(found) == 4
     assert all(proposal.evolved for proposal in found)
 
 
-def test_kernel_at_whose_sketches_tvm_fails_has_nothing_to_try(caplog: pytest.LogCaptureFixture) -> None:
-    session = _search(_product(_gated))
+@cpus.each
+def test_kernel_at_whose_sketches_tvm_fails_has_nothing_to_try(
+    cpu: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    session = _search(_product(_gated), cpu)
     with caplog.at_level(logging.WARNING):
         assert list(session.propose(4)) == []
     assert "has no sketches" in caplog.text

@@ -15,11 +15,12 @@ import tvm
 from tvm import s_tir, te, tirx
 
 from rpc.errors import DeviceUnavailable
+from tests.support import cpus
 from tests.support.deadly_path import DeadlyPath
 from tests.support.processes import free_port, kill_hard, wait_until
 from tests.support.rpc_device import agent_process, free, tracker_process
 from tests.support.tiny_imports import local_target
-from tests.support.tuning import device, hang, product, row_sums, segfault, slow, wrong
+from tests.support.tuning import SabotagedBuilds, device, hang, product, row_sums, segfault, slow, wrong
 from tuner.db.models import Job, Record
 from tuner.kernels import ready_made
 from tuner.kernels.context import built_arguments, make_target
@@ -54,9 +55,14 @@ def build_job(mod: Any, path: Path, rewritten: bool = True) -> BuildJob:
     return BuildJob(str(tvm.ir.save_json(mod)), TARGET, str(path), rewritten)
 
 
-def session(mod: Any, seed: int = 1) -> SearchSession:
+def searching(mod: Any, cpu: dict[str, Any], model: Any = None, seed: int = 1) -> SearchSession:
     tir = str(tvm.ir.save_json(mod))
-    return SearchSession(tir, make_target(local_target()), make_cost_model(1), batch=16, threads=1, seed=seed)
+    return SearchSession(tir, make_target(cpu), model or make_cost_model(1), batch=16, threads=1, seed=seed)
+
+
+def session(mod: Any) -> SearchSession:
+    """For this machine: what it proposes can be run."""
+    return searching(mod, local_target())
 
 
 def outcomes(port: int, probes: list[Probe], session_timeout_sec: float = 20.0, **options: Any) -> dict[int, Measured]:
@@ -283,21 +289,12 @@ def large() -> Any:
 
 
 @pytest.fixture(scope="module")
-def ranked(large: Any, port: int, builders: BuildPool, tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
-    """Records of the most and of the least promising candidates, fastest first."""
-    folder = tmp_path_factory.mktemp("ranked")
-    worst = session(large)
-    worst._tiled._waiting.reverse()
-    proposals = [*session(large).propose(4), *worst.propose(4)]
-    jobs = [BuildJob(p.tir, TARGET, str(folder / f"{p.id}.so")) for p in proposals]
-    probes = [Probe(n, b.path, proposals[n].arguments) for n, b in enumerate(builders.build(jobs))]
-    found = outcomes(port, probes)
-    order = sorted(found, key=lambda number: found[number].seconds or 1.0)
+def known(large: Any) -> list[Record]:
+    """Two records of it, as fast as each other by what they say."""
     return [
-        Record(workload_id="wl-1", target_family="f", candidate=proposals[n].id, trace=proposals[n].trace,
-               run_secs=found[n].run_secs, mean_sec=found[n].seconds)
-        for n in order
-    ]  # fmt: skip
+        Record(workload_id="wl-1", target_family="f", candidate=proposal.id, trace=proposal.trace, mean_sec=1e-4)
+        for proposal in session(large).propose(2)
+    ]
 
 
 @pytest.fixture
@@ -305,36 +302,39 @@ def finals(port: int, builders: BuildPool, tmp_path: Path) -> Finals:
     return Finals(device(port), builders, local_target(), tmp_path / "finals")
 
 
-@pytest.mark.parametrize("fast_first", [True, False])
+def with_a_slow_one(finals: Finals, number: int) -> Finals:
+    """The same, but the candidate at this place, from 1 on, takes 20 ms longer: many times the rest."""
+    builds = SabotagedBuilds(
+        finals._builders, lambda job: job.path.endswith(f"-{number}.so"), lambda job: slow(job, 0.02)
+    )
+    finals._builders = builds  # type: ignore[assignment]
+    return finals
+
+
+@pytest.mark.parametrize("slow_place", [1, 2])
 def test_the_faster_of_two_wins_whatever_the_order(
-    finals: Finals, large: Any, ranked: list[Record], fast_first: bool
+    finals: Finals, large: Any, known: list[Record], slow_place: int
 ) -> None:
-    fast, slow = ranked[0], ranked[-1]
-    assert fast.mean_sec is not None
-    assert slow.mean_sec is not None
-    assert slow.mean_sec > 2 * fast.mean_sec
-    entrants = [fast, slow] if fast_first else [slow, fast]
-    final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, entrants)
+    final = with_a_slow_one(finals, slow_place).decide("wl-1", str(tvm.ir.save_json(large)), 0, known)
     assert final.winner is not None
     assert final.plain is not None
-    assert final.winner.record is not slow
+    assert final.winner.record is not known[slow_place - 1]
     if final.winner.record is None:
         assert final.winner.seconds == final.plain.seconds
     else:
         assert final.winner.seconds <= final.plain.seconds
 
 
-def test_measured_seconds_of_the_past_do_not_count(finals: Finals, large: Any, ranked: list[Record]) -> None:
-    fast, slow = ranked[0], ranked[-1]
-    lucky = Record(**{**slow.model_dump(), "mean_sec": 1e-9, "run_secs": [1e-9]})
-    final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [lucky, fast])
+def test_measured_seconds_of_the_past_do_not_count(finals: Finals, large: Any, known: list[Record]) -> None:
+    lucky = Record(**{**known[0].model_dump(), "mean_sec": 1e-9, "run_secs": [1e-9]})
+    final = with_a_slow_one(finals, 1).decide("wl-1", str(tvm.ir.save_json(large)), 0, [lucky, known[1]])
     assert final.winner is not None
     assert final.winner.record is not lucky
     assert final.winner.seconds > 1e-7
 
 
 def test_what_fails_once_does_not_win(
-    finals: Finals, large: Any, ranked: list[Record], monkeypatch: pytest.MonkeyPatch
+    finals: Finals, large: Any, known: list[Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds: list[list[int]] = []
 
@@ -346,7 +346,7 @@ def test_what_fails_once_does_not_win(
             rest[-1](probe, Measured(error_class="crash") if crashes else Measured(run_secs=[seconds]))
 
     monkeypatch.setattr("tuner.search.finals.measure", measure)
-    final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [ranked[0]])
+    final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [known[0]])
     assert rounds == [[0, 1], [0, 1], [0]]
     assert final.winner is not None
     assert final.winner.record is None
@@ -357,7 +357,7 @@ def test_what_fails_once_does_not_win(
 def test_record_that_nobody_checked_must_compute_what_the_workload_says(
     finals: Finals,
     large: Any,
-    ranked: list[Record],
+    known: list[Record],
     monkeypatch: pytest.MonkeyPatch,
     checked: bool,
     problem: str | None,
@@ -370,7 +370,7 @@ def test_record_that_nobody_checked_must_compute_what_the_workload_says(
 
     monkeypatch.setattr(OutputCheck, "problem_of", problem_of)
     monkeypatch.setattr("tuner.search.finals.default_schedule", lambda func, target: func)  # far slower than any record
-    fastest = Record(**{**ranked[0].model_dump(), "checked": checked})
+    fastest = Record(**{**known[0].model_dump(), "checked": checked})
     final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [fastest])
     assert asked == ([] if checked else [fastest.candidate])
     assert final.checked == (() if checked else ((fastest, problem or ""),))
@@ -432,14 +432,18 @@ def test_what_a_gpu_must_give_is_computed_by_its_host(
         np.testing.assert_allclose(result, np.maximum(a @ b, 0), rtol=1e-4, atol=1e-4 * max(1.0, np.abs(result).max()))
 
 
-def test_cost_model_ranks_what_it_learnt() -> None:
-    """From record JSON alone, as after a restart."""
+@cpus.each
+def test_cost_model_ranks_what_it_learnt(cpu: dict[str, Any]) -> None:
+    """From record JSON alone, as after a restart; of tiles of all sizes."""
     mod = product(64, 128, 256)
-    proposals = list(session(mod).propose(64))
+    search = searching(mod, cpu)
+    waiting = search._tiled._waiting
+    waiting[:] = waiting[:: len(waiting) // 64]
+    proposals = list(search.propose(64))
     assert len({p.id for p in proposals}) == len(proposals) == 64
     cost = [p.tile.rows * p.tile.vectors for p in proposals if p.tile]
     model = make_cost_model(1)
-    fresh = SearchSession(str(tvm.ir.save_json(mod)), make_target(local_target()), model, batch=16, threads=1, seed=2)
+    fresh = searching(mod, cpu, model, seed=2)
     fresh.learn([(p.id, p.trace, [units * 1e-5]) for p, units in zip(proposals, cost, strict=True)])
     fresh._evolution.fit(fresh._lessons)
     scores = model.predict(fresh._evolution.context, [p.candidate for p in proposals])
@@ -447,11 +451,12 @@ def test_cost_model_ranks_what_it_learnt() -> None:
     assert np.corrcoef(ranks, -np.array(cost))[0, 1] > 0.5
 
 
-def test_record_of_another_space_is_passed_over() -> None:
+@cpus.each
+def test_record_of_another_space_is_passed_over(cpu: dict[str, Any]) -> None:
     """A release with other rules must not stumble over old records."""
     mod = product(8, 16, 32)
-    (proposal, *_) = session(product(8, 16, 64)).propose(1)
-    fresh = session(mod)
+    (proposal, *_) = searching(product(8, 16, 64), cpu).propose(1)
+    fresh = searching(mod, cpu)
     fresh.learn([(proposal.id, proposal.trace, [1e-5])])
     assert list(fresh.propose(2))
 
@@ -472,20 +477,21 @@ def _of_one_list(record: Any) -> None:
 @pytest.mark.parametrize("damage", [_with_a_decision_too_many, _with_a_null, _of_one_list])
 def test_damaged_record_is_passed_over(damage: Callable[[Any], None]) -> None:
     """TVM reads some of them without a look: they would end the process."""
-    mod = row_sums()
-    whole = list(session(mod).propose(8))
+    mod, cpu = row_sums(), cpus.target("x86-64-v3")
+    whole = list(searching(mod, cpu).propose(8))
     records = [json.loads(proposal.trace) for proposal in whole]
     for record in records[1:]:
         damage(record)
     traces = [json.dumps(record) for record in records]
-    fresh = session(mod)
+    fresh = searching(mod, cpu)
     fresh.learn([(str(number), trace, [1e-5]) for number, trace in enumerate(traces)])
     assert list(fresh.propose(2))
     assert [fresh._replay.schedule(trace) is not None for trace in traces] == [True] + [False] * 7
 
 
-def test_arguments_of_a_library_are_those_of_its_layout() -> None:
-    (proposal, *_) = session(product(16, 32, 64)).propose(1)
+@cpus.each
+def test_arguments_of_a_library_are_those_of_its_layout(cpu: dict[str, Any]) -> None:
+    (proposal, *_) = searching(product(16, 32, 64), cpu).propose(1)
     candidate = tvm.ir.load_json(proposal.tir)
     shapes = [shape for shape, _ in built_arguments(candidate)]
     assert shapes[0] == (16, 32)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tvm
 from tvm import te
 
+from tests.support import cpus
 from tuner.kernels import products, tiles
+from tuner.kernels.context import make_target
 from tuner.kernels.tiles import Tile
 from tuner.search.replay import Candidate, Recording, replay, trials_to
 from tuner.search.tiled import TiledSearch
@@ -38,8 +41,9 @@ def product() -> tvm.IRModule:
     )
 
 
-def test_tiles_like_the_best_are_found_before_half_of_a_random_walk() -> None:
-    mod, target = product(), tvm.target.Target({"kind": "llvm", "mcpu": "znver4", "num-cores": 2})
+@cpus.each
+def test_tiles_like_the_best_are_found_before_half_of_a_random_walk(cpu: dict[str, Any]) -> None:
+    mod, target = product(), make_target(cpu)
     found = products.find_product(mod)
     assert found is not None
     space = tiles.tiles(found, products.cpu_of(target))

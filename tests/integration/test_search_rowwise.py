@@ -9,6 +9,7 @@ import pytest
 import tvm
 from tvm import te, topi
 
+from tests.support import cpus
 from tests.support.tuning import local_target, product
 from tuner.graph.operators import layer_norm_rows, softmax_last_axis
 from tuner.kernels import rowwise
@@ -63,44 +64,49 @@ def test_every_schedule_of_layer_norm_gives_layer_norm() -> None:
         np.testing.assert_allclose(results(schedule, x, gamma, beta), wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_an_exponential_is_computed_once() -> None:
-    found = rowwise.schedules(softmax(4, 64), target())
+@cpus.each
+def test_an_exponential_is_computed_once(cpu: dict[str, Any]) -> None:
+    found = rowwise.schedules(softmax(4, 64), make_target(cpu))
     assert found
     for schedule in found:
         assert str(schedule.mod).count("T.reinterpret") == 1
 
 
-def test_a_row_is_done_within_one_parallel_loop() -> None:
-    found = rowwise.schedules(layer_norm(6, 96), target())
+@cpus.each
+def test_a_row_is_done_within_one_parallel_loop(cpu: dict[str, Any]) -> None:
+    found = rowwise.schedules(layer_norm(6, 96), make_target(cpu))
     assert found
     for schedule in found:
         assert str(schedule.mod).count("T.parallel") == 1
         assert len(schedule.get_child_blocks(schedule.get_sblock("root"))) > 3
 
 
+@cpus.each
 @pytest.mark.parametrize("mod", [product(8, 16, 32), softmax(4, 15), softmax(1, 64)], ids=["product", "odd", "one row"])
-def test_what_is_not_row_wise_gets_none(mod: Any) -> None:
-    assert rowwise.schedules(mod, target()) == []
+def test_what_is_not_row_wise_gets_none(mod: Any, cpu: dict[str, Any]) -> None:
+    assert rowwise.schedules(mod, make_target(cpu)) == []
 
 
-def test_elementwise_kernel_is_not_row_wise() -> None:
+@cpus.each
+def test_elementwise_kernel_is_not_row_wise(cpu: dict[str, Any]) -> None:
     x = te.placeholder((4, 64), name="x")
-    assert rowwise.schedules(kernel(x, topi.nn.relu(x)), target()) == []
+    assert rowwise.schedules(kernel(x, topi.nn.relu(x)), make_target(cpu)) == []
 
 
-def test_search_ends_with_the_schedules_of_rows() -> None:
+@cpus.each
+def test_search_ends_with_the_schedules_of_rows(cpu: dict[str, Any]) -> None:
     """Each is proposed once, from records too."""
     mod = softmax(4, 128)
-    found = search(mod)
+    found = search(mod, cpu)
     proposals = list(found.propose(16))
-    assert len(proposals) == len(rowwise.schedules(mod, target()))
+    assert len(proposals) == len(rowwise.schedules(mod, make_target(cpu)))
     assert list(found.propose(16)) == []
-    again = search(mod)
+    again = search(mod, cpu)
     again.suggest([proposals[0].trace])
     (seed,) = again.propose(16)
     assert seed.id == proposals[0].id
     assert {p.id for p in again.propose(16)} == {p.id for p in proposals[1:]}
 
 
-def search(mod: Any) -> SearchSession:
-    return SearchSession(str(tvm.ir.save_json(mod)), target(), None, batch=16, threads=1, seed=1)
+def search(mod: Any, cpu: dict[str, Any]) -> SearchSession:
+    return SearchSession(str(tvm.ir.save_json(mod)), make_target(cpu), None, batch=16, threads=1, seed=1)

@@ -13,7 +13,7 @@ import pytest
 import tvm
 from tvm import te
 
-from tests.support.tiny_imports import local_target
+from tests.support import cpus
 from tests.support.tuning import product, row_sums
 from tuner.kernels import products, tiles
 from tuner.kernels.context import make_target, record_json, tuning_record
@@ -44,68 +44,78 @@ def found_in(mod: Any) -> Product:
     return found
 
 
-def record_of(mod: Any, schedule: Any) -> str:
+def record_of(mod: Any, schedule: Any, cpu: dict[str, Any]) -> str:
     workload = tvm.s_tir.meta_schedule.database.Workload(mod)
-    return record_json(tuning_record(schedule.trace, workload, [1.0], make_target(local_target()), None))
+    return record_json(tuning_record(schedule.trace, workload, [1.0], make_target(cpu), None))
 
 
-def session(mod: Any) -> SearchSession:
+def session(mod: Any, cpu: dict[str, Any]) -> SearchSession:
     tir = str(tvm.ir.save_json(mod))
-    return SearchSession(tir, make_target(local_target()), make_cost_model(1), batch=16, threads=1, seed=1)
+    return SearchSession(tir, make_target(cpu), make_cost_model(1), batch=16, threads=1, seed=1)
 
 
-def first(mod: Any, *kernels: Kernel, count: int = 4) -> list[Proposal]:
-    search = session(mod)
+def first(cpu: dict[str, Any], mod: Any, *kernels: Kernel, count: int = 4) -> list[Proposal]:
+    search = session(mod, cpu)
     search.follow(kernels)
     return list(search.propose(count))
 
 
-def kernel(mod: Any, tile: Tile, namesake: bool = True) -> Kernel:
-    cpu = products.cpu_of(make_target(local_target()))
-    lanes = tiles.lanes_for(found_in(mod), cpu)
-    schedule = products.schedule(mod, found_in(mod), tile, lanes)
-    return Kernel(str(tvm.ir.save_json(mod)), [record_of(mod, schedule)], namesake)
+def schedule(mod: Any, tile: Tile, cpu: dict[str, Any]) -> Any:
+    lanes = tiles.lanes_for(found_in(mod), products.cpu_of(make_target(cpu)))
+    return products.schedule(mod, found_in(mod), tile, lanes)
 
 
+def tiles_of(mod: Any, cpu: dict[str, Any]) -> list[Tile]:
+    return tiles.tiles(found_in(mod), products.cpu_of(make_target(cpu)))
+
+
+def kernel(mod: Any, tile: Tile, cpu: dict[str, Any]) -> Kernel:
+    return Kernel(str(tvm.ir.save_json(mod)), [record_of(mod, schedule(mod, tile, cpu), cpu)], True)
+
+
+@cpus.each
 @pytest.mark.parametrize("mod", [product(16, 256, 64), heads()], ids=["constant", "heads"])
-def test_every_kind_of_tile_is_read_back_from_its_record(mod: Any) -> None:
+def test_every_kind_of_tile_is_read_back_from_its_record(mod: Any, cpu: dict[str, Any]) -> None:
     found = found_in(mod)
     kinds: dict[Any, Tile] = {}
-    for tile in tiles.tiles(found, CPU):
+    for tile in tiles_of(mod, cpu):
         blocks = (tile.row_block == tile.rows, tile.row_block == found.rows)
         kinds.setdefault((tile.share, tile.panels > 1, tile.depth == found.depth, tile.stretch > 0, *blocks), tile)
     assert len(kinds) > 12
     for tile in kinds.values():
-        assert tile_of(record_of(mod, products.schedule(mod, found, tile, 16))) == tile
+        assert tile_of(record_of(mod, schedule(mod, tile, cpu), cpu)) == tile
 
 
-def test_other_schedules_are_no_tiles() -> None:
-    (evolved, *_) = session(row_sums()).propose(1)
+@cpus.each
+def test_other_schedules_are_no_tiles(cpu: dict[str, Any]) -> None:
+    (evolved, *_) = session(row_sums(), cpu).propose(1)
     assert tile_of(evolved.trace) is None
     assert tile_of("[[[],[]],[0.5],null,null]") is None
-    (proposal, *_) = session(product(16, 32, 64)).propose(1)
+    (proposal, *_) = session(product(16, 32, 64), cpu).propose(1)
     assert proposal.tile is not None
     assert tile_of(proposal.trace) == proposal.tile
     assert tile_of(proposal.trace.replace(f",{proposal.tile.rows}]", ",0]")) is None
 
 
-def test_search_starts_with_what_was_best_elsewhere_and_goes_on_without_it() -> None:
+@cpus.each
+def test_search_starts_with_what_was_best_elsewhere_and_goes_on_without_it(cpu: dict[str, Any]) -> None:
     other, mod = product(32, 256, 64), product(64, 256, 64)
-    unlikely = tiles.tiles(found_in(other), products.cpu_of(make_target(local_target())))[-1]
-    proposals = first(mod, kernel(other, unlikely))
-    alone = first(mod)
+    unlikely = tiles_of(other, cpu)[-1]
+    proposals = first(cpu, mod, kernel(other, unlikely, cpu))
+    alone = first(cpu, mod)
     assert proposals[0].tile is not None
     assert (proposals[0].tile.rows, proposals[0].tile.vectors) == (unlikely.rows, unlikely.vectors)
     assert [one.tile for one in proposals[1:]] == [one.tile for one in alone[:3]]
 
 
-def test_kernels_that_are_no_products_or_damaged_change_nothing() -> None:
+@cpus.each
+def test_kernels_that_are_no_products_or_damaged_change_nothing(cpu: dict[str, Any]) -> None:
     other, mod = product(32, 256, 64), product(64, 256, 64)
-    good = kernel(other, tiles.tiles(found_in(other), products.cpu_of(make_target(local_target())))[-1])
+    good = kernel(other, tiles_of(other, cpu)[-1], cpu)
     sums = str(tvm.ir.save_json(row_sums()))
     useless = [replace(good, tir=sums), replace(good, tir="{}"), replace(good, traces=['{"a":1}'])]
-    assert [one.id for one in first(mod, *useless)] == [one.id for one in first(mod)]
-    assert len(first(row_sums(), good, count=1)) == 1
+    assert [one.id for one in first(cpu, mod, *useless)] == [one.id for one in first(cpu, mod)]
+    assert len(first(cpu, row_sums(), good, count=1)) == 1
 
 
 @cache
