@@ -8,7 +8,7 @@ from importlib import metadata
 
 from fastapi import APIRouter, FastAPI
 
-from api import errors
+from api import errors, lookups
 from api.cross_site import RefuseCrossSite
 from api.dashboard import pages as dashboard
 from api.hosts import RefuseOtherHosts
@@ -36,6 +36,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.engine = make_engine(settings)
     errors.install(app)
+    lookups.install(app)
     app.add_middleware(RefuseCrossSite)
     app.add_middleware(RefuseOtherHosts, settings=settings)
     v1 = APIRouter(prefix="/v1")

@@ -50,7 +50,7 @@ class ModelInvalid(InvalidInput):
 
 
 class ModelUnreachable(TunerError):
-    """The hub that holds the model can't be reached from here."""
+    """The hub or the folder that holds the model does not answer."""
 
     code = "model_unreachable"
     status = 502

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from api.deps import EngineDep, Limit, Offset, SettingsDep
+from api.lookups import JobSource
 from tuner.db import events, jobs
 from tuner.db.engine import read, write
 from tuner.jobs import control, submit, view
@@ -16,10 +17,10 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 
 @router.post("", status_code=201)
-def submit_job(body: JobIn, engine: EngineDep, settings: SettingsDep, response: Response) -> JobOut:
+def submit_job(body: JobIn, source: JobSource, engine: EngineDep, settings: SettingsDep, response: Response) -> JobOut:
     """Submit a job; it starts as soon as the coordinator and the device are free."""
     with write(engine) as session:
-        job = submit.submit(session, settings, body)
+        job = submit.submit(session, settings, body, source)
         response.headers["Location"] = f"/v1/jobs/{job.id}"
         return view.job_out(session, job)
 

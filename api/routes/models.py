@@ -5,19 +5,20 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api.deps import EngineDep, Limit, Offset
+from api.lookups import NewSource
 from tuner.db import models_
 from tuner.db.engine import read, write
 from tuner.jobs import submit
-from tuner.schemas import ModelIn, ModelOut, Page
+from tuner.schemas import ModelOut, Page
 
 router = APIRouter(prefix="/models", tags=["models"])
 
 
 @router.post("", status_code=201)
-def add_model(body: ModelIn, engine: EngineDep) -> ModelOut:
+def add_model(source: NewSource, engine: EngineDep) -> ModelOut:
     """Add a preset, a hub id or a folder on the service's machine; one that is known is brought up to date."""
     with write(engine) as session:
-        return ModelOut.model_validate(submit.add_model(session, body), from_attributes=True)
+        return ModelOut.model_validate(submit.add_model(session, source), from_attributes=True)
 
 
 @router.get("")

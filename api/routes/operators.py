@@ -7,8 +7,9 @@ from fastapi import APIRouter
 from api.deps import EngineDep, SettingsDep
 from tuner.db.engine import write
 from tuner.importers.operators import catalog, files
+from tuner.importers.source import resolve_source
 from tuner.jobs import submit
-from tuner.schemas import ModelIn, ModelOut, OperatorIn, OperatorOut
+from tuner.schemas import ModelOut, OperatorIn, OperatorOut
 
 router = APIRouter(prefix="/operators", tags=["operators"])
 
@@ -22,6 +23,6 @@ def list_operators() -> list[OperatorOut]:
 @router.post("", status_code=201)
 def add_operator(body: OperatorIn, engine: EngineDep, settings: SettingsDep) -> ModelOut:
     """Add an operator of your own; what it answers is submitted like any model. It is checked when its job starts."""
-    path = files.write(settings.operators_dir, body)
+    source = resolve_source(str(files.write(settings.operators_dir, body)))
     with write(engine) as session:
-        return ModelOut.model_validate(submit.add_model(session, ModelIn(name=str(path))), from_attributes=True)
+        return ModelOut.model_validate(submit.add_model(session, source), from_attributes=True)

@@ -18,16 +18,16 @@ from tests.support import arm64
 from tests.support.fake_engine import FakeCluster, FakeEngine
 from tests.support.processes import free_port
 from tests.support.rpc_device import HOST, tracker_process
+from tests.support.submitting import submit_job
 from tests.support.tiny_models import write_model
 from tuner.artifact.loader import ArtifactError, load
 from tuner.config import Settings
 from tuner.db import jobs
-from tuner.db.engine import read, write
+from tuner.db.engine import read
 from tuner.db.models import Device, Job, Record
 from tuner.jobs import stages
 from tuner.jobs.coordinator import Coordinator
 from tuner.jobs.device_watch import DeviceWatch, ask_tracker
-from tuner.jobs.submit import submit
 from tuner.schemas import BudgetIn, JobIn
 from tuner.state import ROUND, STAGES, TERMINAL
 
@@ -76,8 +76,7 @@ def test_a_bert_is_tuned_compiled_and_verified_on_an_arm_machine(
     wish = JobIn(
         model=str(model), target=json.dumps(TARGET), batch=1, seq_len=16, budget=BudgetIn(trials=TRIALS), cold=True
     )
-    with write(engine) as session:
-        job_id = submit(session, settings, wish).id
+    job_id = submit_job(engine, settings, wish).id
 
     def job() -> Job:
         with read(engine) as session:

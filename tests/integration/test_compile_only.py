@@ -13,13 +13,14 @@ from sqlalchemy import Engine
 
 from api.app import create_app
 from rpc.facts import device_facts
+from tests.support.submitting import submit_job
 from tests.support.tiny_models import write_model
 from tuner.config import Settings
 from tuner.db import devices, jobs
 from tuner.db.engine import make_engine, read, write
 from tuner.db.migrate import upgrade
 from tuner.db.models import Job
-from tuner.jobs import stages, submit
+from tuner.jobs import stages
 from tuner.schemas import JobIn
 
 SEQ_LEN = 16
@@ -47,9 +48,8 @@ def database(settings: Settings) -> Iterator[Engine]:
 
 def compiled(settings: Settings, database: Engine, model: Path, target: str) -> Job:
     """The job after its last stage."""
-    with write(database) as session:
-        wish = JobIn(model=str(model), target=target, seq_len=SEQ_LEN, compile_only=True)
-        job_id = submit.submit(session, settings, wish).id
+    wish = JobIn(model=str(model), target=target, seq_len=SEQ_LEN, compile_only=True)
+    job_id = submit_job(database, settings, wish).id
     for stage in (stages.import_model, stages.extract, stages.compile_module, stages.verify):
         stage(settings, job_id)
     with read(database) as session:

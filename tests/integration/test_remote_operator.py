@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlmodel import Session
+from sqlalchemy import Engine
 
 from tests.support.processes import free_port
 from tests.support.rpc_device import agent_process, tracker_process
+from tests.support.submitting import submit_job
 from tests.support.tiny_imports import local_target
 from tuner.cli import words
 from tuner.config import Settings
 from tuner.db import artifacts, benchmarks, jobs
 from tuner.db.engine import make_engine, read, write
 from tuner.db.migrate import upgrade
-from tuner.jobs import stages, submit
+from tuner.jobs import stages
 from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.view import job_out
 from tuner.schemas import BudgetIn, JobIn
@@ -35,10 +36,11 @@ def port() -> Iterator[int]:
         yield number
 
 
-def submitted(session: Session, settings: Settings) -> str:
+def submitted(database: Engine, settings: Settings) -> str:
     """A job for the chip, whose kernels are built for the machine that plays it."""
-    job = submit.submit(session, settings, JobIn(model=OPERATOR, target=TARGET, budget=BudgetIn(trials=1)))
-    job.target_json = local_target()
+    job = submit_job(database, settings, JobIn(model=OPERATOR, target=TARGET, budget=BudgetIn(trials=1)))
+    with write(database) as session:
+        jobs.get(session, job.id).target_json = local_target()
     return job.id
 
 
@@ -46,8 +48,7 @@ def test_an_operator_timed_elsewhere_is_seen_against_its_chips_peak(port: int, t
     settings = Settings(data_dir=tmp_path, tracker_port=port, build_workers=1)
     upgrade(settings)
     database = make_engine(settings)
-    with write(database) as session:
-        job_id = submitted(session, settings)
+    job_id = submitted(database, settings)
     for stage in (stages.import_model, stages.extract, stages.compile_module, stages.verify, stages.benchmark):
         stage(settings, job_id)
     with read(database) as session:

@@ -9,6 +9,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from tuner.errors import ModelInvalid
+from tuner.importers.plain_file import read_bounded, refuse_special
+
+MAX_JSON_BYTES = 1024 * 1024  # config.json has a few hundred bytes, the index of a sharded model some hundred thousand
 
 SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
@@ -28,9 +31,9 @@ def check_weights(folder: Path, allow_pickle: bool) -> None:
     Safetensors are preferred, whole or sharded; pickles only count when ``allow_pickle`` says so, because loading
     one may run code. Raises ``ModelInvalid`` naming the file that is missing or damaged.
     """
-    if (folder / SAFETENSORS).is_file():
+    if (folder / SAFETENSORS).exists():
         _check_safetensors(folder / SAFETENSORS)
-    elif (folder / SAFETENSORS_INDEX).is_file():
+    elif (folder / SAFETENSORS_INDEX).exists():
         for shard in _shards(folder / SAFETENSORS_INDEX):
             _check_safetensors(folder / shard)
     elif not has_pickle(folder):
@@ -61,11 +64,15 @@ def _shards(index: Path) -> list[str]:
     weight_map = _read_json(index, f"{index} is missing.").get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ModelInvalid(f"{index} has no weight_map.", "Download the model again.")
-    return sorted({str(shard) for shard in weight_map.values()})
+    shards = sorted({str(shard) for shard in weight_map.values()})
+    if strange := [shard for shard in shards if Path(shard).name != shard]:
+        raise ModelInvalid(f"{index} names {strange[0]!r}, which is no file beside it.", "Download the model again.")
+    return shards
 
 
 def _check_safetensors(file: Path) -> None:
     try:
+        refuse_special(file)
         with safe_open(file, framework="numpy") as tensors:
             empty = not list(tensors.keys())
     except FileNotFoundError:
@@ -78,10 +85,10 @@ def _check_safetensors(file: Path) -> None:
 
 def _read_json(file: Path, missing: str) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_bounded(file, MAX_JSON_BYTES))
     except FileNotFoundError:
         raise ModelInvalid(missing, "Give the folder that holds config.json and the weights.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelInvalid(f"{file} can't be read: {error}.", "Download the model again.") from error
     if not isinstance(content, dict):
         raise ModelInvalid(f"{file} is no JSON object.", "Download the model again.")

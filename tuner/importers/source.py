@@ -15,6 +15,7 @@ from tuner.importers.folder import check_weights, read_config
 from tuner.importers.operators import catalog
 from tuner.importers.operators.files import is_operator_file
 from tuner.importers.packaged import packaged_folder
+from tuner.importers.plain_file import refuse_special
 from tuner.importers.presets import PRESETS, Preset
 
 Head = Literal["encoder", "sequence-classification"]
@@ -75,6 +76,8 @@ def resolve_source(name: str, allow_pickle: bool = False, head: str | None = Non
     path = Path(os.path.expanduser(name))  # Path's own raises for "~" and a user there is none of
     try:
         is_file, is_there = is_operator_file(path), bool(name) and path.exists()
+        if is_there and not is_file and not path.is_dir():
+            refuse_special(path)
     except OSError as error:  # a name too long for a file, a folder that may not be entered
         raise ModelUnknown(f"The model can't be looked for: {error.strerror}.", _nearest(name)) from None
     if is_file:

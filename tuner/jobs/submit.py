@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import math
 
+from sqlalchemy import Engine
 from sqlmodel import Session
 
 from tuner.config import Settings
 from tuner.db import events, models_
+from tuner.db.engine import read
 from tuner.db.models import Job, Model
 from tuner.errors import BudgetInvalid
-from tuner.importers.source import check_seq_len, resolve_source
+from tuner.importers.source import ModelSource, check_seq_len, resolve_source
 from tuner.jobs.target_lookup import resolve_target
-from tuner.schemas import BudgetIn, JobIn, ModelIn
+from tuner.schemas import BudgetIn, JobIn
 
 # Preset: largest number of trials, minutes.
 PRESETS: dict[str, tuple[int, float]] = {"express": (1000, 10.0), "full": (5000, 60.0)}
 
 
-def submit(session: Session, settings: Settings, wish: JobIn) -> Job:
-    """Check the request and add its job, with its model if that is new. Call within ``write``.
+def source_of(engine: Engine, wish: JobIn) -> ModelSource:
+    """What a job's model is, by name or by the id of one that is known.
 
-    Raises ModelUnknown, ModelInvalid, TargetUnknown, BudgetInvalid or SequenceTooLong.
+    It looks at files of the user's, which may take long: never call it within ``write``. Raises ModelUnknown or
+    ModelInvalid.
+    """
+    with read(engine) as session:
+        known = session.get(Model, wish.model)
+    if known is None:
+        return resolve_source(wish.model, wish.allow_pickle, wish.head)
+    return resolve_source(known.name, wish.allow_pickle or known.allow_pickle, wish.head or known.head or None)
+
+
+def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSource) -> Job:
+    """Check the request and add its job, with its model if that is new; ``source`` is what ``source_of`` found. Call
+    within ``write``.
+
+    Raises TargetUnknown, BudgetInvalid or SequenceTooLong.
     """
     trials, seconds = no_budget(wish.budget) if wish.compile_only else budget(wish.budget, settings)
     target = resolve_target(session, settings, wish.target)
-    model = _model_of(session, wish)
+    model = add_model(session, source)
     check_seq_len(model.name, model.max_seq_len, wish.seq_len)
     job = Job(
         model_id=model.id,
@@ -48,9 +64,8 @@ def submit(session: Session, settings: Settings, wish: JobIn) -> Job:
     return job
 
 
-def add_model(session: Session, wish: ModelIn) -> Model:
-    """Add a model, or bring what is known of it up to date. Raises ModelUnknown or ModelInvalid."""
-    source = resolve_source(wish.name, wish.allow_pickle, wish.head)
+def add_model(session: Session, source: ModelSource) -> Model:
+    """Add a model, or bring what is known of it up to date. Call within ``write``."""
     return models_.put(
         session,
         source.name,
@@ -60,7 +75,7 @@ def add_model(session: Session, wish: ModelIn) -> Model:
         family=source.family,
         max_seq_len=source.max_seq_len,
         weights=source.weights,
-        allow_pickle=wish.allow_pickle,
+        allow_pickle=source.allow_pickle,
     )
 
 
@@ -96,19 +111,3 @@ def budget(wish: BudgetIn, settings: Settings) -> tuple[int, float | None]:
             f"Use more than 0 and at most {settings.max_minutes:g} minutes (--minutes).",
         )
     return trials, minutes * 60.0
-
-
-def _model_of(session: Session, wish: JobIn) -> Model:
-    known = session.get(Model, wish.model)
-    if known is not None:
-        return add_model(
-            session,
-            ModelIn.model_validate(
-                {
-                    "name": known.name,
-                    "head": wish.head or known.head or None,
-                    "allow_pickle": wish.allow_pickle or known.allow_pickle,
-                }
-            ),
-        )
-    return add_model(session, ModelIn(name=wish.model, head=wish.head, allow_pickle=wish.allow_pickle))

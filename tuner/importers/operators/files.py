@@ -11,9 +11,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tuner.errors import ModelInvalid
+from tuner.importers.plain_file import read_bounded
 from tuner.schemas import OperatorIn
 
 SUFFIX = ".operator.json"
+MAX_BYTES = 8 * 1024 * 1024
 _FOREIGN = re.compile(r'"(\w+\.\w*(?:extern|packed)\w*)"')
 
 
@@ -43,7 +45,7 @@ def write(folder: Path, operator: OperatorIn) -> Path:
 def read(path: Path) -> OperatorIn:
     """The operator in a file. Raises ModelInvalid."""
     try:
-        operator = OperatorIn.model_validate_json(path.read_bytes())
+        operator = OperatorIn.model_validate_json(read_bounded(path, MAX_BYTES))
     except (OSError, ValidationError) as error:
         raise ModelInvalid(
             f"{path} is no operator: {str(error).splitlines()[0]}.", "Send it again with `tunesmith tune-op`."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,61 @@ def test_missing_shard_is_named(tmp_path: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
     with pytest.raises(ModelInvalid, match="model-00002-of-00002"):
         resolve_source(str(folder))
+
+
+def test_shard_that_lies_elsewhere_is_refused(tmp_path: Path) -> None:
+    folder = write_untrained(tmp_path / "model")
+    (folder / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    index = {"weight_map": {"a": "../elsewhere.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelInvalid, match=r"\.\./elsewhere"):
+        resolve_source(str(folder))
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "model.safetensors.index.json"])
+def test_what_is_no_regular_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    folder = write_untrained(tmp_path)
+    if name != "config.json":
+        (folder / "model.safetensors").unlink()
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(ModelInvalid, match=f"{name} is a named pipe"):
+        resolve_source(str(folder))
+
+
+def test_shard_that_is_a_named_pipe_is_refused_by_name(tmp_path: Path) -> None:
+    folder = write_untrained(tmp_path)
+    (folder / "model.safetensors").unlink()
+    os.mkfifo(folder / "model-1.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "model-1.safetensors"}}))
+    with pytest.raises(ModelInvalid, match=r"model-1\.safetensors is a named pipe"):
+        resolve_source(str(folder))
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/dev/zero", "a device"), ("pipe.operator.json", "a named pipe")])
+def test_path_that_is_no_folder_and_no_regular_file_is_refused_by_name(tmp_path: Path, path: str, kind: str) -> None:
+    place = tmp_path / path  # of an absolute path that one
+    if not place.exists():
+        os.mkfifo(place)
+    with pytest.raises(ModelInvalid, match=f"{path} is {kind}"):
+        resolve_source(str(place))
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+def test_sparse_file_of_50_gib_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    folder = write_untrained(tmp_path)
+    if name != "config.json":
+        (folder / "model.safetensors").unlink()
+    (folder / name).touch()
+    os.truncate(folder / name, 50 * 2**30)
+    with pytest.raises(ModelInvalid, match=f"{name} has 53,687,091,200 bytes"):
+        resolve_source(str(folder))
+
+
+def test_config_of_a_thousand_braces_is_damaged(tmp_path: Path) -> None:
+    (write_untrained(tmp_path) / "config.json").write_text("[" * 200_000)
+    with pytest.raises(ModelInvalid, match=r"config\.json can't be read"):
+        resolve_source(str(tmp_path))
 
 
 def test_pickle_only_needs_the_flag(tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ import math
 import pytest
 from sqlalchemy import Engine
 
+from tests.support.submitting import submit_job
 from tuner.config import Settings
 from tuner.db import events, jobs, models_
 from tuner.db.engine import read, write
 from tuner.db.models import Device
 from tuner.errors import BudgetInvalid, ModelUnknown, SequenceTooLong, TargetUnknown
-from tuner.jobs.submit import budget, submit
+from tuner.jobs.submit import budget
 from tuner.schemas import BudgetIn, JobIn
 
 
@@ -61,8 +62,7 @@ def test_a_budget_out_of_range_is_refused_with_the_limit(wish: BudgetIn, setting
 
 
 def test_a_submitted_job_waits_and_is_announced(engine: Engine, settings: Settings) -> None:
-    with write(engine) as session:
-        job = submit(session, settings, JobIn(model="bert-base-uncased", budget=BudgetIn(trials=64)))
+    job = submit_job(engine, settings, JobIn(model="bert-base-uncased", budget=BudgetIn(trials=64)))
     with read(engine) as session:
         assert jobs.get(session, job.id).state == "submitted"
         assert [(event.kind, event.data["state"]) for event in events.since(session, 0, job.id)] == [
@@ -71,22 +71,21 @@ def test_a_submitted_job_waits_and_is_announced(engine: Engine, settings: Settin
 
 
 def test_the_same_model_is_kept_once_and_known_by_its_id(engine: Engine, settings: Settings) -> None:
-    with write(engine) as session:
-        first = submit(session, settings, JobIn(model="minilm-l6"))
-        second = submit(session, settings, JobIn(model=first.model_id, seq_len=64))
-        other_head = submit(session, settings, JobIn(model="minilm-l6", head="sequence-classification"))
-        assert first.model_id == second.model_id != other_head.model_id
+    first = submit_job(engine, settings, JobIn(model="minilm-l6"))
+    second = submit_job(engine, settings, JobIn(model=first.model_id, seq_len=64))
+    other_head = submit_job(engine, settings, JobIn(model="minilm-l6", head="sequence-classification"))
+    assert first.model_id == second.model_id != other_head.model_id
+    with read(engine) as session:
         assert models_.find(session)[1] == 2
 
 
 def test_a_job_that_only_compiles_has_no_budget(engine: Engine, settings: Settings) -> None:
     wish = JobIn(model="minilm-l6", target="m1-metal", compile_only=True)
-    with write(engine) as session:
-        job = submit(session, settings, wish)
-        assert (job.compile_only, job.budget_trials, job.budget_sec) == (True, 0, None)
-        assert job.target_family == "metal-apple-m1-1024t"
-    with pytest.raises(BudgetInvalid, match="does not tune"), write(engine) as session:
-        submit(session, settings, wish.model_copy(update={"budget": BudgetIn(trials=64)}))
+    job = submit_job(engine, settings, wish)
+    assert (job.compile_only, job.budget_trials, job.budget_sec) == (True, 0, None)
+    assert job.target_family == "metal-apple-m1-1024t"
+    with pytest.raises(BudgetInvalid, match="does not tune"):
+        submit_job(engine, settings, wish.model_copy(update={"budget": BudgetIn(trials=64)}))
 
 
 def test_a_refused_job_leaves_nothing_behind(engine: Engine, settings: Settings) -> None:
@@ -97,16 +96,15 @@ def test_a_refused_job_leaves_nothing_behind(engine: Engine, settings: Settings)
         (JobIn(model="minilm-l6", budget=BudgetIn(trials=0)), BudgetInvalid, "0 trials"),
     ]
     for wish, error, message in refused:
-        with pytest.raises(error, match=message), write(engine) as session:
-            submit(session, settings, wish)
+        with pytest.raises(error, match=message):
+            submit_job(engine, settings, wish)
     with read(engine) as session:
         assert jobs.find(session)[1] == models_.find(session)[1] == events.last_id(session) == 0
 
 
 def test_a_job_knows_its_target_once_the_device_was_seen(engine: Engine, settings: Settings) -> None:
     facts = {"mtriple": "x86_64-unknown-linux-gnu", "mcpu": "znver5", "threads": 2}
+    assert submit_job(engine, settings, JobIn(model="minilm-l6")).target_family == ""
     with write(engine) as session:
-        assert submit(session, settings, JobIn(model="minilm-l6")).target_family == ""
         session.add(Device(key=settings.device_key, facts=facts))
-        session.flush()
-        assert submit(session, settings, JobIn(model="minilm-l6")).target_family == "llvm-x86_64-znver5-2c"
+    assert submit_job(engine, settings, JobIn(model="minilm-l6")).target_family == "llvm-x86_64-znver5-2c"

@@ -1,0 +1,44 @@
+"""Files that a user names, read without ever waiting for them: regular ones, of a size that is bounded beforehand."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from tuner.errors import ModelInvalid
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def refuse_special(path: Path) -> None:
+    """Raise ModelInvalid when ``path`` is no regular file, naming what it is; OSError when there is none."""
+    _refuse(path, os.stat(path).st_mode)
+
+
+def read_bounded(path: Path, most_bytes: int) -> bytes:
+    """The whole of a regular file. Raises ModelInvalid when it is another thing or too large, OSError as ``open``."""
+    refuse_special(path)  # opening a device can already do something
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        _refuse(path, found.st_mode)
+        content = b"" if found.st_size > most_bytes else file.read(most_bytes + 1)
+    size = max(found.st_size, len(content))
+    if size > most_bytes:
+        raise ModelInvalid(
+            f"{path} has {size:,} bytes, at most {most_bytes:,} are read.", "Give the folder of a model as published."
+        )
+    return content
+
+
+def _refuse(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_one, name in _KINDS if is_one(mode)), "something else")
+        raise ModelInvalid(f"{path} is {kind}, no regular file.", "Put the file itself there.")
