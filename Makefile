@@ -15,7 +15,7 @@ STAMP := $(VENV)/.installed$(if $(EXTRAS),-$(EXTRAS))
 PACKAGE := .$(if $(EXTRAS),[$(EXTRAS)])
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-arm64 bench bench-tuning lint types lock browser clean
+.PHONY: help install demo serve test test-arm64 bench bench-tuning lint types lock browser postgres clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -35,7 +35,7 @@ demo: install ## tune a BERT on this machine and compare it with PyTorch
 serve: install ## start the service on this machine
 	$(BIN)/tunesmith serve
 
-test: install browser ## all tests
+test: install browser postgres ## all tests
 	$(BIN)/python -m pytest $(TESTS)
 
 test-arm64: install ## a job for 64-bit ARM, on an emulated machine that is downloaded first
@@ -61,13 +61,18 @@ types: install ## static types
 lock: install ## resolve the dependencies anew into constraints.txt
 	$(BIN)/python tools/lock.py constraints.txt
 
-# The dashboard's tests need a Chromium; without one they skip and say so, so failing to get it is no failure here.
-browser:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v chromium >/dev/null; then \
-	  echo "installing chromium for the dashboard's tests"; \
-	  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium) \
-	    >/dev/null 2>&1 </dev/null || echo "no chromium: the browser tests will skip"; \
+# What tests need of the system; without it they skip and say so, so failing to get it is no failure here.
+debian = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! ls $(2) >/dev/null 2>&1; then \
+	  echo "installing $(1) for the tests"; \
+	  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1)) \
+	    >/dev/null 2>&1 </dev/null || echo "no $(1): tests will skip"; \
 	fi
+
+browser:
+	@$(call debian,chromium,/usr/bin/chromium)
+
+postgres:
+	@$(call debian,postgresql,/usr/lib/postgresql/*/bin/initdb)
 
 clean: ## remove what can be made again
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

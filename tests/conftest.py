@@ -1,4 +1,4 @@
-"""What tests of all kinds share: settings over a folder of their own, and a database in it."""
+"""What tests of all kinds share: settings over a folder of their own, and a database, in it or on Postgres."""
 
 from __future__ import annotations
 
@@ -8,15 +8,45 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from tests.support import databases
+from tests.support import databases, postgres
 from tuner.config import Settings
 from tuner.db.engine import make_engine
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test marked ``both_databases`` runs on SQLite and on Postgres."""
+    if metafunc.definition.get_closest_marker("both_databases") and "database_url" in metafunc.fixturenames:
+        metafunc.parametrize("database_url", ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """One server for all tests of the session."""
+    binaries = postgres.programs()
+    if binaries is None:
+        pytest.skip("Postgres is not installed: apt-get install postgresql")
+    with postgres.running(binaries) as server:
+        yield server
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def postgres_url(postgres_server: postgres.Server) -> Iterator[str]:
+    """A database of Postgres with all tables and no rows."""
+    yield postgres_server.url(postgres.MIGRATED)
+    postgres_server.empty(postgres.MIGRATED)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    """Where the test's database is; None: SQLite in the data directory."""
+    kind = getattr(request, "param", "sqlite")
+    return None if kind == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str | None) -> Settings:
     """Settings whose data directory is empty and belongs to this test."""
-    return Settings(data_dir=tmp_path / "data")
+    return Settings(data_dir=tmp_path / "data", database_url=database_url)
 
 
 @pytest.fixture

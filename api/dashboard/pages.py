@@ -11,9 +11,8 @@ from api.dashboard.charts.roofline import roofline, roofline_in_words
 from api.dashboard.recipe import how_to_run
 from api.dashboard.rendering import STATIC, FreshStatic, PageRoute, page
 from api.deps import EngineDep, Offset, SettingsDep
-from tuner.db import devices, events
+from tuner.db import clock, devices, events
 from tuner.db.engine import read
-from tuner.db.models import utcnow
 from tuner.errors import InvalidInput
 from tuner.importers.presets import PRESETS
 from tuner.jobs.submit import presets
@@ -44,7 +43,7 @@ def jobs_page(
     if state not in words.FILTERS:
         raise InvalidInput(f"There is no filter {state!r}.", f"Use one of: {', '.join(words.FILTERS)}.")
     with read(engine) as session:
-        position = events.last_id(session)
+        position, now = events.last_id(session), clock.now(session)
         found = data.jobs_page(session, state, offset)
         counts = data.filter_counts(session)
         targets = target_outs(session, settings)
@@ -61,7 +60,7 @@ def jobs_page(
         presets=list(PRESETS),
         budgets=presets(settings),
         targets=targets,
-        now=utcnow(),
+        now=now,
     )
 
 
@@ -69,7 +68,7 @@ def jobs_page(
 def job_page(request: Request, settings: SettingsDep, engine: EngineDep, job_id: str) -> Response:
     """One job, live while it runs."""
     with read(engine) as session:
-        position = events.last_id(session)
+        position, now = events.last_id(session), clock.now(session)
         found = data.job_page(session, settings, job_id)
     job, bars, dots = found.job, found.bars, found.dots
     manifest = found.artifact.manifest if found.artifact else {}
@@ -93,7 +92,7 @@ def job_page(request: Request, settings: SettingsDep, engine: EngineDep, job_id:
         artifact=found.artifact,
         how_to_run=how_to_run(job, found.artifact) if found.artifact else "",
         log=found.log,
-        now=utcnow(),
+        now=now,
     )
 
 
@@ -101,7 +100,7 @@ def job_page(request: Request, settings: SettingsDep, engine: EngineDep, job_id:
 def artifacts_page(request: Request, engine: EngineDep, offset: Offset = 0) -> Response:
     """All artifacts: what they are for, how much of them was tuned, how far they were tested."""
     with read(engine) as session:
-        position = events.last_id(session)
+        position, now = events.last_id(session), clock.now(session)
         found = data.artifacts_page(session, offset)
     return page(
         request,
@@ -111,7 +110,7 @@ def artifacts_page(request: Request, engine: EngineDep, offset: Offset = 0) -> R
         position=position,
         here=f"/artifacts?offset={offset}",
         artifacts=found,
-        now=utcnow(),
+        now=now,
     )
 
 
@@ -119,7 +118,7 @@ def artifacts_page(request: Request, engine: EngineDep, offset: Offset = 0) -> R
 def devices_page(request: Request, engine: EngineDep) -> Response:
     """The devices as last seen."""
     with read(engine) as session:
-        position = events.last_id(session)
+        position, now = events.last_id(session), clock.now(session)
         found = [device_out(device) for device in devices.find(session)]
     return page(
         request,
@@ -129,5 +128,5 @@ def devices_page(request: Request, engine: EngineDep) -> Response:
         position=position,
         devices=found,
         device_tones=DEVICE_TONES,
-        now=utcnow(),
+        now=now,
     )

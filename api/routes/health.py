@@ -11,10 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.deps import EngineDep, SettingsDep
 from tuner.config import Settings
-from tuner.db import devices, leases
+from tuner.db import clock, devices, leases
 from tuner.db.engine import read
 from tuner.db.migrate import check_engine
-from tuner.db.models import utcnow
 from tuner.errors import TunerError
 from tuner.jobs.device_watch import SEEN_EVERY
 from tuner.schemas import Health
@@ -58,8 +57,8 @@ def _coordinator(engine: Engine) -> str:
 
 
 def _device(engine: Engine) -> str:
-    oldest = utcnow() - DEVICE_FRESH
     with read(engine) as session:
+        oldest = clock.now(session) - DEVICE_FRESH
         seen = devices.find(session)
     if any(device.last_seen >= oldest and device.state in ("online", "busy") for device in seen):
         return OK

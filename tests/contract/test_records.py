@@ -13,6 +13,8 @@ from tuner.db import records
 from tuner.db.engine import read, write
 from tuner.db.models import Record
 
+pytestmark = pytest.mark.both_databases
+
 WORKLOAD = make_workload().id
 FAMILY = "llvm-test"
 

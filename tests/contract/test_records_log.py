@@ -17,6 +17,8 @@ from tuner.db import log, records
 from tuner.db.engine import make_engine, read, write
 from tuner.errors import UploadInvalid
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def lines(engine: Engine) -> list[str]:

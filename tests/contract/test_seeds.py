@@ -9,6 +9,8 @@ from tests.support.rows import make_record, make_workload
 from tuner.db import log, records
 from tuner.db.engine import read, write
 
+pytestmark = pytest.mark.both_databases
+
 WORKLOAD, FAMILY = make_workload().id, "llvm-test"
 
 

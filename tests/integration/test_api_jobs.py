@@ -12,12 +12,12 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from tests.support.coordination import Bench
-from tests.support.rows import add_job, make_record, make_workload
+from tests.support.rows import add_job, make_record, make_workload, utcnow
 from tuner.cli import tables, words
 from tuner.config import Settings
 from tuner.db import events, jobs, records
 from tuner.db.engine import write
-from tuner.db.models import Benchmark, Device, JobWorkload, Lease, utcnow
+from tuner.db.models import Benchmark, Device, JobWorkload, Lease
 from tuner.jobs.device_watch import SEEN_EVERY
 from tuner.schemas import JobOut
 

@@ -14,15 +14,17 @@ from sqlmodel import Session
 from tests.support.coordination import Bench
 from tests.support.fake_engine import Hangs, ProcessDied, Stage
 from tests.support.fake_stages import FAMILY, finish, measure, tune_round
-from tests.support.rows import make_record, make_workload
+from tests.support.rows import make_record, make_workload, utcnow
 from tuner.config import Settings
 from tuner.db import records
 from tuner.db.engine import write
-from tuner.db.models import Device, Round, Workload, utcnow
+from tuner.db.models import Device, Round, Workload
 from tuner.errors import DeviceUnavailable, ModelInvalid, StorageFull
 from tuner.jobs import control, plan, tasks, tuning
 from tuner.jobs.device_watch import MAX_CRASHES
 from tuner.state import STAGES
+
+pytestmark = pytest.mark.both_databases
 
 REMOTE = "linux-arm64"  # a target whose device is not this machine
 LIFE = ["importing", "extracting", "tuning", "compiling", "verifying", "benchmarking", "succeeded"]

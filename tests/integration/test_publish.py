@@ -17,6 +17,8 @@ from tuner.db.models import Artifact
 from tuner.jobs import control
 from tuner.jobs.publish import keep, packed, publish_unmeasured
 
+pytestmark = pytest.mark.both_databases
+
 MANIFEST = {"id": "art-same", "files": {}}
 
 

@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine
+from sqlalchemy import Engine, MetaData, create_engine, text
 from sqlmodel import SQLModel
 
+from tests.support import postgres
 from tuner.config import Settings
 from tuner.db import events, jobs, migrate, records
-from tuner.db.engine import make_engine, read
+from tuner.db.engine import make_engine, read, write
 from tuner.errors import SchemaOutdated, SchemaUnknown
 
 NEWEST = migrate.head()
@@ -33,6 +37,41 @@ def _age(settings: Settings, revision: str) -> None:
         connection.commit()
 
 
+@pytest.fixture
+def fresh_postgres(postgres_server: postgres.Server, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a database of Postgres that has no tables."""
+    postgres_server.create("fresh")
+    yield Settings(data_dir=tmp_path / "data", database_url=postgres_server.url("fresh"))
+    postgres_server.drop("fresh")
+
+
+def _migrate(settings: Settings, change: Callable[[Config, str], None], revision: str) -> None:
+    """Bring an empty database to an older revision, or one of ours back to it."""
+    engine, config = make_engine(settings), migrate._config()
+    with engine.connect().execution_options(immediate=True) as connection, connection.begin():
+        config.attributes["connection"] = connection
+        change(config, revision)
+    engine.dispose()
+
+
+def _copy(old: Path, settings: Settings) -> None:
+    """All rows of a SQLite file into the database, which is of the same revision."""
+    source, target = create_engine(f"sqlite:///{old}"), make_engine(settings)
+    tables, wanted = MetaData(), MetaData()
+    tables.reflect(source)
+    wanted.reflect(target)
+    with source.connect() as rows, target.connect().execution_options(immediate=True) as connection, connection.begin():
+        for table in tables.sorted_tables:
+            found = [dict(row) for row in rows.execute(table.select()).mappings()]
+            if found and table.name != "alembic_version":
+                connection.execute(wanted.tables[table.name].insert(), found)
+        for name in ("record", "event"):
+            connection.execute(text(f"SELECT setval('{name}_id_seq', 100)"))
+    source.dispose()
+    target.dispose()
+
+
+@pytest.mark.both_databases
 def test_models_and_migrations_say_the_same(engine: Engine) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
@@ -57,6 +96,44 @@ def test_an_old_file_is_upgraded_with_its_rows(old: Path, settings: Settings) ->
         assert record.created_at.tzinfo is not None
         assert len(events.since(session, 0, job.id)) == 1
     engine.dispose()
+
+
+@pytest.mark.parametrize("old", ASSETS, ids=lambda path: path.stem)
+def test_an_old_database_of_postgres_is_upgraded_with_its_rows(old: Path, fresh_postgres: Settings) -> None:
+    _migrate(fresh_postgres, command.upgrade, old.stem)
+    _copy(old, fresh_postgres)
+    assert migrate.upgrade(fresh_postgres) is None
+    migrate.check_schema(fresh_postgres)
+    engine = make_engine(fresh_postgres)
+    with write(engine) as session:
+        (job,), _ = jobs.find(session)
+        (record,), _ = records.find(session)
+        assert (job.state, job.latency_ms, record.job_id) == ("succeeded", 10.0, job.id)
+        session.execute(text("SELECT setval('event_id_seq', 3000000000)"))
+        events.emit(session, "message", {}, job.id)
+    with read(engine) as session:
+        assert [event.id for event in events.since(session, 1, job.id)] == [3_000_000_001]
+    engine.dispose()
+
+
+def test_an_empty_database_of_postgres_is_created(fresh_postgres: Settings) -> None:
+    migrate.create_or_check(fresh_postgres)
+    migrate.create_or_check(fresh_postgres)
+    migrate.check_schema(fresh_postgres)
+
+
+@pytest.mark.both_databases
+def test_the_way_back_leads_to_the_first_tables(settings: Settings, request: pytest.FixtureRequest) -> None:
+    if settings.database_url is not None:
+        settings = request.getfixturevalue("fresh_postgres")
+    migrate.upgrade(settings)
+    _migrate(settings, command.downgrade, "0001")
+    engine = make_engine(settings)
+    with engine.connect() as connection:
+        assert MigrationContext.configure(connection).get_current_revision() == "0001"
+    engine.dispose()
+    migrate.upgrade(settings)
+    migrate.check_schema(settings)
 
 
 def test_a_fresh_database_is_created_without_a_backup(settings: Settings) -> None:

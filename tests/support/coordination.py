@@ -11,11 +11,11 @@ from sqlmodel import Session
 
 from tests.support.fake_engine import FakeCluster, FakeEngine
 from tests.support.fake_stages import FAMILY, fake_stages
-from tests.support.rows import add_job
+from tests.support.rows import add_job, utcnow
 from tuner.config import Settings
 from tuner.db import events, jobs
 from tuner.db.engine import read, write
-from tuner.db.models import Event, Job, Lease, Round, utcnow
+from tuner.db.models import Event, Job, Lease, Round
 from tuner.jobs.coordinator import Coordinator
 from tuner.jobs.device_watch import DeviceWatch
 from tuner.jobs.engine import Engine as EngineOfJobs

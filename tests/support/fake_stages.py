@@ -7,11 +7,11 @@ from collections.abc import Callable
 from sqlmodel import Session
 
 from tests.support.fake_engine import Stage
-from tests.support.rows import make_record, make_workload
+from tests.support.rows import make_record, make_workload, utcnow
 from tuner.config import Settings
 from tuner.db import jobs, records
 from tuner.db.engine import make_engine, write
-from tuner.db.models import JobWorkload, Round, utcnow
+from tuner.db.models import JobWorkload, Round
 
 FAMILY = "llvm-test"
 WORKLOADS = (1, 2, 3)  # the last one can't be tuned

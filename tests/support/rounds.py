@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.support.rows import make_workload
-from tuner.db.models import JobWorkload, Round, Workload, utcnow
+from tests.support.rows import make_workload, utcnow
+from tuner.db.models import JobWorkload, Round, Workload
 from tuner.jobs import tuning
 from tuner.search.planner import WorkloadState
 

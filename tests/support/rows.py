@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 from sqlmodel import Session
 
 from tuner.db import models_
 from tuner.db.models import Job, Record, Workload
+
+
+def utcnow() -> datetime:
+    """Now, in UTC, by this machine's clock."""
+    return datetime.now(timezone.utc)
 
 
 def make_workload(number: int = 1, **fields: Any) -> Workload:

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from sqlmodel import Session
 
+from tests.support.rows import utcnow
 from tuner.db.models import (
     Artifact,
     Benchmark,
@@ -19,7 +20,6 @@ from tuner.db.models import (
     Model,
     Record,
     Workload,
-    utcnow,
 )
 
 MACHINE = "AMD EPYC 9B45, 2 cores"

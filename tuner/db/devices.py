@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from tuner.db.models import Device, utcnow
+from tuner.db import clock
+from tuner.db.models import Device
 
 PEAK = "peak"  # the one fact that is measured here, once, and not told by the device
 _HARDWARE = ("cpu", "threads")  # facts that a peak belongs to
@@ -20,7 +21,7 @@ def find(session: Session) -> list[Device]:
 def seen(session: Session, key: str, state: str = "online", facts: dict[str, Any] | None = None) -> Device:
     """Note that the device answered just now; a quarantined device stays so until somebody releases it."""
     device = session.get(Device, key) or Device(key=key)
-    device.last_seen = utcnow()
+    device.last_seen = clock.now(session)
     if device.state != "quarantined":
         device.state = state
     if facts:

@@ -1,4 +1,4 @@
-"""The database engine and the two ways to use it: ``read`` and ``write``."""
+"""The database engine and the two ways to use it: ``read`` and ``write``, alike on SQLite and on Postgres."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlmodel import Session
 
 from tuner.config import Settings
+from tuner.db import dialects, parameters
 from tuner.errors import StorageFailed, StorageFull
 
-BUSY_TIMEOUT_MS = 15_000
 _NEXT_TO_NOTHING_BYTES = 256 * 1024
 _FULL = ("database or disk is full", "no space left on device")
 _FAILED = (
@@ -30,14 +29,12 @@ _FAILED = (
 def make_engine(settings: Settings) -> Engine:
     """The engine for ``settings.db_url``; makes the folder of a SQLite file if it is missing."""
     url = make_url(settings.db_url)
-    if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    if url.database:
+    is_sqlite = url.get_backend_name() == "sqlite"
+    if is_sqlite and url.database:
         with _storage(settings.root):
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url)
-    event.listen(engine, "connect", _configure_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    engine = create_engine(url, json_serializer=parameters.to_json, pool_pre_ping=not is_sqlite)
+    dialects.prepare(engine)
     event.listen(engine, "handle_error", _name_trouble)
     return engine
 
@@ -58,7 +55,8 @@ def read(engine: Engine) -> Iterator[Session]:
 def write(engine: Engine) -> Iterator[Session]:
     """One short write transaction: commits at the end, rolls back on an exception. Raises StorageFull on a full disk.
 
-    On SQLite the write lock is taken at the start (BEGIN IMMEDIATE), so what was read is still true when it commits.
+    The lock that all writers share comes before the first statement: what was read is still true when it commits, and
+    events are seen in the order of their ids.
     """
     with _storage(engine.url.database), engine.connect() as connection:
         connection.execution_options(immediate=True)
@@ -82,24 +80,6 @@ def storage_full(where: object) -> StorageFull:
         f"No space is left on the disk that holds {where}.",
         "Free some space (`df -h` shows how full it is), then try again; or start with --data-dir on another disk.",
     )
-
-
-def _configure_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN comes too late: ours is sent in _begin_sqlite
-    cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
-        "synchronous=NORMAL",
-        "foreign_keys=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get("immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
 def _name_trouble(context: ExceptionContext) -> None:

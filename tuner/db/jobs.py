@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 from tuner.db.models import Benchmark, Event, Job, JobWorkload, Model, Record, Round, Workload
 from tuner.db.paging import page
 from tuner.errors import NotFound
-from tuner.state import TERMINAL
+from tuner.state import ACTIVE
 
 
 def get(session: Session, job_id: str) -> Job:
@@ -41,7 +41,7 @@ def find(
 
 def active(session: Session) -> list[Job]:
     """Jobs that are not finished: highest priority first, then oldest."""
-    query = select(Job).where(col(Job.state).not_in(TERMINAL))
+    query = select(Job).where(col(Job.state).in_(ACTIVE))
     return list(session.exec(query.order_by(col(Job.priority).desc(), col(Job.created_at), col(Job.id))))
 
 

@@ -20,7 +20,7 @@ from sqlmodel import Session
 
 from tuner.db import records
 from tuner.db.engine import write
-from tuner.db.models import Record, Workload, utcnow
+from tuner.db.models import Record, Workload
 from tuner.errors import UploadInvalid
 from tuner.schemas import ImportOut
 
@@ -51,7 +51,7 @@ class _RecordLine(BaseModel):
     tvm_version: str = ""
     evaluator: dict[str, Any] = Field(default_factory=dict)
     canary_ratio: float | None = None
-    created_at: AwareDatetime = Field(default_factory=utcnow)
+    created_at: AwareDatetime | None = None
 
     @model_validator(mode="after")
     def _measured_or_failed(self) -> _RecordLine:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from sqlalchemy import DateTime, Dialect, TypeDecorator
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer, TypeDecorator
+
+BigInt = BigInteger().with_variant(Integer(), "sqlite")  # whose integers are all of 64 bits
 
 
 class UtcTime(TypeDecorator[datetime]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine
@@ -11,9 +11,9 @@ from sqlmodel import Session
 
 from rpc import tracker
 from rpc.versions import PINS
-from tuner.db import devices, events
+from tuner.db import clock, devices, events
 from tuner.db.engine import read, write
-from tuner.db.models import Device, utcnow
+from tuner.db.models import Device
 
 LOOK_EVERY_SEC = 2.0
 SEEN_EVERY = timedelta(seconds=20)  # last_seen of a device that does not change is written this often
@@ -76,9 +76,10 @@ class DeviceWatch:
         self._misfits = {key: found for key, entries in present.items() if (found := _misfit_among(entries))}
         with read(self._engine) as session:
             known = {device.key: device for device in devices.find(session)}
+            seen_since = clock.now(session) - SEEN_EVERY
         self._quarantined = {key for key, device in known.items() if device.state == "quarantined"}
         wanted = {key: (self._state(summary, key), _facts(entries)) for key, entries in present.items()}
-        stale = {key: value for key, value in wanted.items() if _is_stale(known.get(key), *value)}
+        stale = {key: value for key, value in wanted.items() if _is_stale(known.get(key), *value, seen_since)}
         gone = [key for key, device in known.items() if key not in present and device.state in _PRESENT]
         if stale or gone:
             with write(self._engine) as session:
@@ -162,13 +163,13 @@ def _misfit_among(entries: list[dict[str, Any]]) -> str:
     return next((found for entry in entries if (found := _misfit(entry.get("facts") or {}))), "")
 
 
-def _is_stale(device: Device | None, state: str, facts: dict[str, Any]) -> bool:
+def _is_stale(device: Device | None, state: str, facts: dict[str, Any], seen_since: datetime) -> bool:
     """Would a look change this device's row?"""
     if device is None or (facts and facts != devices.told(device)):
         return True
     if device.state not in (state, "quarantined"):
         return True
-    return utcnow() - device.last_seen > SEEN_EVERY
+    return device.last_seen < seen_since
 
 
 def _note(session: Session, device: Device, before: Device | None) -> None:

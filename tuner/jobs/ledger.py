@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
 from typing import Any, cast
 
 from sqlmodel import Session, col, select
 
-from tuner.db import events, records
-from tuner.db.models import Job, JobWorkload, Record, Round, utcnow
+from tuner.db import clock, events, records
+from tuner.db.models import Job, JobWorkload, Record, Round
 from tuner.jobs import plan, tuning
 from tuner.jobs.messages import message_of
 from tuner.schemas import JobState
@@ -32,9 +31,9 @@ def move(
     job.message = message or (error["message"] if error else message_of(state, job.compile_only))
     job.progress = progress(state, _used(job), job.progress, job.compile_only)
     if event == "start":
-        job.started_at = utcnow()
+        job.started_at = clock.now(session)
     if state in TERMINAL:
-        job.finished_at = utcnow()
+        job.finished_at = clock.now(session)
     if state in TERMINAL or event == job.wish:
         job.wish = ""
     session.add(job)
@@ -85,7 +84,8 @@ def close_round(session: Session, row: Round, state: str, error: str = "") -> No
     row.state, row.error = state, error
     written = records.tally(session, row)
     # When a lost round ended is not known; what nobody worked for must not eat the time budget.
-    row.finished_at = max(written, default=_end_of_nothing(row, state))
+    end_of_nothing = clock.now(session) if state == "failed" else row.started_at
+    row.finished_at = max(written, default=end_of_nothing)
     session.add(row)
 
 
@@ -147,7 +147,3 @@ def runs_stage(job: Job, stage: str) -> bool:
 
 def _used(job: Job) -> float:
     return budget_used(job.trials, job.budget_trials, job.tuning_sec, job.budget_sec)
-
-
-def _end_of_nothing(row: Round, state: str) -> datetime:
-    return utcnow() if state == "failed" else row.started_at

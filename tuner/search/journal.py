@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Engine
 
 from rpc.versions import PINS
-from tuner.db import records
+from tuner.db import clock, records
 from tuner.db.engine import read, write
-from tuner.db.models import Job, JobWorkload, Record, Round, Workload, utcnow
+from tuner.db.models import Job, JobWorkload, Record, Round, Workload
 from tuner.errors import NotFound
 from tuner.measuring.measure import COLD_WEIGHT_BYTES, DeviceAddress, Measured, evaluator_settings
 from tuner.search.session import Proposal
@@ -157,4 +157,4 @@ class Journal:
                 seconds["build_sec"],
                 seconds["measure_sec"],
             )
-            row.finished_at = utcnow()
+            row.finished_at = clock.now(db)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api.dashboard.verdict import CanaryDrift, Evidence, canary_drift, evidence, headline
-from tuner.db.models import utcnow
+from tests.support.rows import utcnow
 from tuner.schemas import BenchmarkOut, BudgetOut, JobOut
 
 

@@ -2,18 +2,15 @@ from __future__ import annotations
 
 import os
 import resource
-import threading
 from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import IntegrityError
 
 from tests.support.rows import add_job
 from tuner.config import Settings
 from tuner.db import jobs
 from tuner.db.engine import read, shown_url, write
-from tuner.db.models import Job
 from tuner.errors import StorageFailed, StorageFull
 
 
@@ -24,53 +21,6 @@ def test_sqlite_is_opened_with_wal_and_foreign_keys(engine: Engine) -> None:
             for name in ("journal_mode", "foreign_keys", "synchronous")
         }
     assert values == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 1}
-
-
-def test_write_rolls_back_on_an_exception(engine: Engine) -> None:
-    def fail_half_way() -> None:
-        with write(engine) as session:
-            add_job(session)
-            raise RuntimeError("half way")
-
-    with pytest.raises(RuntimeError, match="half way"):
-        fail_half_way()
-    with read(engine) as session:
-        assert jobs.find(session)[1] == 0
-
-
-def test_write_takes_the_lock_at_the_start_so_no_update_is_lost(engine: Engine) -> None:
-    with write(engine) as session:
-        job_id = add_job(session).id
-
-    def count(times: int) -> None:
-        for _ in range(times):
-            with write(engine) as session:
-                job = jobs.get(session, job_id)
-                job.trials += 1
-                session.add(job)
-
-    threads = [threading.Thread(target=count, args=(20,)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    with read(engine) as session:
-        assert jobs.get(session, job_id).trials == 80
-
-
-def test_a_reader_sees_one_snapshot_while_a_writer_commits(engine: Engine) -> None:
-    with read(engine) as reader:
-        assert jobs.find(reader)[1] == 0
-        with write(engine) as session:
-            add_job(session)
-        assert jobs.find(reader)[1] == 0
-    with read(engine) as reader:
-        assert jobs.find(reader)[1] == 1
-
-
-def test_rows_refer_to_rows_that_exist(engine: Engine) -> None:
-    with pytest.raises(IntegrityError), write(engine) as session:
-        session.add(Job(model_id="mdl-none", target="local", budget_trials=1))
 
 
 def test_a_full_database_is_storage_full_and_says_where(engine: Engine) -> None:

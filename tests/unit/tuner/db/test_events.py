@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import Engine
 
 from tests.support.rows import add_job
 from tuner.db import events, jobs
 from tuner.db.engine import read, write
+
+pytestmark = pytest.mark.both_databases
 
 
 def test_events_come_in_order_and_only_the_jobs_own(engine: Engine) -> None:

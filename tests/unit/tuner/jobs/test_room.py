@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from tests.support.rows import utcnow
 from tests.support.tasks import IMPORT, REMOTE, ROUND, STAGE, TIMING
-from tuner.db.models import utcnow
 from tuner.jobs.room import Applicant, Room, fits_beside
 from tuner.jobs.tasks import Task
 

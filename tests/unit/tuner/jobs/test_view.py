@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.rows import make_record, make_workload
+from tests.support.rows import make_record, make_workload, utcnow
 from tuner.db.models import Benchmark, Job, JobWorkload, Model
 from tuner.jobs.view import describe_job, describe_workloads, record_out
 from tuner.targets.roofline import Peak
@@ -11,7 +11,8 @@ BERT = Model(name="bert", source="preset", location="bert")
 
 
 def _job(**fields: object) -> Job:
-    return Job(**{"id": "job-1", "model_id": "mdl-1", "target": "local", "budget_trials": 100, **fields})
+    given = {"id": "job-1", "model_id": "mdl-1", "target": "local", "budget_trials": 100, "created_at": utcnow()}
+    return Job(**{**given, **fields})
 
 
 def _bench(variant: str, median_ms: float) -> Benchmark:
@@ -92,5 +93,5 @@ def test_a_kernel_is_seen_against_what_its_device_can_do() -> None:
 
 
 def test_a_record_is_shown_in_microseconds() -> None:
-    assert record_out(make_record("a", 25e-6, id=1)).mean_us == pytest.approx(25.0)
-    assert record_out(make_record("b", None, id=2)).mean_us is None
+    assert record_out(make_record("a", 25e-6, id=1, created_at=utcnow())).mean_us == pytest.approx(25.0)
+    assert record_out(make_record("b", None, id=2, created_at=utcnow())).mean_us is None
