@@ -252,6 +252,7 @@ class BenchmarkOut(BaseModel):
     p10_ms: float
     p90_ms: float
     n: int
+    rounds_ms: list[float] = []
     threads: int
     machine: str
     created_at: datetime

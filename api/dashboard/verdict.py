@@ -74,7 +74,7 @@ def headline(
     name = variant_name(best.variant) if best else "PyTorch"
     detail = f"{milliseconds(job.latency_ms)} vs {milliseconds(job.baseline_ms)} with {name}"
     if is_undecided(benchmarks):
-        return Headline("About as fast as PyTorch", f"{detail}; the spreads overlap", "idle")
+        return Headline("About as fast as PyTorch", f"{detail}; the difference may be chance", "idle")
     if job.speedup >= 1:
         return Headline(f"{times(job.speedup)} faster than PyTorch", detail, "good")
     return Headline(f"{times(1 / job.speedup)} slower than PyTorch", detail, "bad")

@@ -67,7 +67,7 @@ def artifact(content: bytes, sha256: str) -> ArtifactOut:
     return ArtifactOut(id="art-1", job_id="job-1", size_bytes=len(content), sha256=sha256, manifest={}, created_at=NOON)
 
 
-def benchmark(variant: str, median_ms: float) -> BenchmarkOut:
+def benchmark(variant: str, median_ms: float, rounds_ms: list[float] | None = None) -> BenchmarkOut:
     """One variant of a comparison."""
     return BenchmarkOut(
         job_id="job-1",
@@ -77,6 +77,7 @@ def benchmark(variant: str, median_ms: float) -> BenchmarkOut:
         p10_ms=median_ms * 0.98,
         p90_ms=median_ms * 1.03,
         n=60,
+        rounds_ms=rounds_ms or [],
         threads=2,
         machine="two cores",
         created_at=NOON,

@@ -13,7 +13,7 @@ from tuner.bench.stats import Stats, summarise
 Progress = Callable[[int, int], None]  # rounds done, rounds in all (an estimate where the time is limited)
 Clock = Callable[[], float]  # seconds
 
-MIN_ROUNDS = 3  # with fewer, one bad moment of the machine decides
+MIN_ROUNDS = 6  # with fewer, nobody could win: tuner.bench.rivals
 SETTLE_SEC = 0.02
 
 
@@ -33,8 +33,8 @@ def interleave(
     thread pools of the variant before still spin for some ms, and the system needs some more to spread threads over
     the cores: short runs would be timed in their company.
 
-    ``max_sec``, warm-up included, bounds it: turns shrink until three rounds fit, to one counted run at least, and
-    after three rounds none begins that would not fit. All variants have the same number of counted runs.
+    ``max_sec``, warm-up included, bounds it: turns shrink until six rounds fit, to one counted run at least, and
+    after six rounds none begins that would not fit. All variants have the same number of counted runs.
     """
     if min(rounds, per_round, warmup_sec) <= 0:
         raise ValueError("rounds, per_round and warmup_sec must be more than 0")
@@ -44,17 +44,17 @@ def interleave(
     runs = runs_per_turn(per_round, each_once_sec, left_sec)
     order = list(variants)
     shuffle = random.Random(seed).shuffle
-    times_ms: dict[str, list[float]] = {name: [] for name in variants}
+    times_ms: dict[str, list[list[float]]] = {name: [] for name in variants}
     for _ in rounds_within(left_sec, rounds, progress, clock):
         shuffle(order)
         for name in order:
             _run_for(SETTLE_SEC, variants[name], clock)
-            times_ms[name].extend(_time_ms(variants[name], clock) for _ in range(runs))
-    return {name: summarise(times) for name, times in times_ms.items()}
+            times_ms[name].append([_time_ms(variants[name], clock) for _ in range(runs)])
+    return {name: summarise(rounds) for name, rounds in times_ms.items()}
 
 
 def runs_per_turn(wanted: int, each_once_sec: float, left_sec: float) -> int:
-    """Counted runs of a turn: as many as are wanted, fewer where three rounds would not fit otherwise, at least one.
+    """Counted runs of a turn: as many as are wanted, fewer where six rounds would not fit otherwise, at least one.
 
     ``each_once_sec`` is what one run of every variant takes; a slow variant's turn has one more run, uncounted.
     """
@@ -76,7 +76,7 @@ def rounds_within(
 
 
 def rounds_in_all(wanted: int, done: int, spent_sec: float, max_sec: float) -> int:
-    """How many rounds there will be: as many as are wanted, or fit at the pace of those done, at least three."""
+    """How many rounds there will be: as many as are wanted, or fit at the pace of those done, at least six."""
     fit = max_sec / spent_sec * done
     return int(min(wanted, max(fit, done, MIN_ROUNDS)))
 

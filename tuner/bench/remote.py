@@ -29,17 +29,17 @@ def run_remote_benchmark(
 ) -> tuple[Result, dict[str, Any]]:
     """Time each module ``per_round`` times in each of ``rounds`` rounds; what came out, and the device's facts.
 
-    There are fewer rounds where more would not fit into ``max_sec``, but three. ``canary`` is the reference kernel's
+    There are fewer rounds where more would not fit into ``max_sec``, but six. ``canary`` is the reference kernel's
     library, timed in each round. Raises DeviceUnavailable or SessionLost of ``rpc.errors``.
     """
     with session(device) as remote:
         facts = json.loads(remote.get_function("tunesmith.device_facts")())
         modules = {name: RemoteModule(remote, folder) for name, folder in folders.items()}
-        times_ms: dict[str, list[float]] = {name: [] for name in modules}
+        times_ms: dict[str, list[list[float]]] = {name: [] for name in modules}
         watch = Watch(remote, canary)
         for _ in rounds_within(max_sec, rounds, progress):
             for name, module in modules.items():
-                times_ms[name] += module.time_ms(inputs, per_round)
+                times_ms[name].append(module.time_ms(inputs, per_round))
             watch.look()
     timings = [Timing(variant=name, **summarise(times).as_dict()) for name, times in times_ms.items()]
     return Result(threads=facts["threads"], machine=facts["cpu"], timings=timings, canary_us=watch.typical_us), facts

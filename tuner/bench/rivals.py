@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import comb
 
 from tuner.schemas import BenchmarkOut
+
+SIGNIFICANT = 0.05  # how often a difference may be called one by chance
 
 
 def fastest_pytorch(benchmarks: Sequence[BenchmarkOut]) -> BenchmarkOut | None:
@@ -13,7 +16,24 @@ def fastest_pytorch(benchmarks: Sequence[BenchmarkOut]) -> BenchmarkOut | None:
 
 
 def is_undecided(benchmarks: Sequence[BenchmarkOut]) -> bool:
-    """Do the spreads, p10 to p90, of the tuned module and of PyTorch's fastest overlap? Then neither is the faster."""
+    """May the difference between the tuned module and PyTorch's fastest be chance? Then neither is the faster."""
     tuned = next((b for b in benchmarks if b.variant == "tuned"), None)
     torch = fastest_pytorch(benchmarks)
-    return bool(tuned and torch and tuned.p10_ms <= torch.p90_ms and torch.p10_ms <= tuned.p90_ms)
+    if tuned is None or torch is None:
+        return False
+    if not tuned.rounds_ms or len(tuned.rounds_ms) != len(torch.rounds_ms):  # of a release that kept no rounds
+        return tuned.p10_ms <= torch.p90_ms and torch.p10_ms <= tuned.p90_ms
+    return chance(tuned.rounds_ms, torch.rounds_ms) > SIGNIFICANT
+
+
+def chance(one: Sequence[float], other: Sequence[float]) -> float:
+    """How likely rounds as uneven as these are if neither is the faster, 0..1: the two-sided sign test.
+
+    ``one`` and ``other`` are timed side by side in each round, so that what slows the machine down slows both, and only
+    who was ahead counts. Fewer than six rounds are never below `SIGNIFICANT`.
+    """
+    ahead = sum(mine < theirs for mine, theirs in zip(one, other, strict=True))
+    behind = sum(mine > theirs for mine, theirs in zip(one, other, strict=True))
+    rounds = ahead + behind
+    tail = sum(comb(rounds, n) for n in range(min(ahead, behind) + 1))
+    return min(1.0, 2 * tail / 2**rounds)

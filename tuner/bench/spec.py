@@ -56,13 +56,14 @@ class Spec(BaseModel):
 
 
 class Timing(BaseModel):
-    """One variant's latency over ``n`` counted runs."""
+    """One variant's latency over ``n`` counted runs; ``rounds_ms`` are the medians of the rounds, in their order."""
 
     variant: str
     median_ms: float
     p10_ms: float
     p90_ms: float
     n: int
+    rounds_ms: list[float] = Field(default_factory=list)
 
 
 class Failure(BaseModel):

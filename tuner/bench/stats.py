@@ -11,21 +11,26 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Stats:
-    """Median, 10th and 90th percentile of ``n`` runs, in milliseconds."""
+    """Median, 10th and 90th percentile of ``n`` runs, and the median of each round of them, in milliseconds."""
 
     median_ms: float
     p10_ms: float
     p90_ms: float
     n: int
+    rounds_ms: list[float]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
 
-def summarise(times_ms: Sequence[float]) -> Stats:
-    """Percentiles by linear interpolation; raises ``ValueError`` without any time."""
+def summarise(rounds: Sequence[Sequence[float]]) -> Stats:
+    """Of times in milliseconds, round by round: percentiles by linear interpolation over all of them.
+
+    Raises ``ValueError`` without any time.
+    """
+    times_ms = [time for times in rounds for time in times]
     if not times_ms:
         raise ValueError("no timings to summarise")
     median, p10, p90 = np.percentile(times_ms, [50, 10, 90])
-    return Stats(float(median), float(p10), float(p90), len(times_ms))
+    return Stats(float(median), float(p10), float(p90), len(times_ms), [float(np.median(times)) for times in rounds])

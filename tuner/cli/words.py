@@ -181,7 +181,7 @@ def verdict(job: JobOut, benchmarks: Sequence[BenchmarkOut] = ()) -> str:
         return f"{job.model} is compiled for {job.target}; no device has timed it"
     line = f"{job.model} runs in {milliseconds(job.latency_ms)}"
     if is_undecided(benchmarks):
-        line += f", about as fast as PyTorch's {milliseconds(job.baseline_ms)}: the spreads overlap"
+        line += f", about as fast as PyTorch's {milliseconds(job.baseline_ms)}: the difference may be chance"
     elif job.speedup is not None:
         line += f", {job.speedup:.2f}x PyTorch's {milliseconds(job.baseline_ms)}"
     if job.gflops is not None:

@@ -214,6 +214,7 @@ class Benchmark(SQLModel, table=True):
     p10_ms: float
     p90_ms: float
     n: int
+    rounds_ms: list[float] = _json(default_factory=list)  # medians of the rounds, in their order
     threads: int
     machine: str
     created_at: datetime = _stamp()

@@ -105,24 +105,24 @@ def test_rounds_end_when_another_would_not_fit() -> None:
     assert 60.0 - 7.2 < machine.now_sec <= 60.0
 
 
-def test_turns_of_slow_variants_shrink_until_three_rounds_fit() -> None:
+def test_turns_of_slow_variants_shrink_until_six_rounds_fit() -> None:
     machine = FakeMachine()
-    counted, told = race(machine, {"a": 3000.0, "b": 4000.0}, max_sec=90.0)
-    assert counted == {"a": 6, "b": 6}
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    counted, told = race(machine, {"a": 1500.0, "b": 2000.0}, max_sec=90.0)
+    assert counted == {"a": 18, "b": 18}
+    assert told == [(done, 6) for done in range(1, 7)]
     assert machine.now_sec <= 90.0
 
 
-def test_the_slowest_are_still_run_once_in_three_rounds() -> None:
+def test_the_slowest_are_still_run_once_in_six_rounds() -> None:
     machine = FakeMachine()
     counted, told = race(machine, {"a": 20_000.0, "b": 30_000.0}, max_sec=10.0)
-    assert counted == {"a": 3, "b": 3}
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert counted == {"a": 6, "b": 6}
+    assert told == [(done, 6) for done in range(1, 7)]
 
 
 @pytest.mark.parametrize(
     ("each_once_sec", "left_sec", "runs"),
-    [(1.0, math.inf, 5), (1.0, 18.0, 5), (1.0, 14.0, 3), (1.0, 5.0, 1), (9.0, -3.0, 1)],
+    [(1.0, math.inf, 5), (1.0, 36.0, 5), (1.0, 28.0, 3), (1.0, 10.0, 1), (9.0, -3.0, 1)],
 )
 def test_counted_runs_of_a_turn(each_once_sec: float, left_sec: float, runs: int) -> None:
     assert runs_per_turn(5, each_once_sec, left_sec) == runs
@@ -135,8 +135,8 @@ def test_counted_runs_of_a_turn(each_once_sec: float, left_sec: float, runs: int
         (20, 1, 6.0, 90.0, 15),
         (20, 15, 85.0, 90.0, 15),
         (20, 15, 95.0, 90.0, 15),
-        (20, 1, 50.0, 90.0, 3),
-        (20, 1, 50.0, -1.0, 3),
+        (20, 1, 50.0, 90.0, 6),
+        (20, 1, 50.0, -1.0, 6),
         (2, 1, 50.0, 90.0, 2),
     ],
 )
@@ -159,8 +159,9 @@ def test_nothing_to_run_is_refused(wrong: dict[str, float]) -> None:
 
 
 def test_percentiles_are_interpolated() -> None:
-    stats = summarise([float(i) for i in range(11)])
+    stats = summarise([[float(i) for i in range(7)], [float(i) for i in range(7, 11)]])
     assert (stats.median_ms, stats.p10_ms, stats.p90_ms, stats.n) == (5.0, 1.0, 9.0, 11)
+    assert stats.rounds_ms == [3.0, 8.5]
     with pytest.raises(ValueError, match="no timings"):
         summarise([])
 

@@ -68,10 +68,10 @@ def test_verdict_marks_random_weights() -> None:
     assert words.verdict(finished_job(weights="random")).endswith("(seeded random weights)")
 
 
-def test_verdict_calls_no_winner_while_the_spreads_overlap() -> None:
+def test_verdict_calls_no_winner_while_chance_may_have_made_the_difference() -> None:
     close = [benchmark("tuned", 43.2), benchmark("torch-sdpa", 44.0), benchmark("torch-eager", 147.0)]
     assert words.verdict(finished_job(baseline_ms=44.0), close).endswith(
-        "about as fast as PyTorch's 44 ms: the spreads overlap"
+        "about as fast as PyTorch's 44 ms: the difference may be chance"
     )
     apart = [benchmark("tuned", 43.2), benchmark("torch-sdpa", 134.0)]
     assert "3.10x PyTorch's 134 ms" in words.verdict(finished_job(), apart)
