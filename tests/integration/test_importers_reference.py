@@ -83,7 +83,19 @@ def test_tolerance_is_the_callers() -> None:
     got = {"y": np.full(3, 1.01, np.float32)}
     assert not compare(got, want).ok
     assert compare(got, want, rtol=0.02).ok
-    assert compare(got, want, atol=0.02).ok
+    assert not compare(got, want, atol=0.02).ok
+
+
+def test_outputs_as_small_as_the_absolute_tolerance_do_not_pass_as_zeros() -> None:
+    want = {"y": np.full(3, 3e-6, np.float32)}
+    assert not compare({"y": np.zeros(3, np.float32)}, want).ok
+    assert compare(want, want).ok
+
+
+def test_a_tensor_of_zeros_is_judged_by_the_absolute_tolerance() -> None:
+    want = {"y": np.zeros(3, np.float32)}
+    assert compare({"y": np.full(3, 1e-7, np.float32)}, want).ok
+    assert not compare({"y": np.full(3, 1e-3, np.float32)}, want).ok
 
 
 @pytest.mark.parametrize(

@@ -427,8 +427,8 @@ def test_what_a_gpu_must_give_is_computed_by_its_host(
     target = json.dumps({"kind": "metal", "max_threads_per_block": 64, "host": local_target()})
     gpu = replace(device(port), kind="metal")
     check = OutputCheck(small, target, gpu, builders, tmp_path)
-    for kind, result in check.expected.items():
-        a, b = (given.values() for given in check.inputs[kind])
+    for kind, (result,) in check.expected.items():
+        a, b = (given.values() for given in check.inputs[kind].values())
         np.testing.assert_allclose(result, np.maximum(a @ b, 0), rtol=1e-4, atol=1e-4 * max(1.0, np.abs(result).max()))
 
 

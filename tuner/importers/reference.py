@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -75,13 +75,14 @@ def compare(
 ) -> Comparison:
     """Compare outputs by name, all positions, padded ones too (both sides compute them from the same numbers).
 
-    ``ok`` when each tensor's every value is within ``atol`` or, relative as ``Comparison`` says, within ``rtol``.
+    ``ok`` when each tensor's every value is, relative as ``Comparison`` says, within ``rtol``; a tensor of nothing but
+    zeros has no size to be relative to, and is judged by ``atol``.
     """
-    errors = [_errors(got.get(name), reference) for name, reference in want.items()]
+    errors = [_error(got.get(name), reference) for name, reference in want.items()]
     return Comparison(
-        max_abs_error=max((absolute for absolute, _ in errors), default=math.inf),
-        max_rel_error=max((relative for _, relative in errors), default=math.inf),
-        ok=bool(errors) and all(absolute <= atol or relative <= rtol for absolute, relative in errors),
+        max_abs_error=max((error.absolute for error in errors), default=math.inf),
+        max_rel_error=max((error.relative for error in errors), default=math.inf),
+        ok=bool(errors) and all(error.is_within(rtol, atol) for error in errors),
     )
 
 
@@ -94,13 +95,23 @@ def worst(comparisons: list[Comparison]) -> Comparison:
     )
 
 
-def _errors(got: np.ndarray | None, want: np.ndarray) -> tuple[float, float]:
+class _Error(NamedTuple):
+    absolute: float
+    relative: float
+    of_nothing: bool  # the reference is zero everywhere
+
+    def is_within(self, rtol: float, atol: float) -> bool:
+        return self.relative <= rtol or (self.of_nothing and self.absolute <= atol)
+
+
+def _error(got: np.ndarray | None, want: np.ndarray) -> _Error:
     if got is None or got.shape != want.shape or not np.isfinite(got).all():
-        return math.inf, math.inf
+        return _Error(math.inf, math.inf, False)
     exact = want.astype(np.float64)
     difference = np.abs(got.astype(np.float64) - exact)
     scale = max(float(np.sqrt(np.mean(exact**2))), np.finfo(np.float32).tiny)
-    return float(difference.max()), float((difference / np.maximum(np.abs(exact), scale)).max())
+    relative = float((difference / np.maximum(np.abs(exact), scale)).max())
+    return _Error(float(difference.max()), relative, not exact.any())
 
 
 def _encode(loaded: LoadedModel, lines: list[str], seq_len: int) -> dict[str, np.ndarray]:

@@ -77,6 +77,14 @@ def buffers_of(func: Any) -> list[tuple[tuple[int, ...], str]]:
     return [(tuple(int(d) for d in info.shape), str(info.dtype)) for info in ArgInfo.from_prim_func(func)]
 
 
+def written_arguments(mod: Any) -> list[int]:
+    """Which arguments of the module's ``main`` it writes, in order: its outputs."""
+    sch = tvm.s_tir.Schedule(mod)
+    blocks = [sch.get(block) for block in sch.get_child_blocks(sch.get_sblock("root"))]
+    written = [region.source for block in blocks for region in block.writes]
+    return [n for n, param in enumerate(mod["main"].params) if any(param.same_as(one) for one in written)]
+
+
 def summarize(func: Any) -> str:
     """Arguments and result in one line: ``float32[128,768], float32[768,768] -> float32[128,768]``."""
     texts = [f"{dtype}[{','.join(map(str, shape))}]" for shape, dtype in buffers_of(func)]
