@@ -71,7 +71,10 @@ def summary(host: str, port: int, timeout_sec: float = 2.0) -> Summary:
 def registered(summary: Summary) -> dict[str, list[dict[str, Any]]]:
     """Devices connected now, busy or free, by key; an entry holds ``addr`` and, from our agent, ``facts``."""
     devices: dict[str, list[dict[str, Any]]] = {}
-    for info in summary.get("server_info", []):
+    entries = summary.get("server_info", [])
+    for info in entries if isinstance(entries, list) else []:
+        if not isinstance(info, dict):
+            continue
         devices.setdefault(str(info.get("key", "")).removeprefix(_SERVER_PREFIX), []).append(info)
     return devices
 

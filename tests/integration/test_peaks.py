@@ -11,7 +11,7 @@ import tvm
 from sqlalchemy import Engine
 
 from rpc.facts import device_facts
-from tuner.db import devices
+from tuner.db import clock, devices
 from tuner.db.engine import read, write
 from tuner.db.models import Device
 from tuner.kernels.tiles import Cpu
@@ -50,7 +50,7 @@ def test_stream_kernel_reads_all_it_counts(cpu: Cpu) -> None:
     assert nbytes == x.nbytes == 2**18
 
 
-def test_peak_is_measured_once_for_a_device(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peak_is_measured_once_a_day(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = []
 
     def measure_peak(*args: Any) -> Peak:
@@ -71,7 +71,8 @@ def test_peak_is_measured_once_for_a_device(engine: Engine, tmp_path: Path, monk
     with read(engine) as db:
         row = db.get(Device, "local")
         assert row is not None
-        assert row.facts == {**device_facts(), "peak": {"gflops": 530.0, "gb_per_sec": 42.0}}
+        today = clock.now(db).date().isoformat()
+        assert row.facts == {**device_facts(), "peak": {"gflops": 530.0, "gb_per_sec": 42.0, "measured_on": today}}
 
 
 def test_device_that_fails_at_it_is_used_without(

@@ -9,7 +9,8 @@ from sqlmodel import Session, col, select
 from tuner.db import clock
 from tuner.db.models import Device
 
-PEAK = "peak"  # the one fact that is measured here, once, and not told by the device
+PEAK = "peak"  # the one fact that is measured here and not told by the device
+_MEASURED_ON = "measured_on"
 _HARDWARE = ("cpu", "threads")  # facts that a peak belongs to
 
 
@@ -37,8 +38,22 @@ def told(device: Device) -> dict[str, Any]:
 
 
 def put_peak(session: Session, key: str, peak: dict[str, float]) -> None:
-    """Keep a device's measured peak with its facts. Call within ``write``."""
+    """Keep a device's measured peak with its facts, each of its figures unless a better one is known, and the day.
+
+    Call within ``write``.
+    """
     device = session.get(Device, key)
     if device is not None:
-        device.facts = {**device.facts, PEAK: peak}
+        known = device.facts.get(PEAK, {})
+        best = {name: max(value, known.get(name, 0.0)) for name, value in peak.items()}
+        device.facts = {**device.facts, PEAK: {**best, _MEASURED_ON: _today(session)}}
         session.add(device)
+
+
+def knows_peak_of_today(session: Session, facts: dict[str, Any]) -> bool:
+    """Was the peak of a device with these facts measured today (UTC)?"""
+    return facts.get(PEAK, {}).get(_MEASURED_ON) == _today(session)
+
+
+def _today(session: Session) -> str:
+    return clock.now(session).date().isoformat()

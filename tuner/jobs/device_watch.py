@@ -14,6 +14,7 @@ from rpc.versions import PINS
 from tuner.db import clock, devices, events
 from tuner.db.engine import read, write
 from tuner.db.models import Device
+from tuner.jobs.told import facts_in
 
 LOOK_EVERY_SEC = 2.0
 SEEN_EVERY = timedelta(seconds=20)  # last_seen of a device that does not change is written this often
@@ -71,14 +72,14 @@ class DeviceWatch:
             return
         self._looked_at = now
         summary = self._ask()
-        present = tracker.registered(summary)
-        self._count = {key: len(entries) for key, entries in present.items()}
-        self._misfits = {key: found for key, entries in present.items() if (found := _misfit_among(entries))}
+        present = {key: [facts_in(entry) for entry in entries] for key, entries in tracker.registered(summary).items()}
+        self._count = {key: len(told) for key, told in present.items()}
+        self._misfits = {key: found for key, told in present.items() if (found := _misfit_among(told))}
         with read(self._engine) as session:
             known = {device.key: device for device in devices.find(session)}
             seen_since = clock.now(session) - SEEN_EVERY
         self._quarantined = {key for key, device in known.items() if device.state == "quarantined"}
-        wanted = {key: (self._state(summary, key), _facts(entries)) for key, entries in present.items()}
+        wanted = {key: (self._state(summary, key), told[0] or {}) for key, told in present.items()}
         stale = {key: value for key, value in wanted.items() if _is_stale(known.get(key), *value, seen_since)}
         gone = [key for key, device in known.items() if key not in present and device.state in _PRESENT]
         if stale or gone:
@@ -139,10 +140,6 @@ class DeviceWatch:
                     session.add(device)
 
 
-def _facts(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    return dict(entries[0].get("facts") or {})
-
-
 def trouble(state: str, facts: dict[str, Any]) -> str:
     """Why a device in this state gets no work and what to do, as the rest of a sentence; empty when it gets some."""
     if state == "quarantined":
@@ -158,9 +155,11 @@ def _misfit(facts: dict[str, Any]) -> str:
     return f"has TVM {found}, this service {_TVM}; install the same there: pip install apache-tvm=={_TVM}"
 
 
-def _misfit_among(entries: list[dict[str, Any]]) -> str:
+def _misfit_among(told: list[dict[str, Any] | None]) -> str:
     """What is wrong with the first of a key's devices that does not fit."""
-    return next((found for entry in entries if (found := _misfit(entry.get("facts") or {}))), "")
+    if None in told:
+        return "tells of itself what can't be; see the coordinator's log, and install this release there"
+    return next((found for facts in told if (found := _misfit(facts or {}))), "")
 
 
 def _is_stale(device: Device | None, state: str, facts: dict[str, Any], seen_since: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""What a device does at most, measured once: the two lines of a roofline (Williams et al., CACM 2009)."""
+"""What a device does at most, as measured: the two lines of a roofline (Williams et al., CACM 2009)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ _ROUNDS = 5  # one of them will be quiet
 
 
 def know_peak(engine: Engine, device: DeviceAddress, builders: BuildPool, folder: Path) -> None:
-    """Measure the device's peak and keep it with its facts, unless it is known; libraries are built below ``folder``.
+    """Measure the device's peak, unless that was done within a day; libraries are built below ``folder``.
+
+    The best of all days counts: a noisy minute can only show too little.
 
     A device that fails at it is used without: only a plot and a column stay empty. Raises DeviceUnavailable of
     ``rpc.errors`` when the device does not come.
@@ -43,7 +45,8 @@ def know_peak(engine: Engine, device: DeviceAddress, builders: BuildPool, folder
     with read(engine) as db:
         row = db.get(Device, device.key)
         facts = dict(row.facts) if row else {}
-    if not facts or devices.PEAK in facts:
+        is_known = devices.knows_peak_of_today(db, facts)
+    if not facts or is_known:
         return
     try:
         with draft(folder) as scratch:  # another worker may measure another device

@@ -129,8 +129,9 @@ def known(device_key: str, facts: Facts | None = None, measured: Mapping[str, Pe
     target has its device's where units and clocks of the chip are not known.
     """
     local = Target("local", "CPU of the machine the service runs on", {"kind": "llvm"}, "", device_key)
-    here = [localised(local, facts)] if facts else [local]
-    found = [*here, *(_cuda(here[0], facts) if facts else []), *_FOREIGN]
+    told = facts if facts and facts.keys() >= _NEEDED else None
+    here = localised(local, told) if told else local
+    found = [here, *(_cuda(here, told) if told else []), *_FOREIGN]
     return [_with_peak(target, measured or {}) for target in found]
 
 
@@ -157,6 +158,9 @@ def device_key_of(name: str, device_key: str) -> str:
         return resolve(name, device_key).device_key
     except TargetUnknown:
         return device_key
+
+
+_NEEDED = {"mtriple", "mcpu", "threads"}  # of a device's facts, to know its target
 
 
 def localised(target: Target, facts: Facts) -> Target:

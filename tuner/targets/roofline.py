@@ -32,4 +32,4 @@ class Peak:
 def peak_of(facts: Mapping[str, Any]) -> Peak | None:
     """A device's peak from its facts; None while it has not been measured."""
     peak = facts.get("peak")
-    return Peak(**peak) if peak else None
+    return Peak(peak["gflops"], peak["gb_per_sec"]) if peak else None

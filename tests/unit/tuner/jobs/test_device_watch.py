@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from rpc.versions import PINS
 from tests.support.processes import free_port
-from tuner.db import devices, events
+from tuner.db import clock, devices, events
 from tuner.db.engine import read, write
 from tuner.db.models import Device
 from tuner.jobs.device_watch import LOOK_EVERY_SEC, MAX_CRASHES, REST_SEC, DeviceWatch, ask_tracker
@@ -74,8 +74,51 @@ def test_a_measured_peak_outlives_what_the_device_tells(engine: Engine, tracker:
     watch.look(20.0)
     with read(engine) as session:
         (device,) = devices.find(session)
-        assert device.facts == {**FACTS, "peak": peak}
+        assert device.facts == {**FACTS, "peak": {**peak, "measured_on": clock.now(session).date().isoformat()}}
         assert devices.told(device) == FACTS
+
+
+@pytest.mark.parametrize(
+    "lies",
+    [
+        "a text",
+        ["a", "list"],
+        {"threads": "many", "mcpu": "znver5", "mtriple": "x86_64"},
+        {"threads": 2, "mcpu": "znver5"},
+        {"threads": 10**9, "mcpu": "znver5", "mtriple": "x86_64"},
+        {"cpu": "x" * 10_000},
+        {"cuda": {"name": "a GPU"}},
+        {"anything": {"deep": {"er": 1}}},
+        {str(n): n for n in range(1000)},
+    ],
+)
+def test_a_peer_that_tells_what_can_not_be_gets_no_work_and_harms_nobody(
+    engine: Engine, tracker: Tracker, watch: DeviceWatch, lies: Any
+) -> None:
+    tracker.free, tracker.facts = {"local": 1}, lies
+    watch.look(0.0)
+    assert table(engine) == {"local": "incompatible"}
+    assert watch.count("local") == 0
+    assert "what can't be" in watch.problem("local")
+    with read(engine) as session:
+        assert devices.find(session)[0].facts == {}
+
+
+def test_a_peak_is_measured_here_and_not_told(engine: Engine, tracker: Tracker, watch: DeviceWatch) -> None:
+    tracker.free, tracker.facts = {"local": 1}, {**FACTS, "peak": {"gflops": 1e9}}
+    watch.look(0.0)
+    with read(engine) as session:
+        assert devices.find(session)[0].facts == FACTS
+
+
+def test_of_two_measured_peaks_the_higher_is_kept(engine: Engine) -> None:
+    with write(engine) as session:
+        devices.seen(session, "local", facts=FACTS)
+        session.flush()
+        devices.put_peak(session, "local", {"gflops": 530.0, "gb_per_sec": 40.0})
+        devices.put_peak(session, "local", {"gflops": 265.0, "gb_per_sec": 42.0})
+        peak = devices.find(session)[0].facts["peak"]
+    assert (peak["gflops"], peak["gb_per_sec"]) == (530.0, 42.0)
 
 
 def test_another_processor_has_another_peak(engine: Engine) -> None:
