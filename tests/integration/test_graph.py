@@ -19,7 +19,7 @@ from tests.support.tiny_models import CONFIGS, write_model
 from tuner.artifact.loader import Runner
 from tuner.importers import cache
 from tuner.importers.cache import Imported
-from tuner.importers.reference import compare
+from tuner.importers.comparison import compare
 from tuner.kernels.workload import (
     ExtractedWorkload,
     buffers_of,

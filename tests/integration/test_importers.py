@@ -14,10 +14,11 @@ from transformers import AutoConfig, AutoModelForMaskedLM
 
 from tests.support.tiny_models import CONFIGS, write_config_only, write_model
 from tuner.errors import ModelInvalid, SequenceTooLong
+from tuner.importers.comparison import compare
 from tuner.importers.huggingface import LoadedModel, load_torch, variant
 from tuner.importers.presets import PRESETS, Preset
 from tuner.importers.pytorch import export
-from tuner.importers.reference import compare, reference_outputs
+from tuner.importers.reference import reference_outputs
 from tuner.importers.source import resolve_source
 
 BATCH, SEQ_LEN = 3, 20

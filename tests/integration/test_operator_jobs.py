@@ -13,8 +13,8 @@ from tuner.bench.operator import operator_calls
 from tuner.bench.spec import Spec, Variant
 from tuner.errors import InvalidInput, ModelInvalid
 from tuner.importers import cache
+from tuner.importers.comparison import compare
 from tuner.importers.operators import files, written
-from tuner.importers.reference import compare
 from tuner.importers.source import resolve_source
 from tuner.kernels import products
 from tuner.kernels.workload import extract, layout_free

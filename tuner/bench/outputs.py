@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tuner.errors import StageFailed
-from tuner.importers.reference import ATOL, RTOL, Comparison, compare
+from tuner.importers.comparison import ATOL, RTOL, Comparison, compare
 
 
 def named_outputs(raw: Any, names: Sequence[str]) -> dict[str, np.ndarray]:

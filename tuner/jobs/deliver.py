@@ -26,7 +26,7 @@ from tuner.db.models import Benchmark, Job, JobWorkload, Model, Record, Workload
 from tuner.errors import VerificationFailed
 from tuner.importers import cache
 from tuner.importers.cache import Imported, Sample
-from tuner.importers.reference import ATOL, RTOL, compare, worst
+from tuner.importers.comparison import ATOL, RTOL, compare, worst
 from tuner.jobs import publish
 from tuner.jobs.provenance import keep_records
 from tuner.kernels.left_out import in_words

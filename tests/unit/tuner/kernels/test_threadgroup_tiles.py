@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tuner.kernels.space_metal import ThreadgroupLimits, sampled_tiles, tile_fits
+from tuner.kernels.threadgroup_tiles import ThreadgroupLimits, sampled_tiles, tile_fits
 
 LIMITS = ThreadgroupLimits(threads=1024, simd_width=32)
 
