@@ -1,13 +1,21 @@
-"""What routes are given: settings, database, page limits."""
+"""What routes are given: settings, database, the page of a list."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request
 from sqlalchemy import Engine
 
 from tuner.config import Settings
+from tuner.db.paging import Found, Window
+from tuner.errors import InvalidInput
+from tuner.schemas import Page
+
+MAX_OFFSET = 100_000  # rows that are skipped have to be counted first: a cursor goes further
+
+T = TypeVar("T")
 
 
 def _settings(request: Request) -> Settings:
@@ -20,7 +28,26 @@ def _engine(request: Request) -> Engine:
     return engine
 
 
+Limit = Annotated[int, Query(ge=1, le=1000, description="rows at most")]
+Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="rows to skip")]
+Cursor = Annotated[str | None, Query(max_length=1000, description="`cursor` of the page before, instead of `offset`")]
+
+
+def _window(usual_limit: int) -> Callable[..., Window]:
+    def window(limit: Limit = usual_limit, offset: Offset = 0, cursor: Cursor = None) -> Window:
+        if cursor and offset:
+            raise InvalidInput("A page is asked for by `cursor` or by `offset`.", "Leave out one of them.")
+        return Window(limit, offset, cursor)
+
+    return window
+
+
+def page_of(items: list[T], found: Found[Any], window: Window) -> Page[T]:
+    """A page of a list as it is answered; ``items`` are what its rows are shown as."""
+    return Page(items=items, total=found.total, limit=window.limit, offset=window.offset, cursor=found.cursor)
+
+
+WindowDep = Annotated[Window, Depends(_window(50))]
+LongWindowDep = Annotated[Window, Depends(_window(100))]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 EngineDep = Annotated[Engine, Depends(_engine)]
-Limit = Annotated[int, Query(ge=1, le=1000, description="rows at most")]
-Offset = Annotated[int, Query(ge=0, le=2**31, description="rows to skip")]

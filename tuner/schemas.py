@@ -20,12 +20,13 @@ class _In(BaseModel):
 
 
 class Page(BaseModel, Generic[T]):
-    """One page of a list; ``total`` counts all that match."""
+    """One page of a list; ``total`` counts all that match, ``cursor`` asks for the next page (null: there is none)."""
 
     items: list[T]
     total: int
     limit: int
     offset: int
+    cursor: str | None = None
 
 
 class ErrorBody(BaseModel):

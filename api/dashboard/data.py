@@ -13,9 +13,11 @@ from api.dashboard.charts.roofline import Dot
 from api.dashboard.log import LogEntry, entry
 from api.dashboard.verdict import CanaryDrift, canary_drift
 from api.dashboard.words import FILTERS, STAGES
+from api.deps import page_of
 from tuner.config import Settings
 from tuner.db import artifacts, benchmarks, events, jobs
 from tuner.db.models import Event, Job, Record
+from tuner.db.paging import Window
 from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.view import job_out, job_outs, workload_outs
 from tuner.schemas import ArtifactOut, BenchmarkOut, JobOut, JobWorkloadOut, Page
@@ -70,14 +72,16 @@ class JobPage:
 
 def jobs_page(session: Session, filter_name: str, offset: int) -> Page[JobOut]:
     """One page of the jobs that pass the filter, newest first."""
-    found, total = jobs.find(session, states=list(FILTERS[filter_name]), limit=JOBS_PER_PAGE, offset=offset)
-    return Page[JobOut](items=job_outs(session, found), total=total, limit=JOBS_PER_PAGE, offset=offset)
+    window = Window(JOBS_PER_PAGE, offset)
+    found = jobs.find(session, states=list(FILTERS[filter_name]), window=window)
+    return page_of(job_outs(session, found.rows), found, window)
 
 
 def artifacts_page(session: Session, offset: int) -> Page[ArtifactRow]:
     """One page of all artifacts, newest first."""
-    found, total = artifacts.find(session, limit=JOBS_PER_PAGE, offset=offset)
-    there = set(session.exec(select(Job.id).where(col(Job.id).in_([one.job_id for one in found]))))
+    window = Window(JOBS_PER_PAGE, offset)
+    found = artifacts.find(session, window=window)
+    there = set(session.exec(select(Job.id).where(col(Job.id).in_([one.job_id for one in found.rows]))))
     items = [
         ArtifactRow(
             artifact=ArtifactOut.model_validate(one.model_dump()),
@@ -85,9 +89,9 @@ def artifacts_page(session: Session, offset: int) -> Page[ArtifactRow]:
             target=family(one.manifest["target"]) if "target" in one.manifest else "",
             job_id=one.job_id if one.job_id in there else None,
         )
-        for one in found
+        for one in found.rows
     ]
-    return Page[ArtifactRow](items=items, total=total, limit=JOBS_PER_PAGE, offset=offset)
+    return page_of(items, found, window)
 
 
 def filter_counts(session: Session) -> dict[str, int]:
@@ -102,7 +106,7 @@ def filter_counts(session: Session) -> dict[str, int]:
 def job_page(session: Session, settings: Settings, job_id: str) -> JobPage:
     """One job with all that belongs to it. Raises NotFound naming it."""
     job = jobs.get(session, job_id)
-    rows, _ = benchmarks.find(session, job_id=job_id)
+    rows = benchmarks.find(session, job_id=job_id).rows
     workloads = sorted(workload_outs(session, settings, job_id), key=lambda w: -(w.share or 0))
     return JobPage(
         job=job_out(session, job),

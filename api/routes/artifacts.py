@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
 
-from api.deps import EngineDep, Limit, Offset, SettingsDep
+from api.deps import EngineDep, SettingsDep, WindowDep, page_of
 from api.errors import answer
 from tuner.artifact.format import file_name, member_name
 from tuner.db import artifacts
@@ -26,14 +26,11 @@ _RANGES = re.compile(r"bytes=(\d+-\d*|-\d+)(\s*,\s*(\d+-\d*|-\d+))*")
 
 
 @router.get("")
-def list_artifacts(
-    engine: EngineDep, job_id: str | None = None, limit: Limit = 50, offset: Offset = 0
-) -> Page[ArtifactOut]:
+def list_artifacts(engine: EngineDep, window: WindowDep, job_id: str | None = None) -> Page[ArtifactOut]:
     """Artifacts, newest first; of one job if given."""
     with read(engine) as session:
-        rows, total = artifacts.find(session, job_id, limit, offset)
-    items = [ArtifactOut.model_validate(row, from_attributes=True) for row in rows]
-    return Page(items=items, total=total, limit=limit, offset=offset)
+        found = artifacts.find(session, job_id, window)
+    return page_of([ArtifactOut.model_validate(row, from_attributes=True) for row in found.rows], found, window)
 
 
 @router.get("/{artifact_id}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.deps import EngineDep, Limit, Offset
+from api.deps import EngineDep, LongWindowDep, page_of
 from tuner.db import benchmarks
 from tuner.db.engine import read
 from tuner.schemas import BenchmarkOut, Page
@@ -14,14 +14,9 @@ router = APIRouter(prefix="/benchmarks", tags=["benchmarks"])
 
 @router.get("")
 def list_benchmarks(
-    engine: EngineDep,
-    job_id: str | None = None,
-    artifact_id: str | None = None,
-    limit: Limit = 100,
-    offset: Offset = 0,
+    engine: EngineDep, window: LongWindowDep, job_id: str | None = None, artifact_id: str | None = None
 ) -> Page[BenchmarkOut]:
-    """Variants measured side by side, fastest first; of one job or artifact if given."""
+    """Variants measured side by side, newest first; those of one job fastest first."""
     with read(engine) as session:
-        rows, total = benchmarks.find(session, job_id, artifact_id, limit, offset)
-    items = [BenchmarkOut.model_validate(row, from_attributes=True) for row in rows]
-    return Page(items=items, total=total, limit=limit, offset=offset)
+        found = benchmarks.find(session, job_id, artifact_id, window)
+    return page_of([BenchmarkOut.model_validate(row, from_attributes=True) for row in found.rows], found, window)

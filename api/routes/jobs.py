@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.deps import EngineDep, Limit, Offset, SettingsDep
+from api.deps import EngineDep, SettingsDep, WindowDep, page_of
 from api.lookups import JobSource
 from tuner.db import events, jobs
 from tuner.db.engine import read, write
@@ -28,16 +28,15 @@ def submit_job(body: JobIn, source: JobSource, engine: EngineDep, settings: Sett
 @router.get("")
 def list_jobs(
     engine: EngineDep,
+    window: WindowDep,
     state: Annotated[list[JobState] | None, Query(description="may be given several times")] = None,
     model: Annotated[str | None, Query(description="name or id")] = None,
     target: str | None = None,
-    limit: Limit = 50,
-    offset: Offset = 0,
 ) -> Page[JobOut]:
     """Jobs, newest first."""
     with read(engine) as session:
-        rows, total = jobs.find(session, list(state or []), model, target, limit, offset)
-        return Page(items=view.job_outs(session, rows), total=total, limit=limit, offset=offset)
+        found = jobs.find(session, list(state or []), model, target, window)
+        return page_of(view.job_outs(session, found.rows), found, window)
 
 
 @router.get("/{job_id}")

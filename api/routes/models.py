@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.deps import EngineDep, Limit, Offset
+from api.deps import EngineDep, WindowDep, page_of
 from api.lookups import NewSource
 from tuner.db import models_
 from tuner.db.engine import read, write
@@ -22,12 +22,11 @@ def add_model(source: NewSource, engine: EngineDep) -> ModelOut:
 
 
 @router.get("")
-def list_models(engine: EngineDep, limit: Limit = 50, offset: Offset = 0) -> Page[ModelOut]:
+def list_models(engine: EngineDep, window: WindowDep) -> Page[ModelOut]:
     """Models that were added or submitted, by name."""
     with read(engine) as session:
-        rows, total = models_.find(session, limit, offset)
-    items = [ModelOut.model_validate(row, from_attributes=True) for row in rows]
-    return Page(items=items, total=total, limit=limit, offset=offset)
+        found = models_.find(session, window)
+    return page_of([ModelOut.model_validate(row, from_attributes=True) for row in found.rows], found, window)
 
 
 @router.get("/{model_id}")

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Engine
 
-from api.deps import EngineDep, Limit, Offset
+from api.deps import EngineDep, LongWindowDep, page_of
 from api.uploads import REQUEST_BODY, uploaded_file
 from tuner.db import log, metaschedule, records
 from tuner.db.engine import read
@@ -26,17 +26,16 @@ _BLOCK = 1024 * 1024
 @router.get("")
 def list_records(
     engine: EngineDep,
+    window: LongWindowDep,
     workload_id: str | None = None,
     target_family: str | None = None,
     job_id: str | None = None,
     failed: Annotated[bool | None, Query(description="true: only failed ones, false: only good ones")] = None,
-    limit: Limit = 100,
-    offset: Offset = 0,
 ) -> Page[RecordOut]:
     """Records without their traces, fastest first, failed ones last."""
     with read(engine) as session:
-        rows, total = records.find(session, workload_id, target_family, job_id, failed, limit, offset)
-    return Page(items=[record_out(row) for row in rows], total=total, limit=limit, offset=offset)
+        found = records.find(session, workload_id, target_family, job_id, failed, window)
+    return page_of([record_out(row) for row in found.rows], found, window)
 
 
 @router.get("/export", response_class=StreamingResponse)

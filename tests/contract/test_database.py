@@ -16,6 +16,7 @@ from tuner.config import Settings
 from tuner.db import artifacts, clock, events, jobs, leases, models_, records
 from tuner.db.engine import read, write
 from tuner.db.models import Artifact, Device, Job
+from tuner.db.paging import Found
 from tuner.jobs import submit
 from tuner.schemas import JobIn
 
@@ -52,7 +53,7 @@ def test_write_rolls_back_on_an_exception(engine: Engine) -> None:
     with pytest.raises(RuntimeError, match="half way"):
         fail_half_way()
     with read(engine) as session:
-        assert jobs.find(session)[1] == 0
+        assert jobs.find(session).total == 0
 
 
 def test_write_takes_the_lock_at_the_start_so_no_update_is_lost(engine: Engine) -> None:
@@ -77,12 +78,12 @@ def test_write_takes_the_lock_at_the_start_so_no_update_is_lost(engine: Engine) 
 
 def test_a_reader_sees_one_snapshot_while_a_writer_commits(engine: Engine) -> None:
     with read(engine) as reader:
-        assert jobs.find(reader)[1] == 0
+        assert jobs.find(reader).total == 0
         with write(engine) as session:
             add_job(session)
-        assert jobs.find(reader)[1] == 0
+        assert jobs.find(reader).total == 0
     with read(engine) as reader:
-        assert jobs.find(reader)[1] == 1
+        assert jobs.find(reader).total == 1
 
 
 def test_a_writer_sees_what_was_committed_while_it_waited_for_its_turn(engine: Engine) -> None:
@@ -90,11 +91,11 @@ def test_a_writer_sees_what_was_committed_while_it_waited_for_its_turn(engine: E
 
     def look() -> None:
         with write(engine) as session:
-            seen.append(jobs.find(session)[1])
+            seen.append(jobs.find(session).total)
 
     other = threading.Thread(target=look)
     with write(engine) as session:
-        assert jobs.find(session)[1] == 0
+        assert jobs.find(session).total == 0
         other.start()
         other.join(0.3)
         add_job(session)
@@ -135,7 +136,8 @@ def test_who_has_seen_an_event_has_seen_all_before_it(engine: Engine) -> None:
 
 def test_what_several_writers_add_at_once_is_there_once(engine: Engine, settings: Settings) -> None:
     wish = JobIn(model="minilm-l6", target="linux-arm64")
-    submitted = at_once(engine, lambda session, _: submit.submit(session, settings, wish).model_id)
+    source = submit.source_of(engine, wish)
+    submitted = at_once(engine, lambda session, _: submit.submit(session, settings, wish, source).model_id)
     assert len(set(submitted)) == 1
     assert len(set(at_once(engine, lambda session, _: records.put_workload(session, make_workload()).id))) == 1
     added = at_once(engine, lambda session, _: records.add(session, make_record("a", 1.0)))
@@ -185,7 +187,7 @@ def test_text_that_no_database_takes_loses_what_it_can_not_keep(engine: Engine, 
         assert jobs.get(session, job_id).message == "a\ufffdb"
         assert session.get_one(Device, "local").facts == {"cpu": "a\ufffdb"}
         assert events.since(session, 0)[0].data == {"message": "a\ufffdb"}
-        assert jobs.find(session, model=text) == ([], 0)
+        assert jobs.find(session, model=text) == Found([], 0)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])

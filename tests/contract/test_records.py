@@ -12,6 +12,7 @@ from tests.support.rows import make_record, make_workload
 from tuner.db import records
 from tuner.db.engine import read, write
 from tuner.db.models import Record
+from tuner.db.paging import Window
 
 pytestmark = pytest.mark.both_databases
 
@@ -81,12 +82,12 @@ def test_the_best_are_the_fastest_of_this_target_and_never_failed(store: Engine)
 def test_records_are_found_by_any_key_fastest_first(store: Engine) -> None:
     _add(store, make_record("a", 2.0, job_id="job-a"), make_record("b", 1.0), make_record("c", None, job_id="job-a"))
     with read(store) as session:
-        found, total = records.find(session, workload_id=WORKLOAD)
-        assert ([record.candidate for record in found], total) == (["b", "a", "c"], 3)
-        assert [record.candidate for record in records.find(session, job_id="job-a", failed=False)[0]] == ["a"]
-        assert [record.candidate for record in records.find(session, failed=True)[0]] == ["c"]
-        page, total = records.find(session, limit=1, offset=1)
-        assert ([record.candidate for record in page], total) == (["a"], 3)
+        found = records.find(session, workload_id=WORKLOAD)
+        assert ([record.candidate for record in found.rows], found.total) == (["b", "a", "c"], 3)
+        assert [record.candidate for record in records.find(session, job_id="job-a", failed=False).rows] == ["a"]
+        assert [record.candidate for record in records.find(session, failed=True).rows] == ["c"]
+        page = records.find(session, window=Window(limit=1, offset=1))
+        assert ([record.candidate for record in page.rows], page.total) == (["a"], 3)
 
 
 def test_a_record_of_an_unknown_workload_is_an_error(store: Engine) -> None:

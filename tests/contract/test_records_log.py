@@ -64,8 +64,8 @@ def test_what_was_exported_comes_back_the_same(other: Engine, lines: list[str]) 
     assert _import(other, "".join(lines).encode()) == (4, 0, 0, [])
     with read(other) as session:
         assert list(log.export_lines(session)) == lines
-        assert {record.source for record in records.find(session)[0]} == {"imported"}
-        assert {record.job_id for record in records.find(session)[0]} == {None}
+        assert {record.source for record in records.find(session).rows} == {"imported"}
+        assert {record.job_id for record in records.find(session).rows} == {None}
 
 
 def test_a_second_import_counts_duplicates(other: Engine, lines: list[str]) -> None:

@@ -188,7 +188,7 @@ def test_artifacts_are_listed_with_what_was_tuned_and_tested(web: Web, watched: 
     row = page.locator("tbody tr").first
     expect(row.locator("[data-label='Coverage']")).to_have_text("99 %")
     with write(web.engine) as session:
-        (artifact,), _ = artifacts.find(session)
+        (artifact,) = artifacts.find(session).rows
         told = {"coverage": 0.0, "load_check": "symbols", "tested": "not load-tested on a Mac"}
         artifact.manifest = artifact.manifest | told
         events.emit(session, "artifact", {}, DONE)

@@ -4,6 +4,7 @@ import io
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
 
+from tests.support import seed_db
 from tests.support.coordination import Bench
 from tests.support.rows import add_job, make_record, make_workload, utcnow
 from tuner.cli import tables, words
@@ -130,8 +132,30 @@ def test_jobs_are_listed_newest_first_with_filters_and_pages(client: TestClient,
     assert listed(target="other") == ["new"]
     assert listed(limit=1, offset=1) == ["middle"]
     assert client.get("/v1/jobs", params={"limit": 1}).json()["total"] == 3
-    for wrong in ({"state": "asleep"}, {"limit": 0}, {"offset": -1}):
+    for wrong in ({"state": "asleep"}, {"limit": 0}, {"offset": -1}, {"offset": 100_001}, {"cursor": "nonsense"}):
         assert client.get("/v1/jobs", params=wrong).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["jobs", "records", "artifacts", "benchmarks", "models"])
+def test_a_list_is_read_on_by_the_cursor_of_each_page(client: TestClient, engine: Engine, path: str) -> None:
+    with write(engine) as session:
+        seed_db.everything(session)
+
+    def listed(**query: object) -> dict[str, Any]:
+        answer = client.get(f"/v1/{path}", params=query)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    whole = listed(limit=1000)
+    page = listed(limit=2)
+    items = page["items"]
+    while page["cursor"]:
+        page = listed(limit=2, cursor=page["cursor"])
+        items += page["items"]
+    assert (items, whole["cursor"]) == (whole["items"], None)
+    both = client.get(f"/v1/{path}", params={"cursor": "W10=", "offset": 1})
+    assert (both.status_code, both.json()["error"]["code"]) == (422, "invalid_input")
 
 
 def test_a_job_is_paused_resumed_cancelled_and_deleted(client: TestClient, engine: Engine) -> None:

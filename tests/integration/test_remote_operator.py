@@ -57,7 +57,7 @@ def test_an_operator_timed_elsewhere_is_seen_against_its_chips_peak(port: int, t
         peak = peak_for(session, settings, job)
         assert job.artifact_id is not None
         manifest: dict[str, Any] = artifacts.get(session, job.artifact_id).manifest
-        timed, _ = benchmarks.find(session, job_id=job_id)
+        timed = benchmarks.find(session, job_id=job_id).rows
     database.dispose()
     assert peak == presets.resolve(TARGET, "local").peak == Peak(409.6, 68.3, "computed")
     assert (manifest["peak_gflops"], manifest["peak_source"]) == (409.6, "computed")

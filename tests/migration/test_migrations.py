@@ -89,8 +89,8 @@ def test_an_old_file_is_upgraded_with_its_rows(old: Path, settings: Settings) ->
     migrate.check_schema(settings)
     engine = make_engine(settings)
     with read(engine) as session:
-        (job,), _ = jobs.find(session)
-        (record,), _ = records.find(session)
+        (job,) = jobs.find(session).rows
+        (record,) = records.find(session).rows
         assert (job.state, job.latency_ms, record.job_id) == ("succeeded", 10.0, job.id)
         assert not job.compile_only
         assert record.created_at.tzinfo is not None
@@ -106,8 +106,8 @@ def test_an_old_database_of_postgres_is_upgraded_with_its_rows(old: Path, fresh_
     migrate.check_schema(fresh_postgres)
     engine = make_engine(fresh_postgres)
     with write(engine) as session:
-        (job,), _ = jobs.find(session)
-        (record,), _ = records.find(session)
+        (job,) = jobs.find(session).rows
+        (record,) = records.find(session).rows
         assert (job.state, job.latency_ms, record.job_id) == ("succeeded", 10.0, job.id)
         session.execute(text("SELECT setval('event_id_seq', 3000000000)"))
         events.emit(session, "message", {}, job.id)

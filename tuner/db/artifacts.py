@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlmodel import Session, col, select
 
 from tuner.db.models import Artifact, Job
-from tuner.db.paging import page
+from tuner.db.paging import FIRST, Found, Part, Window, page
 from tuner.errors import NotFound
 
 
@@ -20,13 +20,13 @@ def get(session: Session, artifact_id: str) -> Artifact:
     return artifact
 
 
-def find(session: Session, job_id: str | None = None, limit: int = 50, offset: int = 0) -> tuple[list[Artifact], int]:
-    """Artifacts, newest first, and how many match; ``job_id`` finds those the job made or was given."""
+def find(session: Session, job_id: str | None = None, window: Window = FIRST) -> Found[Artifact]:
+    """Artifacts, newest first; ``job_id`` finds those the job made or was given."""
     query = select(Artifact)
     if job_id is not None:
         given = select(Job.artifact_id).where(Job.id == job_id)
         query = query.where((col(Artifact.job_id) == job_id) | col(Artifact.id).in_(given))
-    return page(session, query, (col(Artifact.created_at).desc(), col(Artifact.id)), limit, offset)
+    return page(session, [Part(query, (col(Artifact.created_at), col(Artifact.id)), descending=True)], window)
 
 
 def put(session: Session, artifact: Artifact) -> Artifact:
@@ -41,9 +41,11 @@ def put(session: Session, artifact: Artifact) -> Artifact:
 
 def orphans_of(session: Session, job_id: str) -> list[Artifact]:
     """Artifacts only this job has: it made them or was given them, and no other job did or was."""
+    made_by_other = select(Job.id).where(Job.id == Artifact.job_id, Job.id != job_id)
+    given_to_other = select(Job.id).where(Job.artifact_id == Artifact.id, Job.id != job_id)
     query = select(Artifact).where(
         (col(Artifact.job_id) == job_id) | col(Artifact.id).in_(select(Job.artifact_id).where(Job.id == job_id)),
-        col(Artifact.job_id).not_in(select(Job.id).where(Job.id != job_id)),
-        col(Artifact.id).not_in(select(Job.artifact_id).where(Job.id != job_id, col(Job.artifact_id).is_not(None))),
+        ~made_by_other.exists(),
+        ~given_to_other.exists(),
     )
     return list(session.exec(query))

@@ -8,7 +8,7 @@ from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
 from tuner.db.models import Benchmark
-from tuner.db.paging import page
+from tuner.db.paging import FIRST, Found, Part, Window, page
 
 
 def replace(session: Session, job_id: str, rows: Iterable[Benchmark]) -> None:
@@ -18,18 +18,18 @@ def replace(session: Session, job_id: str, rows: Iterable[Benchmark]) -> None:
 
 
 def find(
-    session: Session, job_id: str | None = None, artifact_id: str | None = None, limit: int = 100, offset: int = 0
-) -> tuple[list[Benchmark], int]:
-    """Variants, fastest first within a job, newest job first, and how many match."""
+    session: Session, job_id: str | None = None, artifact_id: str | None = None, window: Window = FIRST
+) -> Found[Benchmark]:
+    """Variants, newest first; those of one job fastest first."""
     query = select(Benchmark)
     if job_id is not None:
         query = query.where(Benchmark.job_id == job_id)
     if artifact_id is not None:
         query = query.where(Benchmark.artifact_id == artifact_id)
-    order = (
-        (col(Benchmark.created_at).desc(), col(Benchmark.median_ms)) if job_id is None else (col(Benchmark.median_ms),)
-    )
-    return page(session, query, order, limit, offset)
+    number = col(Benchmark.id)
+    if job_id is None:
+        return page(session, [Part(query, (col(Benchmark.created_at), number), descending=True)], window)
+    return page(session, [Part(query, (col(Benchmark.median_ms), number))], window)
 
 
 def of_jobs(session: Session, job_ids: list[str]) -> list[Benchmark]:

@@ -7,7 +7,7 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from tuner.db.models import Benchmark, Event, Job, JobWorkload, Model, Record, Round, Workload
-from tuner.db.paging import page
+from tuner.db.paging import FIRST, Found, Part, Window, page
 from tuner.errors import NotFound
 from tuner.state import ACTIVE
 
@@ -25,18 +25,18 @@ def find(
     states: list[str] | None = None,
     model: str | None = None,
     target: str | None = None,
-    limit: int = 50,
-    offset: int = 0,
-) -> tuple[list[Job], int]:
-    """Jobs, newest first, and how many match; ``model`` is a model's name or id."""
+    window: Window = FIRST,
+) -> Found[Job]:
+    """Jobs, newest first; ``model`` is a model's name or id."""
     query = select(Job)
     if states:
         query = query.where(col(Job.state).in_(states))
     if model:
-        query = query.join(Model, col(Model.id) == col(Job.model_id)).where((Model.name == model) | (Model.id == model))
+        named = select(Model.id).where((Model.name == model) | (Model.id == model))
+        query = query.where(col(Job.model_id).in_(named))
     if target:
         query = query.where(Job.target == target)
-    return page(session, query, (col(Job.created_at).desc(), col(Job.id)), limit, offset)
+    return page(session, [Part(query, (col(Job.created_at), col(Job.id)), descending=True)], window)
 
 
 def active(session: Session) -> list[Job]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from tuner.db.models import Model
-from tuner.db.paging import page
+from tuner.db.paging import FIRST, Found, Part, Window, page
 from tuner.errors import NotFound
 
 
@@ -19,9 +19,9 @@ def get(session: Session, model_id: str) -> Model:
     return model
 
 
-def find(session: Session, limit: int = 50, offset: int = 0) -> tuple[list[Model], int]:
-    """Models by name, and how many there are."""
-    return page(session, select(Model), (col(Model.name), col(Model.head)), limit, offset)
+def find(session: Session, window: Window = FIRST) -> Found[Model]:
+    """Models by name."""
+    return page(session, [Part(select(Model), (col(Model.name), col(Model.head)))], window)
 
 
 def put(session: Session, name: str, head: str, **fields: Any) -> Model:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 
 from sqlalchemy import ColumnElement, case, not_, or_
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
 from tuner.db.models import Record, Round, Workload
-from tuner.db.paging import page
+from tuner.db.paging import FIRST, Found, Part, Window, page
 
 POISON = ("crash", "timeout")  # error classes of candidates that ended a device's session: never sent again
 
@@ -31,11 +32,7 @@ def best(session: Session, workload_id: str, family: str, k: int = 1, job_id: st
 
     With ``job_id`` only those that this job measured.
     """
-    query = (
-        select(Record)
-        .where(Record.workload_id == workload_id, Record.target_family == family, col(Record.mean_sec).is_not(None))
-        .where(Record.error_class == "")
-    )
+    query = select(Record).where(Record.workload_id == workload_id, *_good(family))
     if job_id is not None:
         query = query.where(Record.job_id == job_id)
     return list(session.exec(query.order_by(col(Record.mean_sec), col(Record.id)).limit(k)))
@@ -50,21 +47,20 @@ def seeds(session: Session, workload_id: str, family: str) -> list[Record]:
 def related(session: Session, workload: Workload, family: str, k: int) -> list[Workload]:
     """The ``k`` other workloads with good records on this family that are most like this one: with constants if it has
     some, of its name before others, of as much arithmetic before more or less."""
-    measured = select(Record.workload_id).where(
-        Record.target_family == family, col(Record.mean_sec).is_not(None), Record.error_class == ""
-    )
     flops, own = col(Workload.flops), max(workload.flops, 1.0)
     query = (
-        select(Workload)
-        .where(col(Workload.id).in_(measured), Workload.id != workload.id, Workload.tir != "", flops > 0)
+        select(Workload.id)
+        .where(Workload.id != workload.id, flops > 0)
         .where((col(Workload.weight_bytes) > 0) == (workload.weight_bytes > 0))
+        .where(select(Record.id).where(Record.workload_id == Workload.id, *_good(family)).exists())
         .order_by(
             col(Workload.name) != workload.name,
             case((flops > own, flops / own), else_=own / flops),
             col(Workload.id),
         )
     )
-    return list(session.exec(query.limit(k)))
+    found = (session.get_one(Workload, workload_id) for workload_id in session.exec(query).all())
+    return list(islice((one for one in found if one.tir), k))  # a TIR is long: those of the k are read, and no other
 
 
 def add(session: Session, record: Record) -> bool:
@@ -76,13 +72,8 @@ def add(session: Session, record: Record) -> bool:
             return False
         session.delete(known)
         session.flush()
-    try:
-        with session.begin_nested():
-            session.add(record)
-    except IntegrityError:
-        if get(session, record.workload_id, record.target_family, record.candidate):  # another worker was quicker
-            return False
-        raise
+    session.add(record)
+    session.flush()
     return True
 
 
@@ -144,12 +135,15 @@ def find(
     family: str | None = None,
     job_id: str | None = None,
     failed: bool | None = None,
-    limit: int = 100,
-    offset: int = 0,
-) -> tuple[list[Record], int]:
-    """Records, fastest first and failed ones last, and how many match; ``failed`` None: both kinds."""
+    window: Window = FIRST,
+) -> Found[Record]:
+    """Records without their traces, fastest first and those without a time last; ``failed`` None: both kinds."""
     query = select(Record).where(*_filter(workload_id, family, job_id, failed))
-    return page(session, query, (col(Record.mean_sec).is_(None), col(Record.mean_sec), col(Record.id)), limit, offset)
+    query = query.options(defer(Record.trace, raiseload=True))  # type: ignore[arg-type]
+    time, number = col(Record.mean_sec), col(Record.id)
+    timed = Part(query.where(time.is_not(None)), (time, number))
+    untimed = Part(query.where(time.is_(None)), (number,))
+    return page(session, [untimed] if failed else [timed, untimed], window)
 
 
 def by_workload(
@@ -178,6 +172,15 @@ def _filter(
     if failed is not None:
         conditions.append(col(Record.error_class) != "" if failed else col(Record.error_class) == "")
     return conditions
+
+
+def _good(family: str) -> list[ColumnElement[bool]]:
+    """Is it a time on this family?"""
+    return [
+        col(Record.target_family) == family,
+        col(Record.error_class) == "",
+        col(Record.mean_sec).is_not(None),
+    ]
 
 
 def _tried() -> ColumnElement[bool]:

@@ -76,7 +76,7 @@ def test_the_same_model_is_kept_once_and_known_by_its_id(engine: Engine, setting
     other_head = submit_job(engine, settings, JobIn(model="minilm-l6", head="sequence-classification"))
     assert first.model_id == second.model_id != other_head.model_id
     with read(engine) as session:
-        assert models_.find(session)[1] == 2
+        assert models_.find(session).total == 2
 
 
 def test_a_job_that_only_compiles_has_no_budget(engine: Engine, settings: Settings) -> None:
@@ -99,7 +99,7 @@ def test_a_refused_job_leaves_nothing_behind(engine: Engine, settings: Settings)
         with pytest.raises(error, match=message):
             submit_job(engine, settings, wish)
     with read(engine) as session:
-        assert jobs.find(session)[1] == models_.find(session)[1] == events.last_id(session) == 0
+        assert jobs.find(session).total == models_.find(session).total == events.last_id(session) == 0
 
 
 def test_a_job_knows_its_target_once_the_device_was_seen(engine: Engine, settings: Settings) -> None:
