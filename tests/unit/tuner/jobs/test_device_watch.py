@@ -58,7 +58,7 @@ def test_a_device_comes_is_busy_and_goes(engine: Engine, tracker: Tracker, watch
         found.append((table(engine)["local"], watch.count("local")))
     assert found == [("online", 1), ("busy", 1), ("offline", 0)]
     with read(engine) as session:
-        assert devices.find(session).rows.facts == FACTS
+        assert devices.find(session)[0].facts == FACTS
         told = [event.data["state"] for event in events.since(session, 0, kind="device")]
     assert told == ["online", "offline"]
 
@@ -127,7 +127,7 @@ def test_another_processor_has_another_peak(engine: Engine) -> None:
         devices.put_peak(session, "local", {"gflops": 530.0, "gb_per_sec": 42.0})
         devices.seen(session, "local", facts={**FACTS, "cpu": "a finer one"})
     with read(engine) as session:
-        assert "peak" not in devices.find(session).rows.facts
+        assert "peak" not in devices.find(session)[0].facts
 
 
 def test_the_tracker_is_not_asked_more_often_than_needed(tracker: Tracker, watch: DeviceWatch) -> None:
