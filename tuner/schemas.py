@@ -184,15 +184,24 @@ class RecordOut(BaseModel):
     target_family: str
     device: str
     candidate: str
+    attempt: int
+    superseded: bool
     mean_us: float | None
     run_secs: list[float]
     error_class: str
     error: str
     tvm_version: str
     canary_ratio: float | None
+    measured_on: str
     source: str
     job_id: str | None
     created_at: datetime
+
+
+class RecordsChanged(BaseModel):
+    """How many records a request changed."""
+
+    records: int
 
 
 class LegacyPoint(BaseModel):

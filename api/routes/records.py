@@ -13,10 +13,11 @@ from sqlalchemy import Engine
 from api.deps import EngineDep, LongWindowDep, page_of
 from api.uploads import REQUEST_BODY, uploaded_file
 from tuner.db import log, metaschedule, records
-from tuner.db.engine import read
+from tuner.db.engine import read, write
+from tuner.errors import InvalidInput
 from tuner.jobs.view import record_out
 from tuner.legacy import store
-from tuner.schemas import ImportOut, Page, RecordOut
+from tuner.schemas import ImportOut, Page, RecordOut, RecordsChanged
 
 router = APIRouter(prefix="/records", tags=["records"])
 
@@ -57,10 +58,39 @@ def export_records(
     return _attachment(_content(file), "application/zip", "records-metaschedule.zip")
 
 
+@router.delete("")
+def delete_records(
+    engine: EngineDep,
+    workload_id: str | None = None,
+    target_family: str | None = None,
+    job_id: str | None = None,
+    failed: Annotated[bool, Query(description="only failed ones")] = False,
+) -> RecordsChanged:
+    """Delete the records of a workload, a target family or a job; at least one of them must be named."""
+    _refuse_all(workload_id, target_family, job_id)
+    with write(engine) as session:
+        return RecordsChanged(records=records.delete_all(session, workload_id, target_family, job_id, failed))
+
+
+@router.post("/reopen")
+def reopen_records(
+    engine: EngineDep, workload_id: str | None = None, target_family: str | None = None, job_id: str | None = None
+) -> RecordsChanged:
+    """Let candidates that failed be tried again; at least one of workload, target family and job must be named."""
+    _refuse_all(workload_id, target_family, job_id)
+    with write(engine) as session:
+        return RecordsChanged(records=records.reopen(session, workload_id, target_family, job_id))
+
+
 @router.post("/import", openapi_extra=REQUEST_BODY, response_model_exclude_defaults=True)
 def import_records(engine: EngineDep, file: Annotated[IO[bytes], Depends(uploaded_file)]) -> ImportOut:
     """Import a log of ours or of Ansor, gzipped or not; damaged lines and known records are counted."""
     return store.import_file(engine, file)
+
+
+def _refuse_all(*named: str | None) -> None:
+    if not any(named):
+        raise InvalidInput("No records are named.", "Give a workload_id, a target_family or a job_id.")
 
 
 def _log_lines(

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
 from tests.support.rows import make_record, make_workload
-from tuner.db import records
+from tuner.db import clock, records
 from tuner.db.engine import read, write
 from tuner.db.models import Record
 from tuner.db.paging import Window
@@ -140,3 +140,78 @@ def test_related_workloads_are_of_the_same_name_first_then_of_like_arithmetic(st
         found = [row.id for row in records.related(session, wanted, FAMILY, 9)]
         assert found == [make_workload(number).id for number in (11, 10, 12)]
         assert len(records.related(session, wanted, FAMILY, 2)) == 2
+
+
+def test_a_failure_never_takes_a_times_place_and_a_time_always_a_failures(store: Engine) -> None:
+    with write(store) as session:
+        assert records.append(session, make_record("a", 2.0))
+        assert records.append(session, make_record("a", None, error_class="build_timeout"))
+        (best,) = records.best(session, WORKLOAD, FAMILY, 9)
+        assert (best.mean_sec, best.attempt) == (2.0, 1)
+        assert records.append(session, make_record("a", 1.0))
+        (best,) = records.best(session, WORKLOAD, FAMILY, 9)
+        assert (best.mean_sec, best.attempt) == (1.0, 3)
+        found = records.find(session, workload_id=WORKLOAD).rows
+        assert [(row.attempt, row.superseded) for row in sorted(found, key=lambda row: row.attempt)] == [
+            (1, True),
+            (2, True),
+            (3, False),
+        ]
+
+
+@pytest.mark.parametrize("error_class", records.TROUBLE)
+def test_what_may_have_been_the_machines_trouble_is_tried_again_another_day(store: Engine, error_class: str) -> None:
+    for attempt in range(1, records.MAX_ATTEMPTS + 1):
+        assert _add(store, make_record("a", None, error_class=error_class)) == [True]
+        with write(store) as session:
+            assert records.known_candidates(session, WORKLOAD, FAMILY) == {"a"}
+            row = records.get(session, WORKLOAD, FAMILY, "a")
+            assert row is not None
+            assert row.attempt == attempt
+            row.created_at = clock.now(session) - records.RETRY_AFTER * 2
+        with read(store) as session:
+            is_open = records.known_candidates(session, WORKLOAD, FAMILY) == set()
+        assert is_open == (attempt < records.MAX_ATTEMPTS)
+    assert _add(store, make_record("a", None, error_class=error_class)) == [False]
+
+
+@pytest.mark.parametrize("error_class", ["build", "run", "wrong"])
+def test_what_is_the_candidates_own_fault_is_never_tried_again(store: Engine, error_class: str) -> None:
+    _add(store, make_record("a", None, error_class=error_class))
+    with write(store) as session:
+        row = records.get(session, WORKLOAD, FAMILY, "a")
+        assert row is not None
+        row.created_at = clock.now(session) - records.RETRY_AFTER * 2
+    with read(store) as session:
+        assert records.known_candidates(session, WORKLOAD, FAMILY) == {"a"}
+
+
+def test_a_cold_job_proposes_nothing_twice_that_it_tried_itself(store: Engine) -> None:
+    with write(store) as session:
+        records.append(session, make_record("a", 1.0, job_id="job-a"))
+        records.append(session, make_record("a", None, error_class="build_timeout", job_id="job-b"))
+        assert records.known_candidates(session, WORKLOAD, FAMILY, "job-b") == {"a"}
+        assert [row.job_id for row in records.best(session, WORKLOAD, FAMILY, 9)] == ["job-a"]
+
+
+def test_failed_candidates_can_be_opened_again_and_their_history_stays(store: Engine) -> None:
+    _add(store, make_record("bad", None, error_class="build"), make_record("good", 1.0))
+    with write(store) as session:
+        assert records.reopen(session, WORKLOAD, None, None) == 1
+        assert records.reopen(session, WORKLOAD, None, None) == 0
+        assert records.known_candidates(session, WORKLOAD, FAMILY) == {"good"}
+    assert _add(store, make_record("bad", 0.5)) == [True]
+    with read(store) as session:
+        assert [row.candidate for row in records.best(session, WORKLOAD, FAMILY, 9)] == ["bad", "good"]
+        assert [row.attempt for row in records.find(session, workload_id=WORKLOAD).rows if row.candidate == "bad"] == [
+            2,
+            1,
+        ]
+
+
+def test_records_are_deleted_by_what_they_are_of(store: Engine) -> None:
+    _add(store, make_record("a", 1.0), make_record("b", None), make_record("c", 1.0, family="other"))
+    with write(store) as session:
+        assert records.delete_all(session, WORKLOAD, FAMILY, None, failed=True) == 1
+        assert records.delete_all(session, None, "other", None, failed=False) == 1
+        assert [row.candidate for row in records.find(session).rows] == ["a"]

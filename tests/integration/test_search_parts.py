@@ -143,7 +143,6 @@ def test_canary_is_the_same_kernel_here_and_over_rpc(port: int, builders: BuildP
     canary = Canary(tvm.rpc.LocalSession(), path)
     assert 0 < canary.seconds() < 1
     assert canaries.timer(on_gpu) is None
-    assert [canaries.ratio(("local", "family"), sec) for sec in (None, 2e-3, 3e-3, 1e-3)] == [None, 1.0, 1.5, 0.5]
 
 
 def test_canary_of_another_worker_is_whole_while_this_one_builds_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Commands about records: take them out, bring them in."""
+"""Commands about records: list them, take them out, bring them in, forget them, open them again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,57 @@ from tuner.cli import tables, words
 from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
 from tuner.errors import InvalidInput
 
-app = typer.Typer(help="Take records out, bring them in.", no_args_is_help=True)
+app = typer.Typer(help="List records, take them out, bring them in, forget them.", no_args_is_help=True)
+
+JobFilter = Annotated[str | None, typer.Option("--job", help="Only records of this job.")]
+WorkloadFilter = Annotated[str | None, typer.Option("--workload", help="Only records of this workload.")]
+FamilyFilter = Annotated[str | None, typer.Option("--family", help="Only records of this target family.")]
+
+
+@app.command("list")
+def list_records(
+    job: JobFilter = None,
+    workload: WorkloadFilter = None,
+    family: FamilyFilter = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed ones, with their reasons.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many, fastest first.")] = 50,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+) -> None:
+    """List what was measured, every attempt of it."""
+    with connected(url) as client:
+        found = client.records(limit, **_named(job, workload, family), failed=failed or None)
+    if as_json:
+        return print_json(found)
+    console.print(tables.records_table(found.items))
+
+
+@app.command("forget")
+def forget_records(
+    job: JobFilter = None,
+    workload: WorkloadFilter = None,
+    family: FamilyFilter = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed ones.")] = False,
+    url: UrlOption = None,
+) -> None:
+    """Delete records of a job, a workload or a target family, for good."""
+    with connected(url) as client:
+        changed = client.forget_records(failed, **_named(job, workload, family))
+    notes.print(f"deleted {changed.records:,} records", highlight=False)
+
+
+@app.command("reopen")
+def reopen_records(
+    job: JobFilter = None, workload: WorkloadFilter = None, family: FamilyFilter = None, url: UrlOption = None
+) -> None:
+    """Let candidates that failed be tried again; what is known of them stays on record."""
+    with connected(url) as client:
+        changed = client.reopen_records(**_named(job, workload, family))
+    notes.print(f"opened {changed.records:,} candidates again", highlight=False)
+
+
+def _named(job: str | None, workload: str | None, family: str | None) -> dict[str, str | None]:
+    return {"job_id": job, "workload_id": workload, "target_family": family}
 
 
 @app.command("export")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tuner.cli import words
 from tuner.importers.operators.files import label
-from tuner.schemas import ArtifactOut, BenchmarkOut, DeviceOut, JobOut, JobWorkloadOut, LegacyOut, ModelOut
+from tuner.schemas import ArtifactOut, BenchmarkOut, DeviceOut, JobOut, JobWorkloadOut, LegacyOut, ModelOut, RecordOut
 from tuner.targets.triples import family
 
 WIDE = 120  # columns of a terminal that has room for every column of a table
@@ -125,6 +125,23 @@ def benchmarks_table(benchmarks: Iterable[BenchmarkOut]) -> Table:
             str(bench.n),
             f"{ordered[0].median_ms / bench.median_ms:.2f}x",
             style="bold green" if bench.variant == "tuned" else "",
+        )
+    return table
+
+
+def records_table(records: Iterable[RecordOut]) -> Table:
+    """One line per attempt at a candidate."""
+    table = _table("candidate", "workload", "family", ">best", "try", "what became of it", "measured on")
+    for record in records:
+        state = f"{record.error_class}: {record.error}" if record.error_class else "" if record.mean_us else "seed"
+        table.add_row(
+            record.candidate,
+            record.workload_id,
+            record.target_family,
+            words.microseconds(record.mean_us),
+            f"{record.attempt}{' (old)' if record.superseded else ''}",
+            escape(state),
+            escape(record.measured_on or record.source),
         )
     return table
 

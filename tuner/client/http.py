@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -28,6 +28,7 @@ from tuner.schemas import (
     OperatorIn,
     Page,
     RecordOut,
+    RecordsChanged,
     TargetOut,
 )
 
@@ -144,6 +145,14 @@ class Client:
         """Records, by ``workload_id``, ``target_family``, ``job_id``, ``failed``."""
         return self._page(RecordOut, "/v1/records", limit=limit, **filters)
 
+    def forget_records(self, failed: bool = False, **filters: str | None) -> RecordsChanged:
+        """Deletes records, by ``workload_id``, ``target_family``, ``job_id``."""
+        return self._one(RecordsChanged, "DELETE", "/v1/records", params={**_given(filters), "failed": failed})
+
+    def reopen_records(self, **filters: str | None) -> RecordsChanged:
+        """Lets failed candidates be tried again, by ``workload_id``, ``target_family``, ``job_id``."""
+        return self._one(RecordsChanged, "POST", "/v1/records/reopen", params=_given(filters))
+
     def import_records(self, name: str, content: bytes) -> ImportOut:
         """Adds the records of a log; damaged lines are counted, the rest is kept."""
         return self._one(ImportOut, "POST", "/v1/records/import", files={"file": (name, content)}, timeout=600.0)
@@ -183,8 +192,7 @@ class Client:
         return _parsed(self.request("GET", path), items.validate_python)
 
     def _page(self, kind: type[M], path: str, **params: Any) -> Page[M]:
-        params = {key: value for key, value in params.items() if value is not None}
-        return _parsed(self.request("GET", path, params=params), Page[kind].model_validate)  # type: ignore[valid-type]
+        return _parsed(self.request("GET", path, params=_given(params)), Page[kind].model_validate)  # type: ignore[valid-type]
 
 
 def raise_refusal(response: httpx.Response) -> None:
@@ -219,6 +227,10 @@ def _path(things: str, thing_id: str, action: str = "") -> str:
     if not thing_id:
         raise NotFound(f"No id was given: one of the {things} was asked for.", f"List them with `tunesmith {things}`.")
     return f"/v1/{things}/{quote(thing_id, safe='')}" + (f"/{action}" if action else "")
+
+
+def _given(filters: Mapping[str, T | None]) -> dict[str, T]:
+    return {key: value for key, value in filters.items() if value is not None}
 
 
 def is_loopback(url: str) -> bool:

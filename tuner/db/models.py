@@ -148,18 +148,29 @@ class Round(SQLModel, table=True):
 
 
 class Record(SQLModel, table=True):
-    """One candidate and what became of it, once per workload and family.
+    """One attempt at a candidate and what became of it. Rows are added, never replaced.
 
-    A seed (neither a time nor an error) gives way to its measurement, any record to that of a cold job; the best of a
-    round turns ``wrong`` when its outputs are.
+    Of a candidate's attempts one counts: the latest that gave a time, else the latest; the others are ``superseded``.
+    Only a seed (neither a time nor an error) goes when it is measured. The best of a round turns ``wrong`` when its
+    outputs are.
     """
 
     __tablename__ = "record"
     __table_args__ = (
-        UniqueConstraint("workload_id", "target_family", "candidate"),
+        UniqueConstraint("workload_id", "target_family", "candidate", "attempt"),
         # What a search asks of a workload is answered from this index alone: traces make the rows long.
         Index(
-            "ix_record_lookup", "workload_id", "target_family", "error_class", "mean_sec", "id", "candidate", "job_id"
+            "ix_record_lookup",
+            "workload_id",
+            "target_family",
+            "superseded",
+            "error_class",
+            "mean_sec",
+            "id",
+            "candidate",
+            "job_id",
+            "attempt",
+            "created_at",
         ),
         # Lists, fastest first, and how long they are.
         Index(None, "mean_sec", "id", "error_class"),
@@ -172,6 +183,8 @@ class Record(SQLModel, table=True):
     target_json: dict[str, Any] = _json(default_factory=dict)
     device: str = ""
     candidate: str  # structural hash of the scheduled module, hex
+    attempt: int = 1
+    superseded: bool = False  # another attempt counts, or the candidate was opened again
     trace: str = ""  # JSON of TuningRecord.as_json() without post-processing
     run_secs: list[float] = _json(default_factory=list)
     mean_sec: float | None = None  # median of run_secs (of an Ansor log's the mean); None: it failed, or is a seed
@@ -179,11 +192,24 @@ class Record(SQLModel, table=True):
     error: str = ""
     tvm_version: str = ""
     evaluator: dict[str, Any] = _json(default_factory=dict)
-    canary_ratio: float | None = None  # canary now / canary at the device's start
+    canary_ratio: float | None = None  # canary now / what it usually takes on this device
+    measured_on: str = ""  # the device's CPU, as it was told in the session that measured
     checked: bool = False  # was seen to compute what the plain schedule computes, on a device of the family
     source: str = "measured"  # measured | imported | shipped
     job_id: str | None = None
     round_id: str | None = Field(default=None, index=True)
+    created_at: datetime = _stamp()
+
+
+class CanaryTime(SQLModel, table=True):
+    """What the reference kernel took at the start of a session on a device: its usual speed is the median of these."""
+
+    __tablename__ = "canary_time"
+    __table_args__ = (Index(None, "device", "target_family", "id"),)
+    id: int | None = _number()
+    device: str
+    target_family: str
+    seconds: float
     created_at: datetime = _stamp()
 
 

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
-from sqlalchemy import ColumnElement, case, not_, or_
+from sqlalchemy import ColumnElement, and_, case, delete, false, func, not_, or_, update
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
+from tuner.db import clock
 from tuner.db.models import Record, Round, Workload
 from tuner.db.paging import FIRST, Found, Part, Window, page
 
-POISON = ("crash", "timeout")  # error classes of candidates that ended a device's session: never sent again
+POISON = ("crash", "timeout")  # error classes of candidates that ended a device's session
+TROUBLE = (*POISON, "build_timeout")  # error classes that a machine in trouble causes as well
+MAX_ATTEMPTS = 3  # at a candidate whose failures may be the machine's, on different days; then it is to blame
+RETRY_AFTER = timedelta(hours=20)
 
 
 def known_candidates(session: Session, workload_id: str, family: str, job_id: str | None = None) -> set[str]:
-    """Candidates (structural hashes) of this workload that were tried on this family, failed ones too; seeds were not.
+    """Candidates (structural hashes) of this workload that are not to be tried on this family now, failed ones too;
+    seeds are, and so are, another day and a few times, those whose failure may have been the machine's.
 
     With ``job_id`` only those that this job tried, and those that are poison.
     """
-    query = select(Record.candidate).where(Record.workload_id == workload_id, Record.target_family == family, _tried())
+    retry = and_(
+        col(Record.error_class).in_(TROUBLE),
+        col(Record.attempt) < MAX_ATTEMPTS,
+        col(Record.created_at) < clock.now(session) - RETRY_AFTER,
+    )
+    counting = and_(_counts(), not_(retry))
     if job_id is not None:
-        query = query.where((col(Record.job_id) == job_id) | col(Record.error_class).in_(POISON))
-    return set(session.exec(query))
+        counting = or_(col(Record.job_id) == job_id, and_(counting, col(Record.error_class).in_(POISON)))
+    query = select(Record.candidate).where(Record.workload_id == workload_id, Record.target_family == family)
+    return set(session.exec(query.where(_tried(), counting)))
 
 
 def best(session: Session, workload_id: str, family: str, k: int = 1, job_id: str | None = None) -> list[Record]:
@@ -40,7 +51,7 @@ def best(session: Session, workload_id: str, family: str, k: int = 1, job_id: st
 
 def seeds(session: Session, workload_id: str, family: str) -> list[Record]:
     """Candidates that come from elsewhere and are still to be measured here, in the order in which they came."""
-    query = select(Record).where(Record.workload_id == workload_id, Record.target_family == family, not_(_tried()))
+    query = select(Record).where(*_of(workload_id, family), not_(_tried()))
     return list(session.exec(query.order_by(col(Record.id))))
 
 
@@ -64,44 +75,69 @@ def related(session: Session, workload: Workload, family: str, k: int) -> list[W
 
 
 def add(session: Session, record: Record) -> bool:
-    """Store a record, in place of a seed of the same candidate once that is measured; False when its (workload, family,
-    candidate) is known already. Call within ``write``."""
+    """Store a measurement: of an unknown candidate, of a seed, or once more of one that may be tried again.
+
+    False when its (workload, family, candidate) is known and not to be tried again. Call within ``write``.
+    """
     known = get(session, record.workload_id, record.target_family, record.candidate)
-    if known is not None:
-        if not _is_seed(known) or _is_seed(record):
-            return False
+    if known is None:
+        return append(session, record)
+    if _is_seed(known):
+        return not _is_seed(record) and append(session, record)
+    is_again = record.source == "measured" and known.error_class in TROUBLE and known.attempt < MAX_ATTEMPTS
+    return is_again and append(session, record)
+
+
+def append(session: Session, record: Record) -> bool:
+    """Store another attempt at a candidate, whatever is known of it; a failure never takes a time's place.
+
+    Call within ``write``.
+    """
+    known = get(session, record.workload_id, record.target_family, record.candidate)
+    record.attempt = 1 + _attempts(session, record)
+    if known is not None and _is_seed(known):
         session.delete(known)
-        session.flush()
+    elif known is not None and known.mean_sec is not None and record.mean_sec is None:
+        record.superseded = True
+    elif known is not None:
+        known.superseded = True
+        session.add(known)
+    session.flush()
     session.add(record)
     session.flush()
     return True
 
 
 def get(session: Session, workload_id: str, family: str, candidate: str) -> Record | None:
-    """The record of one candidate, None when it was never tried."""
-    query = select(Record).where(
-        Record.workload_id == workload_id, Record.target_family == family, Record.candidate == candidate
-    )
-    return session.exec(query).first()
+    """The attempt at a candidate that counts, None when it was never tried or is open again."""
+    return session.exec(select(Record).where(*_of(workload_id, family), Record.candidate == candidate)).first()
 
 
-def replace(session: Session, record: Record) -> None:
-    """Store a record in place of what is known of its candidate. Call within ``write``."""
-    known = get(session, record.workload_id, record.target_family, record.candidate)
-    if known is not None:
-        session.delete(known)
-        session.flush()
-    session.add(record)
+def delete_all(session: Session, workload_id: str | None, family: str | None, job_id: str | None, failed: bool) -> int:
+    """Delete records, with ``failed`` failed ones only; returns how many. Call within ``write``."""
+    query = delete(Record).where(*_filter(workload_id, family, job_id, True if failed else None))
+    return session.connection().execute(query).rowcount
 
 
-def judge(session: Session, workload_id: str, family: str, candidate: str, problem: str) -> None:
-    """Keep what a check of its outputs found: nothing, or a ``problem``, by which it counts as failed. Call within
-    ``write``."""
+def reopen(session: Session, workload_id: str | None, family: str | None, job_id: str | None) -> int:
+    """Let candidates that failed be tried again as if they were new; what is known of them stays. Returns how many.
+
+    Call within ``write``.
+    """
+    conditions = [*_filter(workload_id, family, job_id, True), col(Record.superseded) == false()]
+    return session.connection().execute(update(Record).where(*conditions).values(superseded=True)).rowcount
+
+
+def judge(session: Session, workload_id: str, family: str, candidate: str, error_class: str, problem: str) -> None:
+    """Keep what a check of its outputs found: a ``problem`` by which it counts as failed, or two empty texts.
+
+    Call within ``write``.
+    """
     row = get(session, workload_id, family, candidate)
     if row is None:
         return
     if problem:
-        row.error_class, row.error, row.mean_sec = "wrong", problem, None
+        row.error_class, row.error, row.mean_sec = error_class, problem, None
     else:
         row.checked = True
     session.add(row)
@@ -157,7 +193,7 @@ def by_workload(
     query = (
         select(Record, Workload)
         .join(Workload, col(Workload.id) == col(Record.workload_id))
-        .where(*_filter(workload_id, family, job_id, None if failed else False), _tried())
+        .where(*_filter(workload_id, family, job_id, None if failed else False), _tried(), _counts())
         .order_by(col(Record.workload_id), col(Record.mean_sec).is_(None), col(Record.mean_sec), col(Record.id))
         .execution_options(yield_per=200)
     )
@@ -175,12 +211,31 @@ def _filter(
 
 
 def _good(family: str) -> list[ColumnElement[bool]]:
-    """Is it a time on this family?"""
+    """Is it a time on this family that counts?"""
     return [
         col(Record.target_family) == family,
+        _counts(),
         col(Record.error_class) == "",
         col(Record.mean_sec).is_not(None),
     ]
+
+
+def _of(workload_id: str, family: str) -> list[ColumnElement[bool]]:
+    """What counts of a workload on a family."""
+    return [col(Record.workload_id) == workload_id, col(Record.target_family) == family, _counts()]
+
+
+def _counts() -> ColumnElement[bool]:
+    return col(Record.superseded) == false()
+
+
+def _attempts(session: Session, record: Record) -> int:
+    query = select(func.max(Record.attempt)).where(
+        Record.workload_id == record.workload_id,
+        Record.target_family == record.target_family,
+        Record.candidate == record.candidate,
+    )
+    return session.exec(query).one() or 0
 
 
 def _tried() -> ColumnElement[bool]:

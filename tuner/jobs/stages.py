@@ -38,6 +38,7 @@ from tuner.kernels.context import make_target
 from tuner.kernels.workload import ExtractedWorkload
 from tuner.kernels.workload import extract as extract_workloads
 from tuner.legacy import seeds
+from tuner.measuring.outputs import RIGHT
 from tuner.measuring.peaks import know_peak
 from tuner.search import shipped
 
@@ -161,7 +162,7 @@ def compile_module(settings: Settings, job_id: str) -> None:
             if final.winner:
                 link.best_us = final.winner.seconds * 1e6
             for record, problem in final.checked:
-                records.judge(db, workload.id, job.target_family, record.candidate, problem)
+                records.judge(db, workload.id, job.target_family, record.candidate, *(problem or RIGHT))
             if final.plain:
                 link.untuned_us = final.plain.seconds * 1e6
             total_us += link.weight * (link.best_us or link.untuned_us or 0.0)

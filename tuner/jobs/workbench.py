@@ -14,6 +14,7 @@ from tuner.importers import cache
 from tuner.importers.cache import Imported
 from tuner.importers.source import ModelSource, resolve_source
 from tuner.jobs.target_lookup import peak_for
+from tuner.measuring.identity import Expected, expected_of
 from tuner.measuring.measure import DeviceAddress
 from tuner.search.finals import Finals
 from tuner.search.round import Tuner
@@ -55,7 +56,15 @@ def device_address(settings: Settings, job: Job) -> DeviceAddress:
         settings.lease_timeout_sec + queue_sec,
         settings.session_timeout_sec,
         "cpu" if kind == "llvm" else kind,
+        _expected(settings, job, key),
     )
+
+
+def _expected(settings: Settings, job: Job, key: str) -> Expected | None:
+    """Records are of the CPU that a named target means; who writes a target as JSON says for himself what it is for."""
+    if job.target.lstrip().startswith("{"):
+        return None
+    return expected_of(job.target_json, exact=key == settings.device_key)
 
 
 def remote_device(settings: Settings, job: Job) -> DeviceAddress | None:

@@ -63,13 +63,12 @@ class Watch:
 
 
 class Canaries:
-    """Canary libraries by family of target, built once, and how long each took when it was first timed on a device."""
+    """Canary libraries by family of target, built once."""
 
     def __init__(self, folder: Path, builders: BuildPool) -> None:
         self._folder = folder
         self._builders = builders
         self._paths: dict[str, str] = {}
-        self._first_secs: dict[tuple[str, str], float] = {}
 
     def timer(self, job: Job) -> Callable[[Any], float] | None:
         """What ``measure`` times the canary of a job's target by."""
@@ -91,10 +90,6 @@ class Canaries:
                 os.replace(built.path, path)  # in one step: another worker may be sending it to a device
             self._paths[family] = str(path)
         return self._paths[family]
-
-    def ratio(self, place: tuple[str, str], seconds: float | None) -> float | None:
-        """How much slower the canary ran than when this process first timed it in this place: a device, a family."""
-        return None if seconds is None else seconds / self._first_secs.setdefault(place, seconds)
 
 
 def typical_us(secs: Sequence[float]) -> float | None:

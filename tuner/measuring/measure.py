@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
-from rpc.errors import SessionLost
+from rpc.errors import DeviceUnavailable, SessionLost
 from rpc.lease import lease
+from tuner.measuring.identity import Expected
 from tuner.measuring.timing import MIN_REPEAT_MS, Arguments, Shapes, load_library, repeats
 
 COLD_WEIGHT_BYTES = 128 * 1024  # constants at least this large are measured out of cache, as a whole model finds them
@@ -18,6 +20,7 @@ _FIRST_LOOK, _FULL_LOOK = 2, 5  # repeats; the second look adds what the first l
 # What a session may take: to connect, time the canary and fill the arguments; then for each probe to send and load it,
 # and to run it, seven times when it is among the best.
 _SESSION_SEC, _PROBE_SEC, _RUNS = 20.0, 2.0, 100
+_HINT = "Submit a new job for the machine that is there now, or bring the other one back."
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,15 @@ class DeviceAddress:
     lease_timeout_sec: float
     session_timeout_sec: float
     kind: str = "cpu"
+    expected: Expected | None = None
+
+    def identify(self, remote: Any) -> str:
+        """What the device of a session says that it is. Raises DeviceUnavailable when it is not the one expected."""
+        facts = json.loads(remote.get_function("tunesmith.device_facts")())
+        problem = self.expected.differs_from(facts) if self.expected else ""
+        if problem:
+            raise DeviceUnavailable(f"the device {self.key!r} {problem}", _HINT)
+        return f"{facts['cpu']} ({facts['mcpu']}, {facts['threads']} threads)"
 
     def of(self, remote: Any) -> Any:
         """The TVM device of a session."""
@@ -60,6 +72,7 @@ class Measured:
     error_class: str = ""
     error: str = ""
     canary_sec: float | None = None
+    measured_on: str = ""
 
     @property
     def seconds(self) -> float | None:
@@ -91,7 +104,7 @@ def measure(
     gives the seconds of the reference kernel, which each of the session's results carries.
 
     Raises:
-        DeviceUnavailable: no device; probes without a result are simply not measured.
+        DeviceUnavailable: no device, or another one than expected; probes without a result are simply not measured.
     """
     left, suspects = list(probes), list[Probe]()
     while left or suspects:
@@ -101,11 +114,13 @@ def measure(
         began = time.monotonic()
         try:
             with replace(device, session_timeout_sec=limit_sec).lease() as remote:
-                canary_sec = time_canary(remote) if time_canary else None
+                session = Measured(
+                    measured_on=device.identify(remote), canary_sec=time_canary(remote) if time_canary else None
+                )
                 arguments = Arguments(remote, device.of(remote))
                 while waiting:
                     began = time.monotonic()
-                    result = _time(remote, device, arguments, waiting[0], cold_weights, best_sec, canary_sec)
+                    result = _time(remote, device, arguments, waiting[0], cold_weights, best_sec, session)
                     on_result(waiting.pop(0), result)
                     if result.seconds is not None:
                         best_sec = min(best_sec or result.seconds, result.seconds)
@@ -135,7 +150,7 @@ def _time(
     probe: Probe,
     cold: bool,
     best_sec: float | None,
-    canary_sec: float | None,
+    session: Measured,
 ) -> Measured:
     try:
         module = load_library(remote, probe.path)
@@ -144,10 +159,10 @@ def _time(
         secs = repeats(module, device.of(remote), arrays, flush, _FIRST_LOOK)
         if best_sec is None or median(secs) < best_sec * _HOPELESS:
             secs += repeats(module, device.of(remote), arrays, flush, _FULL_LOOK - _FIRST_LOOK)
-        return Measured(run_secs=secs, canary_sec=canary_sec)
+        return replace(session, run_secs=secs)
     except Exception as failure:
         _raise_if_lost(remote, failure)
-        return Measured(error_class="run", error=str(failure).strip()[-500:], canary_sec=canary_sec)
+        return replace(session, error_class="run", error=str(failure).strip()[-500:])
 
 
 def _raise_if_lost(remote: Any, failure: Exception) -> None:

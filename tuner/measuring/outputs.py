@@ -45,6 +45,19 @@ class Candidate(Protocol):
     def tir(self) -> str: ...
 
 
+class Problem(NamedTuple):
+    """Why a candidate is not to be used: the error class of its record, and the reason in words."""
+
+    error_class: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+RIGHT = Problem("", "")
+
+
 class Input(NamedTuple):
     """An argument: what ``rpc.uniform`` makes of this, here or on the device."""
 
@@ -88,21 +101,22 @@ class OutputCheck:
                 raise RuntimeError(f"the build to check outputs with failed: {built.error}")
             return self._run(built.path, by_cpu=True)
 
-    def problem_of(self, candidate: Candidate, folder: Path) -> str | None:
+    def problem_of(self, candidate: Candidate, folder: Path) -> Problem | None:
         """What is wrong with the candidate's outputs, or None."""
         built = self._build(candidate.tir, self._target, folder / candidate.id / f"{candidate.id}-check.so")
         if built.error_class:
-            return f"it does not build as it is checked: {built.error}"
+            return Problem(built.error_class, f"it does not build as it is checked: {built.error}")
         expected = self.expected
         try:
             got = self._run_twice_if_lost(built.path)
         except SessionLost as lost:
-            return f"it ends the device's session when its outputs are checked: {lost.message}"
+            text = f"it ends the device's session when its outputs are checked: {lost.message}"
+            return Problem("timeout" if lost.timed_out else "crash", text)
         except RuntimeError as failure:  # TVM's are, of many classes
-            return f"it fails when its outputs are checked: {str(failure).strip()[-500:]}"
+            return Problem("run", f"it fails when its outputs are checked: {str(failure).strip()[-500:]}")
         pairs = (pair for kind, wanted in expected.items() for pair in zip(got[kind], wanted, strict=True))
         found = (difference(result, wanted, _TOLERANCE.get(str(wanted.dtype), 0.0)) for result, wanted in pairs)
-        return next((problem for problem in found if problem), None)
+        return next((Problem("wrong", text) for text in found if text), None)
 
     @property
     def _masks(self) -> list[bool]:

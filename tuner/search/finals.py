@@ -29,7 +29,7 @@ from tuner.kernels.workload import module_from_json
 from tuner.measuring.builder import BuildJob, BuildPool
 from tuner.measuring.canary import typical_us
 from tuner.measuring.measure import COLD_WEIGHT_BYTES, DeviceAddress, Measured, Probe, measure
-from tuner.measuring.outputs import OutputCheck
+from tuner.measuring.outputs import OutputCheck, Problem
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Final:
     winner: Finalist | None
     plain: Finalist | None
     left_out: tuple[tuple[Record, str], ...] = ()
-    checked: tuple[tuple[Record, str], ...] = ()
+    checked: tuple[tuple[Record, Problem | None], ...] = ()
 
 
 class Finals:
@@ -126,17 +126,17 @@ class Finals:
         entrants, left_out = self._entrants(mod, candidates)
         finalists = self._timed(workload_id, entrants, weight_bytes, self._time_canary)
         check = OutputCheck(mod, self._target, self._device, self._builders, self._folder)
-        checked: list[tuple[Record, str]] = []
+        checked: list[tuple[Record, Problem | None]] = []
 
         def is_right(entrant: _Entrant) -> bool:
             if entrant.is_trusted:
                 return True
-            problem = check.problem_of(entrant, self._folder / workload_id) or ""
+            problem = check.problem_of(entrant, self._folder / workload_id)
             if problem:
                 log.warning("schedule %s of %s is wrong: %s", entrant.id, workload_id, problem)
             if entrant.record is not None:
                 checked.append((entrant.record, problem))
-            return not problem
+            return problem is None
 
         ranking = sorted(finalists, key=lambda n: finalists[n].seconds)
         winner = next((finalists[n] for n in ranking if is_right(entrants[n])), None)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine
 
 from rpc.versions import PINS
-from tuner.db import clock, records
+from tuner.db import canaries, clock, records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, JobWorkload, Record, Round, Workload
 from tuner.errors import NotFound
 from tuner.measuring.measure import COLD_WEIGHT_BYTES, DeviceAddress, Measured, evaluator_settings
+from tuner.measuring.outputs import RIGHT, Problem
 from tuner.search.session import Proposal
 from tuner.search.shipped import OF_RELATED
 from tuner.search.transfer import Kernel
@@ -115,12 +117,13 @@ class Journal:
             tvm_version=PINS["apache-tvm"],
             evaluator=evaluator_settings(task.cold_weights),
             canary_ratio=canary_ratio,
+            measured_on=result.measured_on,
             job_id=task.job.id,
             round_id=task.round.id,
         )
         with write(self._engine) as db:
             if task.job.cold:
-                records.replace(db, row)
+                records.append(db, row)
             else:
                 records.add(db, row)
             link = db.get(JobWorkload, (task.job.id, task.workload.id))
@@ -132,13 +135,24 @@ class Journal:
     def approve(self, task: Task, proposal: Proposal) -> None:
         """Its outputs are right."""
         with write(self._engine) as db:
-            records.judge(db, task.workload.id, task.job.target_family, proposal.id, "")
+            records.judge(db, task.workload.id, task.job.target_family, proposal.id, *RIGHT)
 
-    def reject(self, task: Task, proposal: Proposal, problem: str) -> None:
+    def usual_canary_sec(self, task: Task) -> float | None:
+        """What the reference kernel usually takes where the task runs."""
+        with read(self._engine) as db:
+            return canaries.usual_sec(db, *task.place)
+
+    def note_canaries(self, task: Task, seconds: Iterable[float]) -> None:
+        """Keep what the reference kernel took in each session of a round."""
+        with write(self._engine) as db:
+            for sec in seconds:
+                canaries.note(db, *task.place, sec)
+
+    def reject(self, task: Task, proposal: Proposal, problem: Problem) -> None:
         """Its outputs are wrong: it is no candidate any more, and the best is another's time."""
         log.warning("candidate %s of %s is wrong: %s", proposal.id, task.workload.id, problem)
         with write(self._engine) as db:
-            records.judge(db, task.workload.id, task.job.target_family, proposal.id, problem)
+            records.judge(db, task.workload.id, task.job.target_family, proposal.id, *problem)
             link = db.get(JobWorkload, (task.job.id, task.workload.id))
             assert link is not None
             db.flush()

@@ -138,10 +138,11 @@ class Tuner:
 
     def _measure(self, task: Task, proposals: list[Proposal], built: dict[str, Built]) -> dict[str, Measured]:
         outcomes: dict[str, Measured] = {}
+        usual_sec = self._journal.usual_canary_sec(task)
 
         def keep(proposal: Proposal, result: Measured) -> None:
             outcomes[proposal.id] = result
-            ratio = self.canaries.ratio(task.place, result.canary_sec)
+            ratio = result.canary_sec / (usual_sec or result.canary_sec) if result.canary_sec else None
             self._journal.keep(task, proposal, result, ratio)
 
         for proposal in proposals:
@@ -160,6 +161,7 @@ class Tuner:
             best,
             lambda probe, result: keep(proposals[probe.number], result),
         )
+        self._journal.note_canaries(task, {result.canary_sec for result in outcomes.values() if result.canary_sec})
         return outcomes
 
     def _check_best(
