@@ -30,7 +30,7 @@ from tuner.kernels.defaults import default_schedule, schedule_by_default
 from tuner.kernels.limits import excess, fits, memory_of, threads_of
 from tuner.kernels.space import space_for
 from tuner.kernels.workload import ExtractedWorkload, extract
-from tuner.measuring.builder import BuildJob, Built
+from tuner.measuring.build_process import BuildJob, Built
 from tuner.measuring.measure import DeviceAddress
 from tuner.search.finals import Finals
 from tuner.targets import presets

@@ -1,4 +1,4 @@
-"""The parts of a round on their own: builds that fail, measuring, the check of outputs, the finals, learning."""
+"""The parts of a round on their own: measuring, the check of outputs, the finals, learning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from tvm import s_tir, te, tirx
 
 from rpc.errors import DeviceUnavailable
 from tests.support import cpus
-from tests.support.deadly_path import DeadlyPath
 from tests.support.processes import free_port, kill_hard, wait_until
 from tests.support.rpc_device import agent_process, free, tracker_process
 from tests.support.tiny_imports import local_target
@@ -26,7 +25,8 @@ from tuner.kernels import ready_made
 from tuner.kernels.context import built_arguments, make_target
 from tuner.kernels.fallback import plain_schedule
 from tuner.kernels.workload import buffers_of
-from tuner.measuring.builder import BuildJob, BuildPool, Built
+from tuner.measuring.build_process import BuildJob, Built
+from tuner.measuring.builder import BuildPool
 from tuner.measuring.canary import Canaries, Canary
 from tuner.measuring.measure import Measured, Probe, measure, session_sec
 from tuner.measuring.outputs import OutputCheck
@@ -75,25 +75,6 @@ def outcomes(port: int, probes: list[Probe], session_timeout_sec: float = 20.0, 
     known = {"cold_weights": False, "time_canary": None, "best_sec": None, **options}
     measure(device(port, session_timeout_sec), probes, on_result=keep, **known)
     return found
-
-
-def test_build_that_dies_or_hangs_is_a_result_and_the_rest_is_built(tmp_path: Path) -> None:
-    mod = product(8, 8, 16)
-    pool = BuildPool(workers=1, timeout_sec=5.0)
-    try:
-        good, last = build_job(mod, tmp_path / "a" / "good.so"), build_job(mod, tmp_path / "b" / "last.so")
-        killed = BuildJob(good.tir, TARGET, DeadlyPath("kill"))  # type: ignore[arg-type]
-        hung = BuildJob(good.tir, TARGET, DeadlyPath("hang"))  # type: ignore[arg-type]
-        broken = BuildJob("{}", TARGET, str(tmp_path / "broken.so"))
-        results = pool.build([good, killed, hung, broken, last])
-    finally:
-        pool.close()
-    assert [result.error_class for result in results] == ["", "build", "build_timeout", "build", ""]
-    assert "crashed" in results[1].error
-    assert "5 s" in results[2].error
-    assert results[3].error
-    assert Path(results[0].path).is_file()
-    assert Path(results[4].path).is_file()
 
 
 def test_harmful_libraries_among_good_ones_cost_only_themselves(port: int, builders: BuildPool, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from tuner.db.engine import make_engine, read, write
 from tuner.db.migrate import upgrade
 from tuner.db.models import Job, JobWorkload, Record, Round, Workload
 from tuner.kernels.workload import describe
-from tuner.measuring.builder import BuildJob, BuildPool, Built
+from tuner.measuring.build_process import BuildJob, Built
+from tuner.measuring.builder import BuildPool
 from tuner.measuring.measure import DeviceAddress
 from tuner.search.round import Tuner
 from tuner.targets import triples

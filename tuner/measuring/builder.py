@@ -1,4 +1,4 @@
-"""Builds candidates in warm processes that may crash or hang without taking anything else along.
+"""Builds candidates in warm processes that may crash, hang or be killed without taking anything else along.
 
 A build in a warm process takes tens of milliseconds; the stock builder starts fresh processes for each batch and pays
 the import of TVM and of every tensor intrinsic each time.
@@ -6,106 +6,91 @@ the import of TVM and of every tensor intrinsic each time.
 
 from __future__ import annotations
 
-import multiprocessing
+import errno
+import logging
+import os
+import queue
+import shutil
+import time
 from collections.abc import Iterable
-from concurrent.futures import TimeoutError as BuildTimeout
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
 
-from pebble import ProcessExpired, ProcessPool
+from tuner.db.engine import storage_full
+from tuner.measuring.build_process import BuildJob, BuildProcess, Built
 
-_BUILDS_PER_PROCESS = 2000  # LLVM's contexts leak a little with each build: a process is replaced before that shows
+log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class BuildJob:
-    """One library to make: module JSON, target JSON, where to write it.
-
-    ``rewritten_arguments``: constants are expected in the layout the schedule chose (what is measured and shipped);
-    else the library takes the workload's own layout and rewrites inside, slow: outputs are checked with it.
-    """
-
-    tir: str
-    target: str
-    path: str
-    rewritten_arguments: bool = True
-
-
-@dataclass(frozen=True)
-class Built:
-    """A library's path, or what went wrong: class ``build`` or ``build_timeout`` and a message."""
-
-    path: str = ""
-    error_class: str = ""
-    error: str = ""
+_STARTS, _BACKOFF_SEC = 3, 2.0  # a machine that is out of memory or of processes for a moment
+_NO_SPACE = os.strerror(errno.ENOSPC)
+_LEAST_FREE_BYTES = 16 * 2**20  # a library is far smaller; below this the disk is to blame for what failed
 
 
 class BuildPool:
-    """A pool of build processes; they start with the first batch and end with this process, however it ends."""
+    """Some build processes, a thread each; they start with the first batch and end with this process, however it ends.
+
+    What fails is tried once more: only a candidate that fails twice is to blame, for anybody may kill or stop a build
+    process, its linker too.
+    """
 
     def __init__(self, workers: int, timeout_sec: float) -> None:
         self._timeout_sec = timeout_sec
-        self._pool = ProcessPool(
-            max_workers=workers,
-            max_tasks=_BUILDS_PER_PROCESS,
-            initializer=_start,
-            context=multiprocessing.get_context("spawn"),
-        )
+        # The threads live as long as the pool: Linux ends a process with the thread that started it.
+        self._threads = ThreadPoolExecutor(workers, "builder")
+        self._idle: queue.SimpleQueue[BuildProcess] = queue.SimpleQueue()
+        self._processes = [BuildProcess() for _ in range(workers)]
+        for process in self._processes:
+            self._idle.put(process)
 
     def build(self, jobs: Iterable[BuildJob]) -> list[Built]:
         """Build all, each as soon as ``jobs`` yields it; a candidate that fails, hangs or crashes its process is a
-        result, never an exception."""
-        futures = [self._pool.schedule(_build, args=(job,), timeout=self._timeout_sec) for job in jobs]
-        return [self._result(future) for future in futures]
+        result, never an exception.
 
-    def _result(self, future: Any) -> Built:
+        Raises:
+            StorageFull: the disk takes no library.
+            OSError: no process could be started.
+        """
+        futures: list[Future[Built]] = []
         try:
-            return Built(path=future.result())
-        except BuildTimeout:
-            return Built(error_class="build_timeout", error=f"the build took more than {self._timeout_sec:g} s")
-        except ProcessExpired as crash:
-            return Built(error_class="build", error=f"the compiler crashed: {crash}")
-        except Exception as failure:  # TVM raises its own kinds, of many classes
-            return Built(error_class="build", error=_last_line(failure))
+            for job in jobs:
+                futures.append(self._threads.submit(self._build, job))
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+            wait(futures)  # whoever asked for these may remove their folder next
 
     def close(self) -> None:
         """End the processes now."""
-        self._pool.stop()
-        self._pool.join()
+        self._threads.shutdown()
+        for process in self._processes:
+            process.close()
+
+    def _build(self, job: BuildJob) -> Built:
+        process = self._idle.get()
+        try:
+            built = self._try(process, job)
+            if built.error_class and not built.is_certain:
+                built = self._try(process, job)
+        finally:
+            self._idle.put(process)
+        if built.error_class and (_NO_SPACE in built.error or _is_full(Path(job.path).parent)):
+            raise storage_full(job.path)
+        return built
+
+    def _try(self, process: BuildProcess, job: BuildJob) -> Built:
+        for left in reversed(range(_STARTS)):
+            try:
+                return process.build(job, self._timeout_sec)
+            except OSError as error:
+                if not left:
+                    raise
+                log.warning("no build process: %s; trying again in %g s", error, _BACKOFF_SEC)
+                time.sleep(_BACKOFF_SEC)
+        raise AssertionError("unreachable")
 
 
-def _last_line(failure: BaseException) -> str:
-    lines = [line for line in str(failure).strip().splitlines() if line.strip()]
-    return f"{type(failure).__name__}: {lines[-1].strip() if lines else ''}"[:500]
-
-
-def _start() -> None:
-    from rpc.lean import prepare_lean_import
-    from rpc.lifeline import die_with_parent
-
-    die_with_parent()
-    prepare_lean_import()
-    import tvm  # noqa: F401
-
-
-def _build(job: BuildJob) -> str:
-    import json
-
-    import tvm
-    from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
-    from tvm_ffi.serialization import from_json_graph_str
-
-    from tuner.kernels.link import candidate_linker_for
-    from tuner.kernels.prefetch import insert_prefetches
-
-    mod = from_json_graph_str(job.tir)  # tvm.ir.load_json would first look for what older releases wrote, slowly
-    if job.rewritten_arguments:
-        mod = insert_prefetches(RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(mod))
-    Path(job.path).parent.mkdir(parents=True, exist_ok=True)
-    target = json.loads(job.target)
-    # Whoever times or checks a candidate makes its arguments; code that looks at them takes a quarter of LLVM's time.
-    with tvm.transform.PassContext(config={"tirx.disable_assert": True}):
-        library = tvm.driver.build(mod, target=tvm.target.Target(target))
-    library.export_library(job.path, fcompile=candidate_linker_for(target))
-    return job.path
+def _is_full(folder: Path) -> bool:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free < _LEAST_FREE_BYTES

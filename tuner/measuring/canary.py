@@ -20,7 +20,8 @@ from rpc.drafts import draft
 from tuner.db.models import Job
 from tuner.kernels.context import make_target
 from tuner.kernels.defaults import default_schedule
-from tuner.measuring.builder import BuildJob, BuildPool
+from tuner.measuring.build_process import BuildJob
+from tuner.measuring.builder import BuildPool
 from tuner.measuring.timing import Arguments, load_library, repeats
 
 _ROWS, _DEPTH, _COLUMNS = 16, 1024, 1024

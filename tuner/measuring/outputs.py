@@ -23,7 +23,8 @@ from tuner.kernels.context import make_target
 from tuner.kernels.defaults import default_schedule
 from tuner.kernels.workload import buffers_of, layout_free, written_arguments
 from tuner.measuring.agreement import difference
-from tuner.measuring.builder import BuildJob, BuildPool, Built
+from tuner.measuring.build_process import BuildJob, Built
+from tuner.measuring.builder import BuildPool
 from tuner.measuring.measure import DeviceAddress
 from tuner.measuring.timing import load_library
 from tuner.targets import triples

@@ -19,7 +19,8 @@ from tuner.db.models import Device
 from tuner.kernels.context import make_target
 from tuner.kernels.products import cpu_of
 from tuner.kernels.tiles import Cpu
-from tuner.measuring.builder import BuildJob, BuildPool
+from tuner.measuring.build_process import BuildJob
+from tuner.measuring.builder import BuildPool
 from tuner.measuring.measure import DeviceAddress, Measured, Probe, measure
 from tuner.targets import presets
 from tuner.targets.roofline import Peak

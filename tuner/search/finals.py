@@ -26,7 +26,8 @@ from tuner.kernels.defaults import default_schedule
 from tuner.kernels.left_out import refusal
 from tuner.kernels.space import space_for
 from tuner.kernels.workload import module_from_json
-from tuner.measuring.builder import BuildJob, BuildPool
+from tuner.measuring.build_process import BuildJob
+from tuner.measuring.builder import BuildPool
 from tuner.measuring.canary import typical_us
 from tuner.measuring.measure import COLD_WEIGHT_BYTES, DeviceAddress, Measured, Probe, measure
 from tuner.measuring.outputs import OutputCheck, Problem

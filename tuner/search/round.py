@@ -16,7 +16,8 @@ from rpc.facts import physical_cores
 from tuner.config import Settings
 from tuner.db.models import Job
 from tuner.kernels.context import make_target
-from tuner.measuring.builder import BuildJob, BuildPool, Built
+from tuner.measuring.build_process import BuildJob, Built
+from tuner.measuring.builder import BuildPool
 from tuner.measuring.canary import Canaries
 from tuner.measuring.measure import (
     DeviceAddress,
