@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from rpc.errors import StartFailed
-from rpc.supervisor import ProcessSpec, Supervisor
+from rpc.supervised import ProcessSpec
+from rpc.supervisor import Supervisor
 from tests.support.processes import is_running, kill_hard, python_code, running, wait_until
 
 TIED = "import os, signal, sys, time; from rpc.lifeline import die_with_parent; die_with_parent(); "
@@ -109,14 +111,47 @@ def test_unwell_process_is_replaced_and_one_nobody_can_judge_is_not(tmp_path: Pa
     def healthy() -> bool:
         return verdicts.setdefault(supervisors[0].pids()["device"], not verdicts)
 
-    unwell = sleeper("device", healthy=healthy, unhealthy_sec=0.0)
-    unknown = sleeper("tracker", healthy=lambda: None, unhealthy_sec=0.0)
+    often = {"health_every_sec": 0.1, "unhealthy_sec": 0.0}
+    unwell = sleeper("device", healthy=healthy, **often)
+    unknown = sleeper("tracker", healthy=lambda: None, **often)
     with supervising(tmp_path, unknown, unwell) as supervisor:
         supervisors.append(supervisor)
         before = supervisor.pids()
         verdicts[before["device"]] = False
         ticks_until(supervisor, lambda: supervisor.pids().get("device") not in (None, before["device"]))
         assert supervisor.pids()["tracker"] == before["tracker"]
+
+
+def test_process_that_answers_late_keeps_nobody_else_from_being_brought_back(tmp_path: Path) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def healthy() -> bool:
+        asked.set()
+        return answer.wait(30)
+
+    slow = sleeper("engine", healthy=healthy, health_every_sec=0.1)
+    with supervising(tmp_path, slow, sleeper("web")) as supervisor:
+        ticks_until(supervisor, asked.is_set)
+        before = supervisor.pids()
+        kill_hard(before["web"])
+        ticks_until(supervisor, lambda: supervisor.pids().get("web") not in (None, before["web"]), timeout_sec=5)
+        answer.set()
+
+
+def test_process_that_can_not_be_started_just_now_is_started_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with supervising(tmp_path, sleeper("web")) as supervisor:
+        before = supervisor.pids()
+        with monkeypatch.context() as patched:
+            patched.setattr(subprocess, "Popen", refuse)
+            kill_hard(before["web"])
+            ticks_until(supervisor, lambda: "could not be started" in caplog.text)
+        ticks_until(supervisor, lambda: supervisor.pids().get("web") not in (None, before["web"]))
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 def test_disk_that_takes_nothing_ends_no_process(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -147,7 +182,8 @@ def test_stop_ends_even_a_process_that_ignores_it_within_five_seconds(tmp_path: 
 MAIN = f"""
 import json, sys
 from pathlib import Path
-from rpc.supervisor import ProcessSpec, Supervisor
+from rpc.supervised import ProcessSpec
+from rpc.supervisor import Supervisor
 specs = [ProcessSpec(name, [sys.executable, "-c", {SLEEP!r}], ready=lambda: True) for name in ("one", "two")]
 supervisor = Supervisor(specs, Path(sys.argv[1]))
 supervisor.run(lambda: print(json.dumps(supervisor.pids()), flush=True))

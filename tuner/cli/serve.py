@@ -13,7 +13,8 @@ import rpc.errors
 from rpc.lifeline import python_module
 from rpc.logfile import LogLevel
 from rpc.loopback import is_loopback
-from rpc.supervisor import ProcessSpec, Supervisor
+from rpc.supervised import ProcessSpec
+from rpc.supervisor import Supervisor
 from tuner.cli import probes
 from tuner.cli.datadir import hold_data_dir, write_run_file
 from tuner.cli.ports import any_free_port, choose_port
