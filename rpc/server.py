@@ -20,14 +20,13 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
+from rpc.handshake import KNOCK, MAGIC, MISMATCH
 from rpc.registration import Registration
 from rpc.session import serve_session, tell_timeout
 from rpc.tracker import receive_exactly
 
 log = logging.getLogger(__name__)
 
-RPC_MAGIC = 0xFF271  # tvm/rpc/base.py; +0 is success, +2 a match key that is not expected
-_RPC_MISMATCH = RPC_MAGIC + 2
 _MAX_KEY_BYTES = 4096
 _HANDSHAKE_SEC = 5.0
 _RETRY_SEC = 0.3  # between attempts to reach the tracker, or to take a client
@@ -37,6 +36,10 @@ _KILL_SEC = 2.0
 _SPAWN_SEC = 10.0  # what loading TVM may cost a spawned session on top of its own time
 
 StartMethod = Literal["fork", "spawn"]
+
+
+class _Knocked(Exception):
+    """A client that wants no session."""
 
 
 @dataclass
@@ -92,19 +95,20 @@ class DeviceServer:
         self._register()
         session = self._session
         tracker = self._registration.connection
-        sources: list[Any] = [session.process.sentinel if session else self._listener]
+        sources: list[Any] = [self._listener]  # who comes while a session runs is turned away, and knows that we live
+        if session:
+            sources.append(session.process.sentinel)
         if tracker:
             sources.append(tracker.socket)
         ready = wait(sources, self._wait_sec())
         if tracker and tracker.socket in ready:  # it never speaks first: this is its end
             log.warning("the tracker is gone; registering again when it is back")
             self._registration.drop()
-        if session:
-            if not session.process.is_alive() or time.monotonic() >= session.deadline:
-                self._end_session(session)
+        if session and (not session.process.is_alive() or time.monotonic() >= session.deadline):
+            self._end_session(session)
         elif self._listener in ready:
             self._accept()
-        else:
+        elif not session:
             self._check_offer()
 
     def _wait_sec(self) -> float:
@@ -169,6 +173,8 @@ class DeviceServer:
             # Welcomed last: a client whose session can't be started asks for a device again and blames no candidate.
             self._session = self._start_session(connection, str(address), limit_sec)
             self._welcome(connection)
+        except _Knocked:
+            connection.close()
         except (OSError, ValueError) as error:
             log.warning("turned %s away: %s", address, error)
             connection.close()
@@ -192,18 +198,18 @@ class DeviceServer:
         """Check the client's match key as TVM's server does; returns the session's limit in seconds."""
         connection.settimeout(_HANDSHAKE_SEC)
         magic, size = struct.unpack("<ii", receive_exactly(connection, 8))
-        if magic != RPC_MAGIC or not 0 < size <= _MAX_KEY_BYTES:
+        if magic != MAGIC or not 0 < size <= _MAX_KEY_BYTES:
             raise ValueError("it does not speak TVM's RPC")
         match_key, *options = receive_exactly(connection, size).decode().split()
         if self._registration.match_key is None or match_key != f"client:{self._registration.match_key}":
-            connection.sendall(struct.pack("<i", _RPC_MISMATCH))
-            raise ValueError("its match key is not the one on offer")
+            connection.sendall(struct.pack("<i", MISMATCH))
+            raise _Knocked if match_key == f"client:{KNOCK}" else ValueError("its match key is not the one on offer")
         asked = [float(option.removeprefix("-timeout=")) for option in options if option.startswith("-timeout=")]
         return min([self._max_session_sec, *(sec for sec in asked if sec > 0)])
 
     def _welcome(self, connection: socket.socket) -> None:
         own_key = f"server:{self._key}".encode()
-        connection.sendall(struct.pack("<ii", RPC_MAGIC, len(own_key)) + own_key)
+        connection.sendall(struct.pack("<ii", MAGIC, len(own_key)) + own_key)
 
     def _end_session(self, session: Session) -> None:
         """Kill what is left of the session, say how it ended, and be free again."""

@@ -21,8 +21,8 @@ import tvm
 
 from rpc import tracker
 from rpc.errors import DeviceUnavailable, SessionLost
+from rpc.handshake import MAGIC
 from rpc.lease import lease
-from rpc.server import RPC_MAGIC
 from rpc.supervisor import Supervisor
 from tests.support.processes import free_port, is_running, kill_hard, python_code, running, wait_until
 from tests.support.rpc_device import HOST, agent_process, build_library, free, summary, tracker_process
@@ -106,6 +106,7 @@ def test_device_is_free_again_although_its_arrays_are_still_held(port: int, devi
 def test_client_that_is_killed_gives_the_device_back(port: int, device: subprocess.Popen[str]) -> None:
     code = f"""
 import time
+from rpc.handshake import MAGIC
 from rpc.lease import lease
 with lease("{HOST}", {port}, "local", 10, 100):
     print("leased", flush=True)
@@ -195,8 +196,8 @@ def test_strangers_at_the_devices_port_do_not_disturb_it(
             assert http.recv(100) == b""
     with socket.create_connection(address) as guesser:
         key = b"client:local:guess"
-        guesser.sendall(struct.pack("<ii", RPC_MAGIC, len(key)) + key)
-        assert tracker.receive_exactly(guesser, 4) == struct.pack("<i", RPC_MAGIC + 2)
+        guesser.sendall(struct.pack("<ii", MAGIC, len(key)) + key)
+        assert tracker.receive_exactly(guesser, 4) == struct.pack("<i", MAGIC + 2)
     assert session_works(port, libraries["good"])
 
 

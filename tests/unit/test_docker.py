@@ -92,6 +92,10 @@ def test_compose_keeps_data_and_stays_on_loopback(dockerfile: list[tuple[str, st
     assert {f"TUNER_{name.upper()}" for name in Settings.model_fields} >= set(service["environment"])
 
 
+def test_compose_gives_the_service_an_init_that_buries_orphans(compose: dict[str, Any]) -> None:
+    assert compose["services"]["tunesmith"]["init"] is True
+
+
 def test_postgres_is_an_option_that_the_service_does_without(compose: dict[str, Any]) -> None:
     assert compose["services"]["postgres"]["profiles"] == ["postgres"]
     assert compose["services"]["tunesmith"]["depends_on"]["postgres"]["required"] is False

@@ -12,8 +12,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -23,12 +23,13 @@ from distributed.client import ClosedClientError
 from tuner.config import Settings
 from tuner.errors import EngineUnavailable, StageFailed, TunerError
 from tuner.jobs import garbage
+from tuner.jobs.engine_probe import count_workers
 
 log = logging.getLogger(__name__)
 
 STAGES_MODULE = "tuner.jobs.stages"
-CONNECT_TIMEOUT_SEC = 2.0
-RETRY_CONNECT_SEC = 1.0
+CALL_TIMEOUT_SEC = 2.0  # of each question to the scheduler, connecting included
+RETRY_SEC = 1.0  # nobody is asked for so long after somebody did not answer
 SLOTS_MAX_AGE_SEC = 2.0
 
 
@@ -92,7 +93,7 @@ class DaskEngine:
     def submit(self, key: str, name: str, **kwargs: str) -> None:
         with self._reach() as client:
             future = client.submit(run_stage, self._stages, name, self._settings, kwargs, key=key, pure=False)
-            client.publish_dataset(future, name=key, override=True)  # else it ends with this client
+            _ask(client, client._publish_dataset, future, name=key, override=True)  # else it ends with this client
             self._watch(key, future)
 
     def adopt(self, keys: Iterable[str]) -> None:
@@ -101,12 +102,11 @@ class DaskEngine:
 
     def poll(self) -> list[Outcome]:
         with self._reach() as client:
-            self._ended.clear()
             for key, future in list(self._futures.items()):
                 if future.status in ("finished", "error"):
                     self._ready[key] = _outcome(key, future)
                     del self._futures[key]
-                    client.unpublish_dataset(key)
+                    _ask(client, client._unpublish_dataset, key)
                 elif future.status != "pending":  # the connection was lost and is back: the task may run still
                     self._adopt(client, [key])
         outcomes = list(self._ready.values())
@@ -114,7 +114,8 @@ class DaskEngine:
         return outcomes
 
     def wait(self, timeout_sec: float) -> None:
-        self._ended.wait(timeout_sec)
+        if self._ended.wait(timeout_sec):
+            self._ended.clear()
 
     def cancel(self, key: str) -> None:
         with self._reach() as client:
@@ -122,30 +123,32 @@ class DaskEngine:
             future = self._futures.pop(key, None)
             if future is None:
                 return
-            workers = [worker for worker, keys in client.processing().items() if key in keys]
-            client.unpublish_dataset(key)
-            future.cancel(force=True)  # before its process ends, or the scheduler starts it again elsewhere
+            processing = _ask_scheduler(client, "processing")
+            workers = [worker for worker, keys in processing.items() if key in keys]
+            _ask(client, client._unpublish_dataset, key)
+            # Before its process ends, or the scheduler starts it again elsewhere.
+            _ask(client, client._cancel, [future], force=True)
             if workers:
-                client.run(_kill_worker, workers=workers, nanny=True, on_error="ignore")
+                _ask(client, client._run, _kill_worker, workers=workers, nanny=True, on_error="ignore")
                 self._await_end(client, set(workers))
 
     def slots(self) -> int:
         with self._reach() as client:
             read_at, slots = self._slots
             if not slots or time.monotonic() - read_at > SLOTS_MAX_AGE_SEC:
-                slots = sum(client.nthreads().values())
+                slots = sum(_ask_scheduler(client, "ncores").values())
                 self._slots = (time.monotonic(), slots)
             return slots
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close(timeout=1)
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            _close(client)
 
     def _await_end(self, client: Client, workers: set[str]) -> None:
         """Wait until the scheduler has seen that they died, or it would send them the next task."""
-        deadline = time.monotonic() + CONNECT_TIMEOUT_SEC
-        while workers & set(client.nthreads()) and time.monotonic() < deadline:
+        deadline = time.monotonic() + CALL_TIMEOUT_SEC
+        while workers & set(_ask_scheduler(client, "ncores")) and time.monotonic() < deadline:
             time.sleep(0.01)
         self._slots = (0.0, 0)
 
@@ -155,33 +158,37 @@ class DaskEngine:
 
     @contextmanager
     def _reach(self) -> Iterator[Client]:
-        """The client, with whatever says that the scheduler went away turned into ``EngineUnavailable``."""
+        """The client, with whatever says that the scheduler went away or stands still turned into
+        ``EngineUnavailable``; for a moment after that nobody waits for it again."""
+        if time.monotonic() < self._retry_at:
+            raise self._unavailable()
         try:
             yield self._connected()
         except (OSError, asyncio.TimeoutError, ClosedClientError) as error:
+            self._retry_at = time.monotonic() + RETRY_SEC
             raise self._unavailable() from error
 
     def _connected(self) -> Client:
         """The client, connected anew if need be; then the tasks of the old connection are looked for."""
-        if self._client is not None and self._client.status == "running":
-            return self._client
-        if time.monotonic() < self._retry_at:
-            raise self._unavailable()
-        self.close()
-        try:
-            self._client = Client(self._address, timeout=CONNECT_TIMEOUT_SEC, set_as_default=False)
-        except (OSError, asyncio.TimeoutError) as error:
-            self._retry_at = time.monotonic() + RETRY_CONNECT_SEC
-            raise self._unavailable() from error
-        self._adopt(self._client, list(self._futures))
+        if self._client is None or self._client.status != "running":
+            self.close()
+            if count_workers(self._address) is None:  # a client of a scheduler that stands still would never give up
+                raise ConnectionError("no scheduler answers")
+            client = Client(self._address, timeout=CALL_TIMEOUT_SEC, set_as_default=False)
+            try:
+                self._adopt(client, list(self._futures))
+            except BaseException:
+                _close(client)
+                raise
+            self._client = client
         return self._client
 
     def _adopt(self, client: Client, keys: Iterable[str]) -> None:
-        known = set(client.list_datasets())
+        known = set(_ask_scheduler(client, "publish_list"))
         for key in keys:
             if key in known:
                 self._ready.pop(key, None)
-                self._watch(key, client.get_dataset(key))
+                self._watch(key, _ask(client, client._get_dataset, key))
             else:
                 self._futures.pop(key, None)
                 self._ready[key] = Outcome(key, "gone")
@@ -191,6 +198,24 @@ class DaskEngine:
             f"The engine at {self._address} does not answer.",
             "It is started again by `tunesmith serve`; if TUNER_ENGINE is set, check that its scheduler runs.",
         )
+
+
+def _close(client: Client) -> None:
+    with suppress(asyncio.TimeoutError, OSError):
+        client.close(timeout=1)
+
+
+def _ask(client: Client, question: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+    """The answer to one question of the client's; Dask's own calls would wait for it for ever.
+
+    Raises:
+        asyncio.TimeoutError: there is none.
+    """
+    return client.sync(question, *args, callback_timeout=CALL_TIMEOUT_SEC, **kwargs)
+
+
+def _ask_scheduler(client: Client, what: str) -> Any:
+    return _ask(client, getattr(client.scheduler, what))
 
 
 def run_stage(module: str, name: str, settings: dict[str, Any], kwargs: dict[str, str]) -> dict[str, str] | None:
@@ -219,9 +244,10 @@ def run_stage(module: str, name: str, settings: dict[str, Any], kwargs: dict[str
 def _outcome(key: str, future: Future[Any]) -> Outcome:
     """A Dask future that ended, as an outcome."""
     if future.status == "finished":
-        error = future.result(timeout=CONNECT_TIMEOUT_SEC)
+        error = future.result(timeout=CALL_TIMEOUT_SEC)
         return Outcome(key, "failed", error) if error else Outcome(key, "done")
-    log.warning("%s was lost: %r", key, future.exception())  # run_stage never raises: its process died
+    why = future.exception(timeout=CALL_TIMEOUT_SEC)  # run_stage never raises: its process died
+    log.warning("%s was lost: %r", key, why)
     return Outcome(key, "lost")
 
 

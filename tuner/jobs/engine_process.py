@@ -14,6 +14,7 @@ import dask
 import psutil
 from distributed import LocalCluster
 
+from rpc.drafts import have_own_tempdir
 from rpc.facts import physical_cores, thread_env
 from rpc.lifeline import die_with_parent
 from rpc.logfile import start_logging
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 # Dask's defaults keep an idle cluster at 7 % of a core; its profiler, work stealing and fine ticks serve nobody here.
 DASK_CONFIG: dict[str, Any] = {
     "distributed.worker.daemon": False,  # rounds build candidates in processes of their own
+    # Whoever dies twice within this time would not be started a third time.
+    "distributed.deploy.lost-worker-timeout": "365d",
     "distributed.worker.preload": ["tuner.jobs.engine_worker"],
     "distributed.worker.profile.enabled": False,
     "distributed.worker.profile.interval": "10s",
@@ -55,6 +58,7 @@ def main() -> None:
     threads = settings.device_threads or physical_cores()
     os.environ.update(thread_env(threads))  # TVM on its own takes half of the cores
     dask.config.set(DASK_CONFIG)
+    have_own_tempdir()
     scratch = settings.root / "run" / "engine"
     scratch.mkdir(parents=True, exist_ok=True)
     stopped = threading.Event()

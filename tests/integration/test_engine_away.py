@@ -1,0 +1,130 @@
+"""An engine that is stopped, gone or without workers is noticed in seconds and holds nobody up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client, Nanny
+
+from rpc.lifeline import python_module
+from tests.support.processes import free_port, kill_hard, running, wait_until
+from tuner.config import Settings
+from tuner.errors import EngineUnavailable
+from tuner.jobs.engine import DaskEngine, Engine
+from tuner.jobs.engine_probe import count_workers
+
+STAGES = "tests.support.engine_stages"
+MOST_SEC = 6.0  # connecting and one question
+
+
+@dataclass
+class Running:
+    """An engine process with one worker, and a client of it."""
+
+    pid: int
+    address: str
+    client: DaskEngine
+
+    def worker(self) -> int:
+        """Pid of the worker."""
+        children = psutil.Process(self.pid).children()
+        (pid,) = [child.pid for child in children if "spawn_main" in " ".join(child.cmdline())]
+        return pid
+
+
+@contextmanager
+def engine_process(folder: Path, **env: str) -> Iterator[Running]:
+    port = free_port()
+    argv = python_module("tuner.jobs.engine_process", "--port", str(port))
+    address = f"tcp://127.0.0.1:{port}"
+    with running(argv, TUNER_DATA_DIR=str(folder), **env) as process:
+        wait_until(lambda: count_workers(address) == 1, 60, "the engine")
+        client = DaskEngine(address, Settings(data_dir=folder), stages=STAGES)
+        yield Running(process.pid, address, client)
+        client.close()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Running]:
+    with engine_process(tmp_path) as found:
+        yield found
+
+
+CALLS: dict[str, Callable[[Engine], object]] = {
+    "submit": lambda engine: engine.submit("more", "note", job_id="job-more"),
+    "adopt": lambda engine: engine.adopt(["task"]),
+    "slots": lambda engine: engine.slots(),
+    "cancel": lambda engine: engine.cancel("task"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_call_of_a_stopped_engine_ends_in_time_and_works_again_when_it_goes_on(engine: Running, call: str) -> None:
+    engine.client.submit("task", "hang", job_id="job-hang")
+    os.kill(engine.pid, signal.SIGSTOP)
+    begun = time.monotonic()
+    with pytest.raises(EngineUnavailable):
+        CALLS[call](engine.client)
+    assert time.monotonic() - begun < MOST_SEC
+    os.kill(engine.pid, signal.SIGCONT)
+    wait_until(lambda: slots(engine.client) == 1, 20, "the engine")
+
+
+def test_new_client_of_a_stopped_engine_does_not_wait_for_ever(engine: Running, tmp_path: Path) -> None:
+    os.kill(engine.pid, signal.SIGSTOP)
+    client = DaskEngine(engine.address, Settings(data_dir=tmp_path), stages=STAGES)
+    begun = time.monotonic()
+    with pytest.raises(EngineUnavailable):
+        client.poll()
+    client.close()
+    assert time.monotonic() - begun < MOST_SEC
+
+
+def test_waiting_for_an_engine_that_is_gone_takes_its_time(engine: Running) -> None:
+    engine.client.submit("task", "hang", job_id="job-hang")
+    kill_hard(engine.pid)
+    wait_until(lambda: slots(engine.client) == 0, 20, "the engine's end")
+    begun = time.monotonic()
+    for _ in range(10):
+        assert slots(engine.client) == 0
+        engine.client.wait(0.1)
+    assert time.monotonic() - begun > 0.8
+
+
+def test_worker_that_takes_long_to_come_back_comes_back(tmp_path: Path) -> None:
+    """Dask gives a worker up after some seconds, which a busy machine may need to start it."""
+    with engine_process(tmp_path, DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT="100ms") as engine:
+        first = engine.worker()
+        kill_hard(first)
+        wait_until(lambda: count_workers(engine.address) == 0, 20, "the worker's end")
+        wait_until(lambda: count_workers(engine.address) == 1, 60, "its successor")
+        assert engine.worker() != first
+
+
+def test_probe_tells_an_engine_without_workers_from_one_that_is_not_there(engine: Running) -> None:
+    with Client(engine.address, set_as_default=False) as client:
+        client.run(close_for_good, nanny=True, wait=False)
+    wait_until(lambda: count_workers(engine.address) == 0, 20, "the worker's end")
+    os.kill(engine.pid, signal.SIGSTOP)
+    assert count_workers(engine.address) is None
+    kill_hard(engine.pid)
+    assert count_workers(f"tcp://127.0.0.1:{free_port()}") is None
+
+
+async def close_for_good(dask_worker: Nanny) -> None:
+    await dask_worker.close()
+
+
+def slots(engine: Engine) -> int:
+    try:
+        return engine.slots()
+    except EngineUnavailable:
+        return 0
