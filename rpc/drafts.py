@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 
@@ -24,6 +25,18 @@ def draft(root: Path, prefix: str = ".draft-") -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(held)
+
+
+def have_own_tempdir() -> None:
+    """From now on this process, and what it starts, puts temporary files into a draft below the folder for them.
+
+    Libraries make such files as they please and leave them when the process is killed: the next process that calls this
+    removes them.
+    """
+    for_life = ExitStack()
+    folder = for_life.enter_context(draft(Path(tempfile.gettempdir()), "tunesmith-tmp-"))
+    atexit.register(for_life.close)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 
 def _make(root: Path, prefix: str) -> tuple[Path, int]:

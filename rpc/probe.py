@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rpc.drafts import draft
 from rpc.lean import prepare_lean_import
 from rpc.lifeline import die_with_parent
 
@@ -28,8 +29,8 @@ def probe(host: str, port: int, key: str, timeout_sec: float) -> dict[str, Any]:
 
     from rpc.lease import lease
 
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "add.so"
+    with draft(Path(tempfile.gettempdir()), "tunesmith-probe-") as folder:
+        library = folder / "add.so"
         start = time.monotonic()
         _build_add(library)
         built = time.monotonic()

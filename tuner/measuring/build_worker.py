@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rpc.drafts import have_own_tempdir
 from rpc.lean import prepare_lean_import
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def build(job: BuildJob) -> str:
 
 def main() -> None:
     """Say that TVM is loaded, then answer each job with what it gave."""
+    have_own_tempdir()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     prepare_lean_import()
     import tvm  # noqa: F401

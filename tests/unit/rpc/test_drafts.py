@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.support.processes import kill_hard, python_code, running
 
 HOLD = """
 import sys, time
+import subprocess
 from pathlib import Path
 from rpc.drafts import draft
 with draft(Path(sys.argv[1])) as folder:
@@ -53,3 +55,40 @@ def test_nothing_is_removed_through_a_link_or_of_another_name(tmp_path: Path) ->
         pass
     assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", ".draft-link", ".draft-file"}
     assert (elsewhere / "kept").is_dir()
+
+
+OWN = """
+import os, subprocess, sys, tempfile, time
+from rpc.drafts import have_own_tempdir
+have_own_tempdir()
+print(tempfile.mkdtemp(), flush=True)
+print(subprocess.check_output([sys.executable, "-c", "import tempfile; print(tempfile.mkdtemp())"], text=True).strip())
+sys.stdout.flush()
+time.sleep(float(sys.argv[1]))
+"""
+
+
+def temporary_folders(process: subprocess.Popen[str]) -> list[Path]:
+    """What a process and its child have made."""
+    assert process.stdout is not None
+    return [Path(process.stdout.readline().strip()) for _ in range(2)]
+
+
+def test_temporary_files_of_a_process_and_its_children_go_with_it(tmp_path: Path) -> None:
+    with running(python_code(OWN, "0"), TMPDIR=str(tmp_path)) as process:
+        made = temporary_folders(process)
+        assert process.wait(20) == 0
+    assert all(path.is_relative_to(tmp_path) for path in made)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_temporary_files_of_a_killed_process_go_with_the_start_of_the_next(tmp_path: Path) -> None:
+    with running(python_code(OWN, "60"), TMPDIR=str(tmp_path)) as process:
+        made = temporary_folders(process)
+        kill_hard(process.pid)
+        process.wait()
+    assert all(path.is_dir() for path in made)
+    with running(python_code(OWN, "60"), TMPDIR=str(tmp_path)) as process:
+        ours = temporary_folders(process)
+        assert not any(path.exists() for path in made)
+        assert all(path.is_dir() for path in ours)
