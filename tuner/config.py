@@ -84,6 +84,16 @@ class Settings(BaseSettings):
         return self.root / "jobs"
 
     @property
+    def temporary_dir(self) -> Path:
+        """Where the service's processes put temporary files."""
+        return self.root / "run" / "tmp"
+
+    @property
+    def heartbeat_file(self) -> Path:
+        """When the coordinator last finished a pass, and what it knows of the engine."""
+        return self.root / "run" / "coordinator.beat"
+
+    @property
     def run_file(self) -> Path:
         """JSON the supervisor writes: url, ports and pids of the running service."""
         return self.root / "run" / "service.json"

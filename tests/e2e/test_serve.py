@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -62,6 +63,8 @@ def test_doctor_checks_the_running_service(service: Service) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"answers at {service.state()['url']}" in " ".join(result.stdout.split())
     assert "add kernel" in result.stdout
+    assert "1 of 1 workers" in result.stdout
+    assert "last finished a pass" in result.stdout
 
 
 def test_port_that_is_taken_is_refused_by_name(tmp_path: Path) -> None:
@@ -83,6 +86,25 @@ def test_killed_part_is_back_by_itself(service: Service, name: str) -> None:
     kill_hard(before)
     wait_until(lambda: service.pid(name) != before and is_running(service.pid(name)), 10, f"{name}'s return")
     wait_until(service.is_well, 10, "the service's health")
+
+
+def test_parts_that_stand_still_are_replaced_wherever_in_the_tree_they_are(service: Service) -> None:
+    wait_until(lambda: is_ready(service), 40, "readiness")
+    ours = family(service.process.pid)[1:]
+    assert len(ours) >= 7, "the five parts, the worker, a helper of Python's"
+    for pid in ours:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: not any(is_running(pid) for pid in ours), 40, "the end of all that stood still")
+    wait_until(lambda: is_ready(service), 60, "readiness")
+
+
+def is_ready(service: Service) -> bool:
+    """Is there all that a job needs, a worker of the engine included?"""
+    try:
+        return httpx.get(f"{service.url}/readyz", timeout=10).is_success
+    except httpx.HTTPError:
+        return False
 
 
 def test_device_that_hangs_up_on_the_tracker_is_replaced(service: Service) -> None:

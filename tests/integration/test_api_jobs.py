@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import re
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,12 @@ from sqlalchemy import Engine
 
 from tests.support import seed_db
 from tests.support.coordination import Bench
-from tests.support.rows import add_job, make_record, make_workload, utcnow
+from tests.support.rows import add_job, make_record, make_workload
 from tuner.cli import tables, words
 from tuner.config import Settings
 from tuner.db import events, jobs, records
 from tuner.db.engine import write
-from tuner.db.models import Benchmark, Device, JobWorkload, Lease
-from tuner.jobs.device_watch import SEEN_EVERY
+from tuner.db.models import Benchmark, Device, JobWorkload
 from tuner.schemas import JobOut
 
 
@@ -282,28 +280,6 @@ def test_the_local_target_and_devices_are_listed(client: TestClient, engine: Eng
     assert (target["name"], target["tvm"]["mcpu"]) == ("local", "znver5")
     (device,) = client.get("/v1/devices").json()
     assert (device["key"], device["facts"]) == ("local", facts)
-
-
-def test_ready_means_coordinator_device_and_disk(client: TestClient, engine: Engine) -> None:
-    answer = client.get("/readyz")
-    assert answer.status_code == 503
-    assert set(answer.json()["checks"]) == {"database", "coordinator", "device", "disk"}
-    assert client.get("/healthz").json()["status"] == "ok"
-    with write(engine) as session:
-        session.add(Device(key="local"))
-        session.add(Lease(name="coordinator", owner="me", expires_at=utcnow().replace(year=9000)))
-    answer = client.get("/readyz")
-    assert (answer.status_code, set(answer.json()["checks"].values())) == (200, {"ok"})
-
-
-@pytest.mark.parametrize(("age", "status"), [(SEEN_EVERY + timedelta(seconds=2), 200), (3 * SEEN_EVERY, 503)])
-def test_an_idle_device_is_ready_as_long_as_it_is_noted_now_and_then(
-    client: TestClient, engine: Engine, age: timedelta, status: int
-) -> None:
-    with write(engine) as session:
-        session.add(Device(key="local", last_seen=utcnow() - age))
-        session.add(Lease(name="coordinator", owner="me", expires_at=utcnow().replace(year=9000)))
-    assert client.get("/readyz").status_code == status
 
 
 def test_a_full_disk_is_not_ready(client: TestClient) -> None:

@@ -12,7 +12,7 @@ import pytest
 from rpc.device_probe import DeviceProbe
 from rpc.lease import lease
 from rpc.registration import Registration
-from tests.support.processes import free_port, kill_hard, wait_until
+from tests.support.processes import free_port, kill_hard, stop_hard, wait_until
 from tests.support.rpc_device import HOST, agent_process, free, tracker_process
 
 
@@ -55,12 +55,12 @@ def test_device_that_stands_still_is_not_well_though_it_is_registered(
 ) -> None:
     if is_busy:
         with lease(HOST, port, "local", 10, 20):
-            os.kill(device.pid, signal.SIGSTOP)
+            stop_hard(device.pid)
             assert probe.is_well() is False
             os.kill(device.pid, signal.SIGCONT)
             wait_until(probe.is_well, 10, "the device's answer")
     else:
-        os.kill(device.pid, signal.SIGSTOP)
+        stop_hard(device.pid)
         assert probe.is_well() is False
     assert probe.is_registered() is True
 

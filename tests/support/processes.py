@@ -79,3 +79,9 @@ def running_module(module: str, *args: str) -> Iterator[subprocess.Popen[str]]:
 def kill_hard(pid: int) -> None:
     """``kill -9``."""
     os.kill(pid, signal.SIGKILL)
+
+
+def stop_hard(pid: int) -> None:
+    """``kill -STOP``, and wait until it stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, 5, f"the stop of {pid}")

@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 import rpc.errors
 from rpc import tracker
+from rpc.drafts import draft
 from rpc.lifeline import child_env, python_module
 from rpc.supervisor import Supervisor
 from rpc.versions import PINS
@@ -22,22 +24,14 @@ from tuner.cli.ports import any_free_port
 from tuner.cli.serve import device_processes
 from tuner.config import Settings
 from tuner.db import migrate
+from tuner.db.engine import make_engine
 from tuner.errors import TunerError
+from tuner.jobs.readiness import Check, working
 from tuner.versions import check_versions
 
 _COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # as TVM looks for them
 _PROBE_SEC = 60.0
 _SERVE_HINT = "Start the service with: tunesmith serve"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing looked at: what was found, and what to do when it is not well."""
-
-    name: str
-    ok: bool
-    detail: str
-    hint: str = ""
 
 
 def doctor(settings: Settings) -> Iterator[Check]:
@@ -55,6 +49,7 @@ def doctor(settings: Settings) -> Iterator[Check]:
         yield Check("service", True, f"none runs in {settings.root}; checking with a device of our own", _SERVE_HINT)
     else:
         yield check_web(service)
+        yield from check_work(settings)
     if versions.ok:
         yield from _check_devices(settings, service)
 
@@ -108,17 +103,28 @@ def check_web(service: dict[str, Any]) -> Check:
     return Check("service", False, f"does not answer at {url}", "Look into run/logs/web.log of the data directory.")
 
 
+def check_work(settings: Settings) -> Iterator[Check]:
+    """Whether the running service's other processes do their work."""
+    engine = make_engine(settings)
+    try:
+        yield from working(settings, engine)
+    except SQLAlchemyError as error:
+        yield Check("database", False, str(error))
+    finally:
+        engine.dispose()
+
+
 def _check_devices(settings: Settings, service: dict[str, Any] | None) -> Iterator[Check]:
     """Tracker, device and a round trip, of the service or of parts started for this."""
     if service:
         host, _, port = service["tracker"].rpartition(":")
         yield from check_device(host, int(port), settings.device_key)
         return
-    with tempfile.TemporaryDirectory(prefix="tunesmith-doctor-") as folder:
+    with draft(Path(tempfile.gettempdir()), "tunesmith-doctor-") as folder:
         port = any_free_port("127.0.0.1")
-        work_dir = Path(folder, "device")
+        work_dir = folder / "device"
         specs = device_processes("127.0.0.1", port, settings.device_key, settings.device_threads, work_dir)
-        supervisor = Supervisor(specs, Path(folder, "logs"))
+        supervisor = Supervisor(specs, folder / "logs")
         try:
             supervisor.start()
             yield from check_device("127.0.0.1", port, settings.device_key)

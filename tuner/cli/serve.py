@@ -10,6 +10,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import rpc.errors
+from rpc.device_probe import DeviceProbe
 from rpc.lifeline import python_module
 from rpc.logfile import LogLevel
 from rpc.loopback import is_loopback
@@ -24,6 +25,8 @@ from tuner.errors import StartFailed
 from tuner.versions import check_versions
 
 DEFAULT_TRACKER_PORT = 9190
+_BUSY_SEC = 30.0  # what has much to do may be silent for so long
+_WORKERS_AWAY_SEC = 60.0  # a worker that was killed is back in seconds, on a machine that swaps in a minute
 
 
 def serve(settings: Settings, echo: Callable[[str], None] = print) -> None:
@@ -78,7 +81,8 @@ def service_processes(settings: Settings, own_engine: bool) -> list[ProcessSpec]
     """The processes of a service whose addresses are decided, in the order they start."""
     assert settings.tracker_port is not None
     assert settings.engine is not None
-    env = settings.as_env()
+    settings.temporary_dir.mkdir(parents=True, exist_ok=True)
+    env = settings.as_env() | {"TMPDIR": str(settings.temporary_dir)}
     specs = device_processes(
         settings.tracker_host,
         settings.tracker_port,
@@ -88,18 +92,31 @@ def service_processes(settings: Settings, own_engine: bool) -> list[ProcessSpec]
         settings.log_level,
     )
     if own_engine:
-        host, _, port = settings.engine.removeprefix("tcp://").rpartition(":")
-        workers = str(settings.engine_workers)
-        argv = python_module("tuner.jobs.engine_process", "--port", port, "--workers", workers)
-        specs.append(ProcessSpec("engine", argv, env, ready=lambda: probes.port_answers(host, int(port))))
+        specs.append(_engine_process(settings, settings.engine, env))
     argv = python_module(
         "uvicorn",
         *("api.app:create_app", "--factory", "--host", settings.host, "--port", str(settings.port)),
         *("--no-access-log", "--timeout-graceful-shutdown", "2", "--log-level", settings.log_level.lower()),
     )
-    specs.append(ProcessSpec("web", argv, env, ready=lambda: probes.web_answers(probes.web_url(settings))))
-    specs.append(ProcessSpec("coordinator", python_module("tuner.jobs.coordinator_process"), env))
+    answers = functools.partial(probes.web_answers, probes.web_url(settings))
+    specs.append(ProcessSpec("web", argv, env, ready=answers, healthy=answers, unhealthy_sec=_BUSY_SEC))
+    argv = python_module("tuner.jobs.coordinator_process")
+    passes = functools.partial(probes.coordinator_passes, settings)
+    specs.append(ProcessSpec("coordinator", argv, env, healthy=passes, unhealthy_sec=_BUSY_SEC))
     return specs
+
+
+def _engine_process(settings: Settings, address: str, env: dict[str, str]) -> ProcessSpec:
+    port, workers = address.rpartition(":")[2], settings.engine_workers
+    return ProcessSpec(
+        "engine",
+        python_module("tuner.jobs.engine_process", "--port", port, "--workers", str(workers)),
+        env,
+        ready=functools.partial(probes.engine_answers, address),
+        healthy=functools.partial(probes.engine_has_workers, address, workers),
+        health_every_sec=5.0,
+        unhealthy_sec=_WORKERS_AWAY_SEC,
+    )
 
 
 def device_processes(
@@ -111,7 +128,7 @@ def device_processes(
     """
     port = str(tracker_port)
     tracker_answers = functools.partial(probes.tracker_answers, tracker_host, tracker_port)
-    is_registered = functools.partial(probes.device_is_registered, tracker_host, tracker_port, key)
+    probe = DeviceProbe(tracker_host, tracker_port, key)
     level = ("--log-level", log_level)
     tracker_argv = python_module("rpc.tracker_process", "--host", tracker_host, "--port", port, *level)
     device_argv = python_module(
@@ -122,7 +139,13 @@ def device_processes(
     )
     return [
         ProcessSpec("tracker", tracker_argv, ready=tracker_answers, healthy=tracker_answers),
-        ProcessSpec("device", device_argv, ready=lambda: is_registered() is True, healthy=is_registered),
+        ProcessSpec(
+            "device",
+            device_argv,
+            ready=lambda: probe.is_registered() is True,
+            healthy=probe.is_well,
+            unhealthy_sec=15.0,
+        ),
     ]
 
 

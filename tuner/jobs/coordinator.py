@@ -6,6 +6,7 @@ Of several coordinators on one database only the one that leads acts; its succes
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import platform
@@ -69,6 +70,7 @@ class Coordinator:
         self._devices = devices
         self._clock = clock
         self._lead = Leadership(database, owner, clock)
+        self._leads = False
         self._term = 0
         self._flight = Flight(engine)
         self._disk = DiskWatch(free_bytes, settings.min_free_bytes, settings.root)
@@ -84,14 +86,20 @@ class Coordinator:
 
     def tick(self) -> bool:
         """One pass; False when another coordinator leads."""
+        self._leads = False
         try:
             if not self._lead.take():
                 return False
             self._pass()
+            self._leads = True
         except NotLeading:
             log.warning("another coordinator has taken over in the middle of a pass")
             return False
         return True
+
+    def note(self) -> str:
+        """JSON for `tuner.jobs.readiness`: workers of the engine (null: it does not answer), if it is ours to know."""
+        return json.dumps({"workers": self._flight.workers} if self._leads else {})
 
     def resign(self) -> None:
         """Let a successor take over at once; tasks run on."""
@@ -104,9 +112,9 @@ class Coordinator:
         if self._term != self._lead.term:
             self._begin(active)
         self._forget_all_but({job.id for job in active})
+        self._flight.reach()
         if not active and not self._flight:
             return
-        self._flight.reach()
         if self._reap():
             active = self._active()
         for key in self._flight.strays({job.id for job in active}):

@@ -10,6 +10,7 @@ import threading
 
 from sqlalchemy.exc import OperationalError
 
+from rpc.heartbeat import Heartbeat
 from rpc.lifeline import die_with_parent
 from rpc.logfile import start_logging
 from tuner.config import Settings
@@ -52,9 +53,11 @@ def main() -> None:
         ),
         free_bytes=lambda: shutil.disk_usage(settings.root).free,
     )
+    heart = Heartbeat(settings.heartbeat_file)
     while not stopped.is_set():
         try:
             coordinator.tick()
+            heart.beat(coordinator.note())
         except (TunerError, OperationalError) as error:
             # A full disk or a database that is away for a moment: nothing is lost, the next pass tries again.
             log.error("%s", error)

@@ -86,6 +86,7 @@ class DaskEngine:
         self._client: Client | None = None
         self._futures: dict[str, Future[Any]] = {}
         self._ready: dict[str, Outcome] = {}
+        self._doomed: dict[str, set[str]] = {}  # tasks that are being cancelled, and the workers that run them
         self._ended = threading.Event()
         self._slots = (0.0, 0)  # when, how many
         self._retry_at = 0.0
@@ -120,17 +121,12 @@ class DaskEngine:
     def cancel(self, key: str) -> None:
         with self._reach() as client:
             self._ready.pop(key, None)
-            future = self._futures.pop(key, None)
-            if future is None:
-                return
-            processing = _ask_scheduler(client, "processing")
-            workers = [worker for worker, keys in processing.items() if key in keys]
-            _ask(client, client._unpublish_dataset, key)
-            # Before its process ends, or the scheduler starts it again elsewhere.
-            _ask(client, client._cancel, [future], force=True)
-            if workers:
-                _ask(client, client._run, _kill_worker, workers=workers, nanny=True, on_error="ignore")
-                self._await_end(client, set(workers))
+            if key in self._futures:
+                del self._futures[key]
+                self._doomed[key] = set()
+            if key in self._doomed:
+                self._end(client, key, self._doomed[key])
+                del self._doomed[key]
 
     def slots(self) -> int:
         with self._reach() as client:
@@ -144,6 +140,17 @@ class DaskEngine:
         client, self._client = self._client, None
         if client is not None:
             _close(client)
+
+    def _end(self, client: Client, key: str, workers: set[str]) -> None:
+        """End a task with its process; ``workers`` keeps who runs it when that breaks off and has to be done again."""
+        processing = _ask_scheduler(client, "processing")
+        workers.update(worker for worker, keys in processing.items() if key in keys)
+        _ask(client, client._unpublish_dataset, key)
+        # Before its process ends, or the scheduler starts it again elsewhere.
+        _ask(client, client._cancel, [Future(key, client=client)], force=True)
+        if workers:
+            _ask(client, client._run, _kill_worker, workers=list(workers), nanny=True, on_error="ignore")
+            self._await_end(client, workers)
 
     def _await_end(self, client: Client, workers: set[str]) -> None:
         """Wait until the scheduler has seen that they died, or it would send them the next task."""

@@ -23,6 +23,7 @@ class Flight:
         self._outcomes: deque[Outcome] = deque()
         self._to_adopt: list[Task] | None = None
         self.slots = 0
+        self.workers: int | None = None  # the same, as far as the engine answers
         self.problem = ""  # why the engine runs nothing, for people; empty when it does
 
     def begin(self, found: Iterable[Task]) -> None:
@@ -58,9 +59,10 @@ class Flight:
                 self._engine.cancel(key)
                 del self._ending[key]
             self._outcomes.extend(self._engine.poll())
-            self.slots = self._engine.slots()
+            self.workers = self.slots = self._engine.slots()
             self.problem = "" if self.slots else "waiting for a worker of the engine"
         except EngineUnavailable as error:
+            self.workers = None
             self.problem = f"waiting for the engine: {error.message} {error.hint}"
 
     def next_ended(self) -> tuple[Task, Outcome] | None:
