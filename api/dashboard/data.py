@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func
 from sqlmodel import Session, col, select
@@ -47,6 +48,7 @@ class JobPage:
     workloads: list[JobWorkloadOut]  # largest share of time first
     benchmarks: list[BenchmarkOut]
     artifact: ArtifactOut | None
+    evidence: dict[str, Any]  # the manifest of what the job made, as it measured it
     curve: list[CurvePoint]
     drift: CanaryDrift | None
     log: list[LogEntry]  # newest first
@@ -113,6 +115,7 @@ def job_page(session: Session, settings: Settings, job_id: str) -> JobPage:
         workloads=workloads,
         benchmarks=[BenchmarkOut.model_validate(row.model_dump()) for row in rows],
         artifact=_artifact(session, job),
+        evidence=jobs.evidence(session, job_id),
         curve=_curve(session, job_id),
         drift=_drift(session, job_id),
         log=_log(session, job_id, {workload.workload_id: workload.name for workload in workloads}),

@@ -71,7 +71,7 @@ def job_page(request: Request, settings: SettingsDep, engine: EngineDep, job_id:
         position, now = events.last_id(session), clock.now(session)
         found = data.job_page(session, settings, job_id)
     job, bars, dots = found.job, found.bars, found.dots
-    manifest = found.artifact.manifest if found.artifact else {}
+    manifest = found.evidence
     return page(
         request,
         "job.html",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
@@ -78,6 +78,14 @@ def list_job_workloads(job_id: str, engine: EngineDep, settings: SettingsDep) ->
     """The job's workloads in graph order."""
     with read(engine) as session:
         return view.workload_outs(session, settings, job_id)
+
+
+@router.get("/{job_id}/evidence")
+def get_job_evidence(job_id: str, engine: EngineDep) -> dict[str, Any]:
+    """The manifest of the job's module as this job made and measured it; empty before it has one."""
+    with read(engine) as session:
+        jobs.get(session, job_id)
+        return jobs.evidence(session, job_id)
 
 
 @router.get("/{job_id}/curve")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -14,8 +12,9 @@ from tuner.config import Settings
 from tuner.db import jobs
 from tuner.db.engine import read, write
 from tuner.db.models import Artifact
-from tuner.jobs import control
-from tuner.jobs.publish import keep, packed, publish_unmeasured
+from tuner.jobs import artifact_files, control
+from tuner.jobs.publish import packed
+from tuner.jobs.publish import publish as publish_packed
 
 pytestmark = pytest.mark.both_databases
 
@@ -36,9 +35,10 @@ def job_ids(engine: Engine) -> list[str]:
         return [add_job(session, "succeeded").id for _ in range(2)]
 
 
-def publish(settings: Settings, engine: Engine, job_id: str, module: Path) -> None:
-    with packed(settings, job_id, module, MANIFEST) as made, write(engine) as session:
-        keep(session, jobs.get(session, job_id), made)
+def publish(settings: Settings, engine: Engine, job_id: str, module: Path, content: str = "") -> None:
+    (module / "figures.txt").write_text(content)
+    with packed(settings, job_id, module, {**MANIFEST, "latency": content}) as made:
+        publish_packed(engine, job_id, made)
 
 
 def test_what_is_packed_while_the_same_is_deleted_is_published(
@@ -48,8 +48,7 @@ def test_what_is_packed_while_the_same_is_deleted_is_published(
     publish(settings, engine, first, module)
     with packed(settings, second, module, MANIFEST) as made:
         control.delete(engine, settings, first)
-        with write(engine) as session:
-            keep(session, jobs.get(session, second), made)
+        publish_packed(engine, second, made)
     assert whole(settings, engine)
 
 
@@ -58,36 +57,64 @@ def test_deletion_takes_no_file_that_was_published_after_its_row_was_gone(
 ) -> None:
     first, second = job_ids
     publish(settings, engine, first, module)
-    other = threading.Thread(target=publish, args=(settings, engine, second, module))
     unlink = Path.unlink
 
-    def slow(path: Path, missing_ok: bool = False) -> None:
-        if path.suffix == ".tar" and not other.ident:
-            other.start()
-            other.join(0.5)  # it would be through by then
+    def publish_first(path: Path, missing_ok: bool = False) -> None:
+        monkeypatch.setattr(Path, "unlink", unlink)
+        publish(settings, engine, second, module, "of another minute")
         unlink(path, missing_ok)
 
-    monkeypatch.setattr(Path, "unlink", slow)
+    monkeypatch.setattr(Path, "unlink", publish_first)
     control.delete(engine, settings, first)
-    other.join()
     assert whole(settings, engine)
 
 
-def test_unmeasured_module_is_packed_again_when_its_file_is_gone_and_left_alone_when_not(
-    settings: Settings, engine: Engine, module: Path, job_ids: list[str], monkeypatch: pytest.MonkeyPatch
+def test_who_makes_the_same_again_changes_neither_file_nor_proof(
+    settings: Settings, engine: Engine, module: Path, job_ids: list[str]
 ) -> None:
-    monkeypatch.setattr("tuner.jobs.publish.seal", lambda folder, manifest: manifest)
-    manifest: dict[str, Any] = MANIFEST
-    tar = settings.artifacts_dir / "art-same.tar"
-    publish_unmeasured(settings, engine, job_ids[0], module, manifest)
-    before = tar.stat().st_mtime_ns
-    publish_unmeasured(settings, engine, job_ids[1], module, manifest)
-    assert tar.stat().st_mtime_ns == before
-    tar.unlink()
-    publish_unmeasured(settings, engine, job_ids[1], module, manifest)
+    first, second = job_ids
+    publish(settings, engine, first, module, "measured by the first")
+    with read(engine) as session:
+        before = session.get_one(Artifact, "art-same")
+    content = (settings.artifacts_dir / before.path).read_bytes()
+    publish(settings, engine, second, module, "measured by the second")
+    with read(engine) as session:
+        after = session.get_one(Artifact, "art-same")
+        assert after.model_dump() == before.model_dump()
+        assert jobs.evidence(session, first)["latency"] == "measured by the first"
+        assert jobs.evidence(session, second)["latency"] == "measured by the second"
+        assert {jobs.get(session, job_id).artifact_id for job_id in job_ids} == {"art-same"}
+    assert (settings.artifacts_dir / after.path).read_bytes() == content
+    assert whole(settings, engine)
+
+
+def test_a_row_that_can_not_be_written_leaves_what_was_published_as_it_was(
+    settings: Settings, engine: Engine, module: Path, job_ids: list[str]
+) -> None:
+    publish(settings, engine, job_ids[0], module, "before")
+
+    def break_off(*_: object) -> None:
+        raise LookupError
+
+    (module / "figures.txt").write_text("after")
+    with packed(settings, job_ids[1], module, MANIFEST) as made, pytest.raises(LookupError):
+        publish_packed(engine, job_ids[1], made, break_off)
+    with read(engine) as session:
+        known = session.get_one(Artifact, "art-same")
+        assert jobs.get(session, job_ids[1]).artifact_id is None
+    assert artifact_files.check(settings, known).problems == []
+
+
+def test_a_module_whose_file_is_gone_is_published_again(
+    settings: Settings, engine: Engine, module: Path, job_ids: list[str]
+) -> None:
+    publish(settings, engine, job_ids[0], module)
+    (lost,) = settings.artifacts_dir.iterdir()
+    lost.unlink()
+    publish(settings, engine, job_ids[1], module, "made again")
     assert whole(settings, engine)
     with read(engine) as session:
-        assert {jobs.get(session, job_id).artifact_id for job_id in job_ids} == {"art-same"}
+        assert artifact_files.check(settings, session.get_one(Artifact, "art-same")).ok
 
 
 def test_what_can_not_be_kept_leaves_nothing(settings: Settings, engine: Engine, module: Path) -> None:

@@ -109,7 +109,7 @@ def show_job(client: Client, job: JobOut) -> list[BenchmarkOut]:
         first = benchmarks[0]
         console.print(f"interleaved in one process, {first.threads} threads, {first.machine}", style="dim")
     if job.artifact_id and (job.compile_only or job.kind == "operator"):
-        manifest = client.artifact(job.artifact_id).manifest
+        manifest = client.evidence(job.id)
         said = words.compiled(manifest) if job.compile_only else words.of_peak(manifest)
         console.print(said, style="dim", highlight=False, markup=False)
     return benchmarks

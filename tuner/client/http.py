@@ -89,6 +89,11 @@ class Client:
         """The workloads of a job in the order the model first uses them."""
         return self._list(JobWorkloadOut, _path("jobs", job_id, "workloads"))
 
+    def evidence(self, job_id: str) -> dict[str, Any]:
+        """The manifest of a job's module as the job made and measured it; empty before it has one."""
+        response = self.request("GET", _path("jobs", job_id, "evidence"))
+        return _parsed(response, TypeAdapter(dict[str, Any]).validate_python)
+
     def cancel(self, job_id: str) -> JobOut:
         """Asks for a job's end; it ends between two rounds."""
         return self._one(JobOut, "POST", _path("jobs", job_id, "cancel"))

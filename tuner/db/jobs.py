@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
-from tuner.db.models import Benchmark, Event, Job, JobWorkload, Model, Record, Round, Workload
+from tuner.db.models import Artifact, Benchmark, Event, Evidence, Job, JobWorkload, Model, Record, Round, Workload
 from tuner.db.paging import FIRST, Found, Part, Window, page
 from tuner.errors import NotFound
 from tuner.state import ACTIVE
@@ -69,10 +71,20 @@ def running_rounds(session: Session) -> list[Round]:
     return list(session.exec(select(Round).where(Round.state == "running")))
 
 
+def evidence(session: Session, job_id: str) -> dict[str, Any]:
+    """What the job has found out of its module; of one of an earlier release what its artifact says. Empty: nothing."""
+    own = session.get(Evidence, job_id)
+    if own is not None:
+        return own.manifest
+    job = session.get(Job, job_id)
+    made = session.get(Artifact, job.artifact_id) if job is not None and job.artifact_id else None
+    return made.manifest if made is not None else {}
+
+
 def delete(session: Session, job: Job) -> None:
     """Delete the job and what only it owns; its records stay, as others start from them."""
     session.execute(update(Record).where(col(Record.job_id) == job.id).values(job_id=None))
-    for table in (Event, Round, JobWorkload, Benchmark):
+    for table in (Event, Round, JobWorkload, Benchmark, Evidence):
         session.execute(sql_delete(table).where(col(table.job_id) == job.id))
     session.delete(job)
     session.flush()

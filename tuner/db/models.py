@@ -227,6 +227,14 @@ class Artifact(SQLModel, table=True):
     created_at: datetime = _stamp()
 
 
+class Evidence(SQLModel, table=True):
+    """The manifest of a job's module as that job made and measured it; its artifact may have been there before."""
+
+    __tablename__ = "evidence"
+    job_id: str = Field(foreign_key="job.id", primary_key=True)
+    manifest: dict[str, Any] = _json(default_factory=dict)
+
+
 class Benchmark(SQLModel, table=True):
     """One variant's latency in one interleaved comparison."""
 

@@ -59,8 +59,8 @@ def delete(engine: Engine, settings: Settings, job_id: str) -> None:
             session.delete(artifact)
         jobs.delete(session, job)
         events.emit(session, "deleted", {"job_id": job_id})
-        for file in files:  # last, but before the commit: after it, another job may publish the same artifact again
-            file.unlink(missing_ok=True)
+    for file in files:  # nobody else's: who publishes the same content again has a file of another name
+        file.unlink(missing_ok=True)
 
 
 def _unfinished(session: Session, job_id: str, wanted: str) -> Job:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import Engine
+from sqlmodel import Session
 
 from rpc.facts import device_facts
 from tuner.artifact.loader import Runner, load
@@ -20,9 +21,8 @@ from tuner.bench.remote import run_remote_benchmark
 from tuner.bench.spec import Result, Spec, Timing, Variant
 from tuner.compiler.module import base_manifest, compile_into, read_manifest, seal, write_manifest
 from tuner.config import Settings
-from tuner.db import benchmarks, events, jobs
-from tuner.db.engine import write
-from tuner.db.models import Benchmark, Job, JobWorkload, Model, Record, Workload
+from tuner.db import benchmarks, events
+from tuner.db.models import Artifact, Benchmark, Job, JobWorkload, Model, Record, Workload
 from tuner.errors import VerificationFailed
 from tuner.importers import cache
 from tuner.importers.cache import Imported, Sample
@@ -176,12 +176,14 @@ def benchmark_job(
         "baselines": {name: _figures(timing) for name, timing in timings.items() if name != TUNED},
     }
     sealed = seal(folder / TUNED, manifest)
-    with publish.packed(settings, job.id, folder / TUNED, sealed) as made, write(engine) as db:
-        row = jobs.get(db, job.id)
-        stored = publish.keep(db, row, made)
+
+    def keep_figures(db: Session, row: Job, stored: Artifact) -> None:
         row.latency_ms = timings[TUNED].median_ms
         benchmarks.replace(db, job.id, [_row(job.id, stored.id, timing, result) for timing in result.timings])
         events.emit(db, "benchmark", {name: timing.median_ms for name, timing in timings.items()}, job.id)
+
+    with publish.packed(settings, job.id, folder / TUNED, sealed) as made:
+        publish.publish(engine, job.id, made, keep_figures)
 
 
 def _spec(job: Job, model: Model, manifest: dict[str, Any], folder: Path, canary: str | None) -> Spec:

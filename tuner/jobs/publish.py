@@ -1,9 +1,9 @@
-"""A finished module into the artifacts: its tar and its row together, or neither."""
+"""A finished module into the artifacts. What is published never changes: neither its file nor what is said of it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ from tuner.artifact import format as artifacts_on_disk
 from tuner.compiler.module import seal
 from tuner.config import Settings
 from tuner.db import artifacts, events, jobs
-from tuner.db.engine import write
-from tuner.db.models import Artifact, Job
+from tuner.db.engine import read, write
+from tuner.db.models import Artifact, Evidence, Job
 
 
 @dataclass(frozen=True)
@@ -32,43 +32,77 @@ class Packed:
 
 @contextmanager
 def packed(settings: Settings, job_id: str, folder: Path, manifest: dict[str, Any]) -> Iterator[Packed]:
-    """The tar of a sealed folder, for ``keep``; it is thrown away if nobody keeps it."""
+    """The tar of a sealed folder, for ``publish``; it is thrown away if nobody publishes it.
+
+    Its name has its checksum: no file ever takes another's place, whoever publishes the same content meanwhile.
+    """
     with draft(settings.artifacts_dir) as scratch:
-        place = settings.artifacts_dir / f"{manifest['id']}.tar"
-        tar = scratch / place.name
+        tar = scratch / "artifact.tar"
         artifacts_on_disk.pack(folder, tar)
+        sha256 = artifacts_on_disk.sha256_of(tar)
         row = Artifact(
             id=manifest["id"],
             job_id=job_id,
-            path=place.name,
+            path=f"{manifest['id']}-{sha256[:12]}.tar",
             size_bytes=tar.stat().st_size,
-            sha256=artifacts_on_disk.sha256_of(tar),
+            sha256=sha256,
             manifest=manifest,
         )
-        yield Packed(tar, place, row)
+        yield Packed(tar, settings.artifacts_dir / row.path, row)
 
 
-def keep(session: Session, job: Job, made: Packed) -> Artifact:
-    """Make a packed artifact the job's, in place of what was known of the same content. Call within ``write``: only
-    while nobody else writes does the tar stay that of its row, whoever deletes the last job that had it."""
-    stored = artifacts.put(session, made.row)
-    stored.size_bytes, stored.sha256, stored.manifest = made.row.size_bytes, made.row.sha256, made.row.manifest
+def publish(
+    engine: Engine, job_id: str, made: Packed, also: Callable[[Session, Job, Artifact], None] | None = None
+) -> None:
+    """Give a job its artifact: the one that was published of the same content, or this one; and keep what this job has
+    found out of it. ``also`` writes what belongs to it in the same transaction.
+
+    The file is on the disk before the row says so; one whose row never came is swept.
+    """
+    lost_path = _path_without_file(engine, made)
     os.replace(made.tar, made.place)
-    _give(session, job, stored)
-    return stored
+    _sync(made.place)
+    with write(engine) as session:
+        job = jobs.get(session, job_id)
+        stored = _stored(session, made, lost_path)
+        is_used = stored.path == made.row.path
+        session.merge(Evidence(job_id=job.id, manifest=made.row.manifest))
+        job.artifact_id = stored.id
+        events.emit(session, "artifact", {"artifact_id": stored.id, "size_bytes": stored.size_bytes}, job.id)
+        if also:
+            also(session, job, stored)
+    if not is_used:
+        made.place.unlink(missing_ok=True)
 
 
 def publish_unmeasured(settings: Settings, engine: Engine, job_id: str, folder: Path, manifest: dict[str, Any]) -> None:
-    """Publish a module that no device has timed; the same content, if a job has made it before, stays as it is."""
-    with packed(settings, job_id, folder, seal(folder, manifest)) as made, write(engine) as session:
-        job = jobs.get(session, job_id)
+    """Publish a module that no device has timed."""
+    with packed(settings, job_id, folder, seal(folder, manifest)) as made:
+        publish(engine, job_id, made)
+
+
+def _path_without_file(engine: Engine, made: Packed) -> str:
+    """The path that the row of the same content names, if nothing lies there any more."""
+    with read(engine) as session:
         known = session.get(Artifact, made.row.id)
-        if known is not None and made.place.is_file():
-            _give(session, job, known)
-        else:
-            keep(session, job, made)
+    return known.path if known is not None and not (made.place.parent / known.path).is_file() else ""
 
 
-def _give(session: Session, job: Job, stored: Artifact) -> None:
-    job.artifact_id = stored.id
-    events.emit(session, "artifact", {"artifact_id": stored.id, "size_bytes": stored.size_bytes}, job.id)
+def _stored(session: Session, made: Packed, lost_path: str) -> Artifact:
+    """The row of this content; one whose file is lost gets the new file."""
+    known = artifacts.put(session, made.row)
+    if known.path == lost_path:
+        for name in ("path", "size_bytes", "sha256", "manifest"):
+            setattr(known, name, getattr(made.row, name))
+        session.add(known)
+    return known
+
+
+def _sync(file: Path) -> None:
+    """On the disk, and in its folder."""
+    for path in (file, file.parent):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
