@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import metadata
 
 from fastapi import APIRouter, FastAPI
 
 from api import errors, lookups
+from api.body_limit import LimitBodies, limit_of
 from api.cross_site import RefuseCrossSite
 from api.dashboard import pages as dashboard
 from api.hosts import RefuseOtherHosts
 from api.routes import artifacts, benchmarks, devices, events, health, jobs, models, operators, records, targets
+from api.turns import Turns
 from tuner.config import Settings
 from tuner.db.engine import make_engine
 from tuner.db.migrate import create_or_check
@@ -35,8 +38,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.engine = make_engine(settings)
+    app.state.uploads = Turns("uploads", at_once=4)
+    app.state.imports = Turns("imports", at_once=1)  # they write, and one writes at a time
+    app.state.heavy = Turns("large reads", at_once=1)
     errors.install(app)
     lookups.install(app)
+    app.add_middleware(LimitBodies, limit_of=partial(limit_of, settings))
     app.add_middleware(RefuseCrossSite)
     app.add_middleware(RefuseOtherHosts, settings=settings)
     v1 = APIRouter(prefix="/v1")

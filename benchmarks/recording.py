@@ -26,7 +26,6 @@ from benchmarks.tuning import Shape, kernels_of
 from rpc.facts import physical_cores
 from tuner.cli.common import console, notes, run_app
 from tuner.db import log
-from tuner.db.engine import read
 from tuner.search.replay import Recording, recordings
 
 _OWN, _TILES = 0.25, 0.375  # parts of a workload's candidates; the rest are sketches
@@ -101,11 +100,10 @@ def record(task: Task, folder: Path, seed: int, out: Path) -> list[Recording]:
                 tiles = space.tiles(share.tiles, seed, known)
                 workshop.suggest(kernel, tiles | space.sketches(drawn - len(tiles), seed, known))
             workshop.tune(drawn, on_round=lambda kernel, done: tell(kernel, share.own + done))
-        with read(workshop.engine) as session:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with gzip.open(out, "wt") as file:
-                file.writelines(log.export_lines(session, failed=True))
-            return recordings(session)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with gzip.open(out, "wt") as file:
+            file.writelines(log.export_lines(workshop.engine, failed=True))
+        return recordings(workshop.engine)
 
 
 def table(found: Sequence[Recording]) -> Table:

@@ -22,7 +22,7 @@ from rpc.facts import device_facts
 from tuner.cli.common import console, notes, run_app
 from tuner.config import Settings
 from tuner.db import log
-from tuner.db.engine import make_engine, read
+from tuner.db.engine import make_engine
 from tuner.db.migrate import upgrade
 from tuner.errors import InvalidInput
 from tuner.search.replay import Recording, Step, Strategy, recordings, replay, trials_to
@@ -76,8 +76,7 @@ def recordings_of(path: Path) -> list[Recording]:
         try:
             with path.open("rb") as file:
                 log.import_file(engine, file)
-            with read(engine) as session:
-                return recordings(session)
+            return recordings(engine)
         finally:
             engine.dispose()
 

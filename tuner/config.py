@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     max_trials: Count = Field(100_000, description="Largest trial budget of a job.")
     max_minutes: float = Field(7 * 24 * 60.0, gt=0, description="Largest time budget of a job.")
     max_upload_bytes: int = Field(256 * 1024 * 1024, description="Largest upload of records.")
+    max_unpacked_bytes: int = Field(2 * 1024**3, description="Most that an upload of records may unpack to.")
     min_free_bytes: int = Field(512 * 1024 * 1024, description="Jobs stop cleanly when less disk than this is free.")
     logs_dir: Path | None = Field(None, description="Folder of shipped tuning logs; unset: tuning_logs of the package.")
     log_level: LogLevel = Field("INFO", description="Level of the log of each of the service's processes.")
@@ -77,6 +78,11 @@ class Settings(BaseSettings):
     def operators_dir(self) -> Path:
         """Operators that users sent; jobs name them by their path."""
         return self.root / "operators"
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Where uploads lie while they are read, without names."""
+        return self.root / "uploads"
 
     @property
     def jobs_dir(self) -> Path:

@@ -101,6 +101,28 @@ class UploadInvalid(InvalidInput):
     code = "upload_invalid"
 
 
+class BodyTooLarge(InvalidInput):
+    """A request's body is larger than its route takes."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class BodyTooSlow(TunerError):
+    """A request's body did not arrive in time."""
+
+    code = "body_too_slow"
+    status = 408
+
+
+class Busy(TunerError):
+    """Too many ask for the same at once; it works again in a moment."""
+
+    code = "busy"
+    status = 503
+    retry_after_sec = 5
+
+
 class ArtifactMissing(TunerError):
     """The database knows the artifact but its file is gone."""
 

@@ -237,6 +237,14 @@ class ImportOut(BaseModel):
     legacy: list[LegacyOut] = Field(default_factory=list)  # of a log of another tuner
 
 
+class LeftOut(BaseModel):
+    """The last line of an export that lacks some records, and of no other: how many, and why the first."""
+
+    v: Literal[1] = 1
+    left_out: int
+    reason: str
+
+
 class ArtifactOut(BaseModel):
     id: str
     job_id: str

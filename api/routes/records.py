@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import IO, Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
-from sqlalchemy import Engine
 
-from api.deps import EngineDep, LongWindowDep, page_of
+from api.deps import EngineDep, LongWindowDep, SettingsDep, page_of
 from api.uploads import REQUEST_BODY, uploaded_file
+from api.work import while_connected
 from tuner.db import log, metaschedule, records
 from tuner.db.engine import read, write
 from tuner.errors import InvalidInput
@@ -21,7 +22,7 @@ from tuner.schemas import ImportOut, Page, RecordOut, RecordsChanged
 
 router = APIRouter(prefix="/records", tags=["records"])
 
-_BLOCK = 1024 * 1024
+_BLOCK = 64 * 1024
 
 
 @router.get("")
@@ -40,8 +41,10 @@ def list_records(
 
 
 @router.get("/export", response_class=StreamingResponse)
-def export_records(
+async def export_records(
+    request: Request,
     engine: EngineDep,
+    settings: SettingsDep,
     workload_id: str | None = None,
     target_family: str | None = None,
     job_id: str | None = None,
@@ -51,10 +54,16 @@ def export_records(
     """Records as a log of JSON lines, or as a zip of the two files MetaSchedule's JSONDatabase reads."""
     wanted = (workload_id, target_family, job_id, failed)
     if format == "log":
-        return _attachment(_log_lines(engine, *wanted), "application/x-ndjson", "records.jsonl")
-    file = tempfile.TemporaryFile()  # noqa: SIM115 (closed once it is sent)
-    with read(engine) as session:
-        metaschedule.export_archive(session, file, *wanted)
+        return _attachment(_in_blocks(log.export_lines(engine, *wanted)), "application/x-ndjson", "records.jsonl")
+
+    def pack(still_wanted: Callable[[], bool]) -> IO[bytes]:
+        settings.uploads_dir.mkdir(parents=True, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=settings.uploads_dir)  # noqa: SIM115 (closed once it is sent)
+        metaschedule.export_archive(engine, file, *wanted, still_wanted=still_wanted)
+        return file
+
+    async with request.app.state.heavy.turn():
+        file = await while_connected(request, pack)
     return _attachment(_content(file), "application/zip", "records-metaschedule.zip")
 
 
@@ -83,9 +92,12 @@ def reopen_records(
 
 
 @router.post("/import", openapi_extra=REQUEST_BODY, response_model_exclude_defaults=True)
-def import_records(engine: EngineDep, file: Annotated[IO[bytes], Depends(uploaded_file)]) -> ImportOut:
+async def import_records(
+    request: Request, engine: EngineDep, settings: SettingsDep, file: Annotated[IO[bytes], Depends(uploaded_file)]
+) -> ImportOut:
     """Import a log of ours or of Ansor, gzipped or not; damaged lines and known records are counted."""
-    return store.import_file(engine, file)
+    async with request.app.state.imports.turn():
+        return await while_connected(request, partial(store.import_file, engine, file, settings.max_unpacked_bytes))
 
 
 def _refuse_all(*named: str | None) -> None:
@@ -93,11 +105,17 @@ def _refuse_all(*named: str | None) -> None:
         raise InvalidInput("No records are named.", "Give a workload_id, a target_family or a job_id.")
 
 
-def _log_lines(
-    engine: Engine, workload_id: str | None, family: str | None, job_id: str | None, failed: bool
-) -> Iterator[str]:
-    with read(engine) as session:
-        yield from log.export_lines(session, workload_id, family, job_id, failed)
+def _in_blocks(lines: Iterator[str]) -> Iterator[str]:
+    """Some lines at a time: each is fetched by a thread of its own, which costs more than most lines do."""
+    block: list[str] = []
+    size = 0
+    for line in lines:
+        block.append(line)
+        size += len(line)
+        if size >= _BLOCK:
+            yield "".join(block)
+            block, size = [], 0
+    yield "".join(block)
 
 
 def _content(file: IO[bytes]) -> Iterator[bytes]:

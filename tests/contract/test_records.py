@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.support.rows import make_record, make_workload
 from tuner.db import clock, records
 from tuner.db.engine import read, write
-from tuner.db.models import Record
+from tuner.db.models import Record, Workload
 from tuner.db.paging import Window
 
 pytestmark = pytest.mark.both_databases
@@ -215,3 +215,35 @@ def test_records_are_deleted_by_what_they_are_of(store: Engine) -> None:
         assert records.delete_all(session, WORKLOAD, FAMILY, None, failed=True) == 1
         assert records.delete_all(session, None, "other", None, failed=False) == 1
         assert [row.candidate for row in records.find(session).rows] == ["a"]
+
+
+def test_what_a_log_told_of_a_workload_gives_way_to_the_workload_itself(store: Engine) -> None:
+    lie = {"tir": "[]", "summary": "something else", "flops": 1.0, "weight_bytes": 7}
+    with write(store) as session:
+        session.get_one(Workload, WORKLOAD).sqlmodel_update(lie)
+    with write(store) as session:
+        records.put_own_workload(session, make_workload())
+    with read(store) as session:
+        found = session.get_one(Workload, WORKLOAD)
+    truth = make_workload()
+    assert (found.tir, found.summary, found.flops) == (truth.tir, truth.summary, truth.flops)
+    assert found.weight_bytes == 0
+
+
+def test_many_records_are_added_as_each_would_be(store: Engine) -> None:
+    seeds = [make_record("seed", None, error_class=""), make_record("other seed", None, error_class="")]
+    _add(store, make_record("known", 1.0), *seeds)
+    rows = [
+        make_record("known", 0.1),
+        make_record("seed", 0.5),
+        make_record("other seed", None, error_class=""),
+        make_record("new", 2.0),
+        make_record("new", 3.0),
+        make_record("known", 4.0, family="other"),
+        make_record("known", 5.0, workload=2),
+    ]
+    with write(store) as session:
+        assert records.add_new(session, [row.model_dump(exclude_none=True) for row in rows]) == 4
+    with read(store) as session:
+        assert [row.mean_sec for row in records.best(session, WORKLOAD, FAMILY, 9)] == [0.5, 1.0, 2.0]
+        assert [row.candidate for row in records.seeds(session, WORKLOAD, FAMILY)] == ["other seed"]

@@ -47,7 +47,6 @@ def test_a_seed_is_stored_once_and_replaces_nothing(store: Engine) -> None:
 
 
 def test_logs_hold_no_seeds(store: Engine) -> None:
-    with read(store) as session:
-        lines = list(log.export_lines(session, failed=True))
+    lines = list(log.export_lines(store, failed=True))
     assert len(lines) == 2
     assert not any('"seed"' in line for line in lines)

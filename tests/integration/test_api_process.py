@@ -14,7 +14,7 @@ from api.app import create_app
 from tests.support.rows import make_record, make_workload
 from tuner.config import Settings
 from tuner.db import log, records
-from tuner.db.engine import make_engine, read, write
+from tuner.db.engine import make_engine, write
 from tuner.db.migrate import upgrade
 
 ANSWER_EVERYTHING = """
@@ -70,8 +70,7 @@ def big_log(tmp_path: Path) -> bytes:
         records.put_workload(session, make_workload())
         for number in range(600):
             records.add(session, make_record(f"c{number}", 1e-3, trace=f'["{"x" * 5000}"]'))
-    with read(engine) as session:
-        content = "".join(log.export_lines(session)).encode()
+    content = "".join(log.export_lines(engine)).encode()
     engine.dispose()
     return content
 

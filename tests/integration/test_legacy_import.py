@@ -49,3 +49,10 @@ def test_a_log_of_something_unknown_is_kept_as_a_reference(client: TestClient) -
     (log,) = out["legacy"]
     assert (out["imported"], log["model"], log["replayable"], log["gflops"]) == (22, "", 0, None)
     assert "no operator conv9d" in log["obstacles"][0]
+
+
+def test_what_is_exported_of_it_comes_back_the_same(client: TestClient, empty: TestClient) -> None:
+    _send(client, LOG)
+    exported = client.get("/v1/records/export", params={"failed": True}).content
+    assert _send(empty, exported)["imported"] == 22
+    assert empty.get("/v1/records/export", params={"failed": True}).content == exported

@@ -21,6 +21,7 @@ from tuner.importers.operators.expressions import define
 from tuner.kernels.workload import describe
 from tuner.legacy import ansor, seeds, store
 from tuner.legacy.replay import NotReplayable, replay
+from tuner.legacy.transform import parse_steps
 from tuner.search.costmodel import make_cost_model
 from tuner.search.session import SearchSession
 
@@ -73,7 +74,7 @@ def check(operator: catalog.Operator, mod: Any) -> None:
 @pytest.mark.parametrize(("name", "steps"), [("op:swish_gemm:16,64,24", FUSED), ("op:gemm:16,64,24", PLAIN)])
 def test_a_schedule_for_a_cpu_computes_the_operator(name: str, steps: list[Any]) -> None:
     operator, mod = module(name)
-    schedule = replay(mod, ansor.parse_steps(steps))
+    schedule = replay(mod, parse_steps(steps))
     assert "T.parallel(" in schedule.mod.script()
     assert "T.vectorized(" in schedule.mod.script()
     check(operator, schedule.mod)
@@ -81,7 +82,7 @@ def test_a_schedule_for_a_cpu_computes_the_operator(name: str, steps: list[Any])
 
 def test_a_consumer_is_computed_within_the_tiles_of_the_product() -> None:
     _, mod = module("op:swish_gemm:16,64,24")
-    schedule = replay(mod, ansor.parse_steps(FUSED))
+    schedule = replay(mod, parse_steps(FUSED))
     product, consumer = (list(schedule.get_loops(schedule.get_sblock(name))) for name in ("c", "hard_swish"))
     assert schedule.get(product[1]).same_as(schedule.get(consumer[1]))
 
@@ -124,7 +125,7 @@ def test_schedules_of_a_real_log_build_for_metal() -> None:
 def test_what_can_not_be_replayed_says_which_step_and_why(steps: list[Any], says: str) -> None:
     _, mod = module("op:gemm:16,64,24")
     with pytest.raises(NotReplayable, match=says):
-        replay(mod, ansor.parse_steps(steps))
+        replay(mod, parse_steps(steps))
 
 
 def _log_line(name: str, args: list[int], steps: list[Any], seconds: float) -> bytes:
@@ -164,7 +165,7 @@ def test_a_job_measures_what_a_log_suggests_first(engine: Engine) -> None:
 def test_a_log_of_gpus_says_nothing_to_a_job_for_a_cpu(engine: Engine) -> None:
     operator, mod = module("op:swish_gemm:128,3072,768")
     workload = describe(mod, "swish_gemm", 1)
-    store.import_ansor(engine, LOG.read_bytes().splitlines())
+    store.import_ansor(engine, enumerate(LOG.read_bytes().splitlines(), 1))
     job = _job(engine, workload, local_target())
     assert seeds.bring_in(engine, job, operator, workload.id, mod, tvm.target.Target(local_target())).message == ""
     on_metal = seeds.bring_in(engine, job, operator, workload.id, mod, tvm.target.Target(METAL))

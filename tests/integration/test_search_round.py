@@ -14,7 +14,7 @@ from rpc.errors import DeviceUnavailable
 from tests.support.processes import free_port, wait_until
 from tests.support.rpc_device import agent_process, free, tracker_process
 from tests.support.tuning import Bench, SabotagedBuilds, hang, product, row_sums, segfault, wrong
-from tuner.db import log, records
+from tuner.db import log_line, records
 from tuner.db.engine import read, write
 from tuner.db.models import Record
 from tuner.kernels.context import Replay, candidate_id, make_target
@@ -148,8 +148,8 @@ def test_record_replays_to_the_same_candidate(bench: Bench) -> None:
         workload = bench.workload(job)
         replay = Replay(module_from_json(workload.tir), target, space_for(target))
         for record in bench.records(row):
-            line = log.line_of(record, workload)
-            (parsed,) = [log._to_record(log._parse(line.encode()), "imported")]
+            line = log_line.line_of(record, workload)
+            parsed = Record(**log_line.entry_of(line.encode()).record)
             schedule = replay.schedule(parsed.trace)
             assert schedule is not None
             assert candidate_id(schedule) == record.candidate

@@ -11,6 +11,8 @@ from tuner.cli import tables, words
 from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
 from tuner.errors import InvalidInput
 
+_LAST_LINE_BYTES = 4096  # of an export: enough for what it says of records that it lacks
+
 app = typer.Typer(help="List records, take them out, bring them in, forget them.", no_args_is_help=True)
 
 JobFilter = Annotated[str | None, typer.Option("--job", help="Only records of this job.")]
@@ -81,11 +83,14 @@ def export_records(
         params["failed"] = "true"
     if metaschedule:
         params["format"] = "metaschedule"
-    written = 0
+    written, end = 0, b""
     with connected(url) as client, client.stream("/v1/records/export", params=params) as response:
         for block in response.iter_bytes():
             written += output.write(block)
+            end = (end + block)[-_LAST_LINE_BYTES:]
     notes.print(f"wrote {written:,} bytes to {output.name}", highlight=False)
+    if told := words.left_out(end):
+        notes.print(told, highlight=False, markup=False)
 
 
 @app.command("import")

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from pydantic import ValidationError
+
 from tuner.bench.rivals import is_undecided
 from tuner.jobs.eta import time_left
-from tuner.schemas import BenchmarkOut, JobOut, LegacyOut, LegacyPoint, TargetOut
+from tuner.schemas import BenchmarkOut, JobOut, LeftOut, LegacyOut, LegacyPoint, TargetOut
 from tuner.spans import in_largest_unit
 
 DASH = "–"
@@ -98,6 +100,16 @@ def legacy_use(log: LegacyOut) -> str:
     if not log.model:
         return f"{log.workload}: kept as a reference, {'; '.join(log.obstacles) or 'nothing in it was measured'}"
     return f"{log.workload}: jobs of {log.model} start from the best of its {log.replayable:,} schedules, measured anew"
+
+
+def left_out(end: bytes) -> str:
+    """What the end of an exported log says of records that it lacks; empty when it lacks none."""
+    lines = end.strip().splitlines()
+    try:
+        told = LeftOut.model_validate_json(lines[-1] if lines else b"")
+    except ValidationError:
+        return ""
+    return f"{told.left_out} records were left out, which no import would take ({told.reason})"
 
 
 def size(count: float) -> str:

@@ -14,9 +14,11 @@ from sqlmodel import Session
 
 from tuner.config import Settings
 from tuner.db import dialects, parameters
-from tuner.errors import StorageFailed, StorageFull
+from tuner.db.dialects import BUSY_TIMEOUT_MS
+from tuner.errors import Busy, StorageFailed, StorageFull
 
 _NEXT_TO_NOTHING_BYTES = 256 * 1024
+_BUSY = ("database is locked", "due to lock timeout")
 _FULL = ("database or disk is full", "no space left on device")
 _FAILED = (
     "disk i/o error",
@@ -85,6 +87,8 @@ def storage_full(where: object) -> StorageFull:
 def _name_trouble(context: ExceptionContext) -> None:
     where = str(context.engine.url.database if context.engine else "")
     said = str(context.original_exception)
+    if any(text in said.lower() for text in _BUSY):
+        raise Busy(f"Others have been writing to the database for {BUSY_TIMEOUT_MS / 1000:g} s.", "Try again.")
     failed = any(text in said.lower() for text in _FAILED)
     if any(text in said.lower() for text in _FULL) or (failed and _is_full(where)):
         raise storage_full(where)

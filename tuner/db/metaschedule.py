@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
 import zipfile
+from collections.abc import Callable
 from typing import IO
 
-from sqlmodel import Session
+from sqlalchemy import Engine
 
-from tuner.db import records
+from tuner.db.walk import walk
 
 WORKLOADS = "database_workload.json"
 RECORDS = "database_tuning_record.json"
+_ID = re.compile("wl-[0-9a-f]{16}")  # of a workload of TensorIR; others have no hash
 
 
 def export_archive(
-    session: Session,
+    engine: Engine,
     file: IO[bytes],
     workload_id: str | None = None,
     family: str | None = None,
     job_id: str | None = None,
     failed: bool = False,
+    still_wanted: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Write a zip with both files; workloads whose TIR is not known here are left out.
+    """Write a zip with both files, for as long as it is ``still_wanted``; workloads whose TIR is not known here, and
+    those of other tuners, are left out.
 
     Formats as in TVM 0.27, src/s_tir/meta_schedule/database: a workload is ``[hash, base64 of (u64 length, JSON)]``,
     a record ``[index of its workload, TuningRecord.as_json()]``.
@@ -33,8 +38,10 @@ def export_archive(
     previous = ""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open(RECORDS, "w", force_zip64=True) as lines:
-            for record, workload in records.by_workload(session, workload_id, family, job_id, failed):
-                if not workload.tir or not record.trace:
+            for record, workload in walk(engine, workload_id, family, job_id, failed):
+                if not still_wanted():
+                    break
+                if not (_ID.fullmatch(workload.id) and workload.tir and record.trace):
                     continue
                 if workload.id != previous:
                     workloads.append(_workload_line(workload.id, workload.tir))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, false, func, not_, or_, update
+from sqlalchemy import ColumnElement, and_, case, delete, false, func, insert, not_, or_, update
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
@@ -31,11 +32,11 @@ def known_candidates(session: Session, workload_id: str, family: str, job_id: st
         col(Record.attempt) < MAX_ATTEMPTS,
         col(Record.created_at) < clock.now(session) - RETRY_AFTER,
     )
-    counting = and_(_counts(), not_(retry))
+    counting = and_(counts(), not_(retry))
     if job_id is not None:
         counting = or_(col(Record.job_id) == job_id, and_(counting, col(Record.error_class).in_(POISON)))
     query = select(Record.candidate).where(Record.workload_id == workload_id, Record.target_family == family)
-    return set(session.exec(query.where(_tried(), counting)))
+    return set(session.exec(query.where(tried(), counting)))
 
 
 def best(session: Session, workload_id: str, family: str, k: int = 1, job_id: str | None = None) -> list[Record]:
@@ -51,7 +52,7 @@ def best(session: Session, workload_id: str, family: str, k: int = 1, job_id: st
 
 def seeds(session: Session, workload_id: str, family: str) -> list[Record]:
     """Candidates that come from elsewhere and are still to be measured here, in the order in which they came."""
-    query = select(Record).where(*_of(workload_id, family), not_(_tried()))
+    query = select(Record).where(*_of(workload_id, family), not_(tried()))
     return list(session.exec(query.order_by(col(Record.id))))
 
 
@@ -108,6 +109,32 @@ def append(session: Session, record: Record) -> bool:
     return True
 
 
+def add_new(session: Session, rows: Sequence[dict[str, Any]]) -> int:
+    """Store those records that others measured and that are not known, as ``add`` does, in few statements; how many
+    were. Rows are given column by column, without what is None. Call within ``write``."""
+    fresh: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in rows:
+        fresh.setdefault((row["workload_id"], row["target_family"], row["candidate"]), {**row, "attempt": 1})
+    for workload_id, family in {key[:2] for key in fresh}:
+        candidates = [key[2] for key in fresh if key[:2] == (workload_id, family)]
+        known = select(Record).where(
+            Record.workload_id == workload_id, Record.target_family == family, col(Record.candidate).in_(candidates)
+        )
+        found: list[Record] = list(session.scalars(known.options(defer(Record.trace))))  # type: ignore[arg-type]
+        for one in found:
+            key = (workload_id, family, one.candidate)
+            row = fresh.get(key, {})
+            row["attempt"] = max(row.get("attempt", 1), one.attempt + 1)
+            if _is_seed(one) and (row.get("mean_sec") or row.get("error_class")):
+                session.delete(one)
+            elif not one.superseded:
+                fresh.pop(key, None)
+    session.flush()
+    if fresh:
+        session.execute(insert(Record), list(fresh.values()))
+    return len(fresh)
+
+
 def get(session: Session, workload_id: str, family: str, candidate: str) -> Record | None:
     """The attempt at a candidate that counts, None when it was never tried or is open again."""
     return session.exec(select(Record).where(*_of(workload_id, family), Record.candidate == candidate)).first()
@@ -115,7 +142,7 @@ def get(session: Session, workload_id: str, family: str, candidate: str) -> Reco
 
 def delete_all(session: Session, workload_id: str | None, family: str | None, job_id: str | None, failed: bool) -> int:
     """Delete records, with ``failed`` failed ones only; returns how many. Call within ``write``."""
-    query = delete(Record).where(*_filter(workload_id, family, job_id, True if failed else None))
+    query = delete(Record).where(*matching(workload_id, family, job_id, True if failed else None))
     return session.connection().execute(query).rowcount
 
 
@@ -124,7 +151,7 @@ def reopen(session: Session, workload_id: str | None, family: str | None, job_id
 
     Call within ``write``.
     """
-    conditions = [*_filter(workload_id, family, job_id, True), col(Record.superseded) == false()]
+    conditions = [*matching(workload_id, family, job_id, True), col(Record.superseded) == false()]
     return session.connection().execute(update(Record).where(*conditions).values(superseded=True)).rowcount
 
 
@@ -165,6 +192,13 @@ def put_workload(session: Session, workload: Workload) -> Workload:
     return known
 
 
+def put_own_workload(session: Session, workload: Workload) -> None:
+    """Add a workload that was taken from a module here, or mend its row: what a log told of it was only believed."""
+    known = put_workload(session, workload)
+    for name in ("summary", "tir", "flops", "weight_bytes"):
+        setattr(known, name, getattr(workload, name))
+
+
 def find(
     session: Session,
     workload_id: str | None = None,
@@ -174,7 +208,7 @@ def find(
     window: Window = FIRST,
 ) -> Found[Record]:
     """Records without their traces, fastest first and those without a time last; ``failed`` None: both kinds."""
-    query = select(Record).where(*_filter(workload_id, family, job_id, failed))
+    query = select(Record).where(*matching(workload_id, family, job_id, failed))
     query = query.options(defer(Record.trace, raiseload=True))  # type: ignore[arg-type]
     time, number = col(Record.mean_sec), col(Record.id)
     timed = Part(query.where(time.is_not(None)), (time, number))
@@ -182,27 +216,10 @@ def find(
     return page(session, [untimed] if failed else [timed, untimed], window)
 
 
-def by_workload(
-    session: Session,
-    workload_id: str | None = None,
-    family: str | None = None,
-    job_id: str | None = None,
-    failed: bool = False,
-) -> Iterator[tuple[Record, Workload]]:
-    """Records with their workload, all of a workload in a row, fastest first; failed ones if asked for, never seeds."""
-    query = (
-        select(Record, Workload)
-        .join(Workload, col(Workload.id) == col(Record.workload_id))
-        .where(*_filter(workload_id, family, job_id, None if failed else False), _tried(), _counts())
-        .order_by(col(Record.workload_id), col(Record.mean_sec).is_(None), col(Record.mean_sec), col(Record.id))
-        .execution_options(yield_per=200)
-    )
-    yield from session.exec(query)
-
-
-def _filter(
-    workload_id: str | None, family: str | None, job_id: str | None, failed: bool | None
+def matching(
+    workload_id: str | None = None, family: str | None = None, job_id: str | None = None, failed: bool | None = None
 ) -> list[ColumnElement[bool]]:
+    """Conditions on a record; None does not matter."""
     wanted = [(Record.workload_id, workload_id), (Record.target_family, family), (Record.job_id, job_id)]
     conditions = [col(column) == value for column, value in wanted if value is not None]
     if failed is not None:
@@ -214,7 +231,7 @@ def _good(family: str) -> list[ColumnElement[bool]]:
     """Is it a time on this family that counts?"""
     return [
         col(Record.target_family) == family,
-        _counts(),
+        counts(),
         col(Record.error_class) == "",
         col(Record.mean_sec).is_not(None),
     ]
@@ -222,10 +239,11 @@ def _good(family: str) -> list[ColumnElement[bool]]:
 
 def _of(workload_id: str, family: str) -> list[ColumnElement[bool]]:
     """What counts of a workload on a family."""
-    return [col(Record.workload_id) == workload_id, col(Record.target_family) == family, _counts()]
+    return [col(Record.workload_id) == workload_id, col(Record.target_family) == family, counts()]
 
 
-def _counts() -> ColumnElement[bool]:
+def counts() -> ColumnElement[bool]:
+    """Is a record the one of its candidate's attempts that counts?"""
     return col(Record.superseded) == false()
 
 
@@ -238,8 +256,8 @@ def _attempts(session: Session, record: Record) -> int:
     return session.exec(query).one() or 0
 
 
-def _tried() -> ColumnElement[bool]:
-    """Has it a time or an error? A seed has neither."""
+def tried() -> ColumnElement[bool]:
+    """Has a record a time or an error? A seed has neither."""
     return or_(col(Record.mean_sec).is_not(None), col(Record.error_class) != "")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tuner.db import log
+from tuner.db import log_line
 from tuner.db.models import Record, Workload
 
 Kernels = Sequence[tuple[int, Workload]]  # of a model: launches of each workload, in the order of the graph
@@ -25,7 +25,7 @@ def keep_records(
     could not be used, in words.
     """
     found = [(workload, kept[workload.id]) for _, workload in kernels if workload.id in kept]
-    (folder / "records.jsonl").write_text("".join(log.line_of(record, workload) for workload, record in found))
+    (folder / "records.jsonl").write_text("".join(log_line.line_of(record, workload) for workload, record in found))
     return {
         "records": len(found),
         "winners": sorted([*(record.candidate for _, record in found), *map(":".join, ready_made.items())]),

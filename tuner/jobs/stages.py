@@ -97,7 +97,7 @@ def extract(settings: Settings, job_id: str) -> None:
     plain_us = {} if job.compile_only else _time_plainly(settings, job, found)
     with write(engine) as db:
         for position, one in enumerate(found):
-            records.put_workload(db, one.as_row()).flops = one.flops  # a log may tell another tool's count
+            records.put_own_workload(db, one.as_row())
             best = _best(db, job, one.id, 1)
             link = db.get(JobWorkload, (job_id, one.id)) or JobWorkload(job_id=job_id, workload_id=one.id)
             link.position, link.weight, link.tunable = position, one.weight, one.tunable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -122,6 +123,12 @@ def device_out(device: Device) -> DeviceOut:
 
 
 def record_out(record: Record) -> RecordOut:
-    """One record; its trace is left out, as it is long."""
-    mean_us = None if record.mean_sec is None else record.mean_sec * 1e6
-    return RecordOut(**record.model_dump(include=set(RecordOut.model_fields)), mean_us=mean_us)
+    """One record; its trace is left out, as it is long, and what an old import stored that is no finite number."""
+    fields = record.model_dump(include=set(RecordOut.model_fields))
+    fields["run_secs"] = [seconds for seconds in record.run_secs if _finite(seconds) is not None]
+    fields["canary_ratio"] = _finite(record.canary_ratio)
+    return RecordOut(**fields, mean_us=_finite(None if record.mean_sec is None else record.mean_sec * 1e6))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

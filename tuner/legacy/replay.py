@@ -15,8 +15,8 @@ from typing import Any
 
 from tvm.s_tir import Schedule, ScheduleError
 
-from tuner.legacy import ansor
-from tuner.legacy.ansor import Step
+from tuner.legacy import transform
+from tuner.legacy.transform import Step
 
 _UNROLL = "auto_unroll_max_step$"
 
@@ -46,7 +46,7 @@ class _Replay:
     def __init__(self, mod: Any, steps: Sequence[Step]) -> None:
         self._sch = Schedule(mod)
         self._steps = steps
-        bound = (step.what for step in steps if isinstance(step, ansor.Annotate))
+        bound = (step.what for step in steps if isinstance(step, transform.Annotate))
         self._on_gpu = any(what.startswith(("blockIdx", "threadIdx")) for what in bound)
         self._placed: list[tuple[_Stage, _Stage, Any]] = []  # stage, where, in which loop: for the end
         *inputs, _ = mod["main"].params
@@ -73,49 +73,49 @@ class _Replay:
 
     def _try(self, step: Step, stage: _Stage) -> None:
         try:
-            if stage.block is None and not isinstance(step, ansor.CacheRead):
+            if stage.block is None and not isinstance(step, transform.CacheRead):
                 raise NotReplayable(f"{stage.name} is not computed by itself")
             self._apply(step, stage)
-        except (ScheduleError, NotReplayable, IndexError, ValueError, RuntimeError) as error:
+        except (ScheduleError, NotReplayable, IndexError, ArithmeticError, ValueError, RuntimeError) as error:
             last = (str(error).strip().splitlines() or [""])[-1]
             raise NotReplayable(f"{type(step).__name__} of {stage.name}: {last[:200]}") from None
 
     def _apply(self, step: Step, stage: _Stage) -> None:
         match step:
-            case ansor.Split(_, loop, lengths, inner_to_outer):
+            case transform.Split(_, loop, lengths, inner_to_outer):
                 self._split(stage, loop, lengths, inner_to_outer)
-            case ansor.FollowSplit(_, loop, source, parts):
+            case transform.FollowSplit(_, loop, source, parts):
                 lengths = self._source(source).lengths
                 self._split(stage, loop, (*lengths[: parts - 1], prod(lengths[parts - 1 :])), inner_to_outer=True)
-            case ansor.FollowFusedSplit(_, loop, sources, level, inner_to_outer):
+            case transform.FollowFusedSplit(_, loop, sources, level, inner_to_outer):
                 factor = prod(self._source(source).lengths[level] for source in sources)
                 self._split(stage, loop, (factor,), inner_to_outer)
-            case ansor.Reorder(_, order):
+            case transform.Reorder(_, order):
                 stage.loops = [stage.loops[i] for i in order]
                 self._sch.reorder(*stage.loops)
-            case ansor.Fuse(_, fused):
+            case transform.Fuse(_, fused):
                 self._fuse(stage, fused)
-            case ansor.Annotate(_, loop, what):
+            case transform.Annotate(_, loop, what):
                 self._annotate(stage, loop, what)
-            case ansor.Pragma(_, loop, text):
+            case transform.Pragma(_, loop, text):
                 self._pragma(stage, loop, text)
-            case ansor.ComputeAt(_, target, loop):
+            case transform.ComputeAt(_, target, loop):
                 self._compute_at(stage, self._stages[target], loop)
-            case ansor.ComputeInline():
+            case transform.ComputeInline():
                 self._sch.compute_inline(stage.block)
                 stage.block = None
-            case ansor.ComputeRoot():
+            case transform.ComputeRoot():
                 pass  # where a stage is until it is moved
-            case ansor.CacheRead(_, scope, readers):
+            case transform.CacheRead(_, scope, readers):
                 self._cache_read(stage, scope, [self._stages[reader].block for reader in readers])
-            case ansor.CacheWrite(_, scope):
+            case transform.CacheWrite(_, scope):
                 self._cache_write(stage, scope)
             case _:
                 raise NotReplayable("there is no equal of this step here")
 
-    def _source(self, index: int) -> ansor.Split:
+    def _source(self, index: int) -> transform.Split:
         step = self._steps[index]
-        if not isinstance(step, ansor.Split):
+        if not isinstance(step, transform.Split):
             raise NotReplayable(f"step {index} is no split")
         return step
 

@@ -18,8 +18,9 @@ from tuner.db.models import Job, Record
 from tuner.importers.operators.catalog import Operator
 from tuner.kernels.context import Replay, candidate_id
 from tuner.kernels.space import space_for
-from tuner.legacy import ansor, store, summary
+from tuner.legacy import store, summary
 from tuner.legacy.replay import NotReplayable, replay
+from tuner.legacy.transform import parse_steps
 
 _MOST = 32  # fastest records that are replayed: what Ansor found best is close together
 _GPUS = ("metal", "cuda", "vulkan", "opencl", "rocm")
@@ -79,8 +80,8 @@ def _replayed(rows: list[Record], mod: Any, target: Any, out: Seeded) -> Iterato
     ours = Replay(mod, target, space_for(target))
     for row in rows:
         try:
-            schedule = ours.post_process(replay(mod, ansor.parse_steps(json.loads(row.trace))))
-        except (NotReplayable, tvm.error.InternalError) as problem:
+            schedule = ours.post_process(replay(mod, parse_steps(json.loads(row.trace))))
+        except (NotReplayable, tvm.error.InternalError, ValueError) as problem:
             out.obstacles[str(problem).splitlines()[0]] += 1
             continue
         if schedule is None:

@@ -1,18 +1,25 @@
-"""What an Ansor log holds, by workload and target: counts, the best, the way there, whether it replays. Pure."""
+"""What an Ansor log holds, by workload and target: counts, the best, the way there, whether it replays. Pure.
+
+A log is taken record by record, and nothing of a record is kept but what its summary shows: a log may have millions.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from itertools import groupby
 from typing import Any
 
 from tuner.errors import TunerError
 from tuner.importers.operators import catalog
-from tuner.legacy.ansor import AnsorRecord, Rfactor, StorageAlign
+from tuner.legacy.ansor import AnsorRecord
+from tuner.legacy.transform import Rfactor, StorageAlign
 from tuner.schemas import LegacyOut, LegacyPoint
 
+MAX_SUMMARIES = 200  # workloads and targets of one log that are told of
+_MAX_POINTS = 1000
+_MAX_OBSTACLES = 20
 _WITHOUT_EQUAL = (Rfactor, StorageAlign)
 
 
@@ -37,48 +44,81 @@ def obstacle(record: AnsorRecord) -> str:
     return f"its step {type(step).__name__} has no equal here" if step else ""
 
 
-def summarise(records: Iterable[AnsorRecord]) -> list[LegacyOut]:
-    """One summary for each workload and target, in the order of their names."""
+class Summaries:
+    """What the records that were added come to; of more than ``MAX_SUMMARIES`` workloads the first are told."""
 
-    def key(record: AnsorRecord) -> tuple[str, str, str]:
-        return record.name, json.dumps(record.args), record.target
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, str], _Summary] = {}
 
-    return [_summary(list(group)) for _, group in groupby(sorted(records, key=key), key)]
+    def add(self, record: AnsorRecord) -> None:
+        """Take one record into account."""
+        key = record.name, json.dumps(record.args), record.target
+        if key not in self._found and len(self._found) < MAX_SUMMARIES:
+            self._found[key] = _Summary(record)
+        if key in self._found:
+            self._found[key].add(record)
 
-
-def _summary(records: list[AnsorRecord]) -> LegacyOut:
-    first = records[0]
-    operator = operator_of(first.name, first.args)
-    flops = operator.flops if operator else None
-    times = [r.mean_sec for r in records if r.mean_sec is not None]
-    obstacles = {found for r in records if (found := obstacle(r))}
-    replays = sum(1 for r in records if r.mean_sec is not None and not obstacle(r))
-    best_sec = min(times, default=None)
-    return LegacyOut(
-        workload=f"{first.name}({', '.join(map(str, first.args))})",
-        target=first.target,
-        records=len(records),
-        failed=len(records) - len(times),
-        best_us=best_sec * 1e6 if best_sec else None,
-        gflops=flops / best_sec / 1e9 if flops and best_sec else None,
-        curve=_curve(records, flops),
-        model=operator.text if operator and replays else "",
-        replayable=replays,
-        obstacles=sorted(obstacles),
-    )
+    def told(self) -> list[LegacyOut]:
+        """One summary for each workload and target, in the order of their names."""
+        return [self._found[key].told() for key in sorted(self._found)]
 
 
-def _curve(records: list[AnsorRecord], flops: float | None) -> list[LegacyPoint]:
-    """Each record that was faster than all before it."""
-    ordered = sorted(records, key=lambda r: r.timestamp)
-    points: list[LegacyPoint] = []
-    for record in ordered:
-        if record.mean_sec is not None and (not points or record.mean_sec * 1e6 < points[-1].best_us):
-            points.append(
+class _Summary:
+    def __init__(self, first: AnsorRecord) -> None:
+        self._workload = f"{first.name}({', '.join(map(str, first.args))})"
+        self._target = first.target
+        self._operator = operator_of(first.name, first.args)
+        self._records = self._failed = self._replayable = 0
+        self._began = first.timestamp
+        self._obstacles: set[str] = set()
+        self._times: list[int] = []  # of the records that were faster than all before them, and
+        self._secs: list[float] = []  # what they took, so in falling order
+
+    def add(self, record: AnsorRecord) -> None:
+        self._records += 1
+        self._began = min(self._began, record.timestamp)
+        if problem := obstacle(record):
+            if len(self._obstacles) < _MAX_OBSTACLES:
+                self._obstacles.add(problem)
+        elif record.mean_sec is not None:
+            self._replayable += 1
+        if record.mean_sec is None:
+            self._failed += 1
+        else:
+            self._place(record.timestamp, record.mean_sec)
+
+    def _place(self, timestamp: int, mean_sec: float) -> None:
+        """Put a time on the way to the best, wherever in the log it stands; what it makes no best of goes."""
+        before = bisect_right(self._times, timestamp)
+        if before and self._secs[before - 1] <= mean_sec:
+            return
+        start = bisect_left(self._times, timestamp)
+        end = start
+        while end < len(self._secs) and self._secs[end] >= mean_sec:
+            end += 1
+        self._times[start:end], self._secs[start:end] = [timestamp], [mean_sec]
+        if len(self._times) > _MAX_POINTS:
+            del self._times[1:-1:2], self._secs[1:-1:2]
+
+    def told(self) -> LegacyOut:
+        flops = self._operator.flops if self._operator else None
+        best_sec = self._secs[-1] if self._secs else None
+        return LegacyOut(
+            workload=self._workload,
+            target=self._target,
+            records=self._records,
+            failed=self._failed,
+            best_us=best_sec * 1e6 if best_sec else None,
+            gflops=flops / best_sec / 1e9 if flops and best_sec else None,
+            curve=[
                 LegacyPoint(
-                    t_sec=record.timestamp - ordered[0].timestamp,
-                    best_us=record.mean_sec * 1e6,
-                    gflops=flops / record.mean_sec / 1e9 if flops else None,
+                    t_sec=timestamp - self._began,
+                    best_us=mean_sec * 1e6,
+                    gflops=flops / mean_sec / 1e9 if flops else None,
                 )
-            )
-    return points
+                for timestamp, mean_sec in zip(self._times, self._secs, strict=True)
+            ],
+            model=self._operator.text if self._operator and self._replayable else "",
+            replayable=self._replayable,
+            obstacles=sorted(self._obstacles),
+        )

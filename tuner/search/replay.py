@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sqlmodel import Session
+from sqlalchemy import Engine
 
-from tuner.db import records
+from tuner.db.walk import walk
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ class Step:
     best_sec: float | None
 
 
-def recordings(session: Session, failed: bool = True) -> list[Recording]:
+def recordings(engine: Engine, failed: bool = True) -> list[Recording]:
     """What a database holds, most candidates first; records without a trace can't be replayed and are left out."""
     found: dict[tuple[str, str], Recording] = {}
-    for record, workload in records.by_workload(session, failed=failed):
+    for record, workload in walk(engine, failed=failed):
         if not record.trace:
             continue
         recording = found.setdefault(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.samples import benchmark, finished_job, job
 from tuner.cli import words
-from tuner.schemas import LegacyPoint
+from tuner.schemas import LeftOut, LegacyPoint
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,9 @@ def test_the_way_to_the_best_is_told_in_at_most_five_steps() -> None:
     assert words.legacy_curve(points) == "100 at 0 s, 110 at 10 s, 120 at 20 s, 130 at 30 s, 140 at 40 s"
     assert words.legacy_curve(points[:1]) == "100 at 0 s"
     assert words.legacy_curve([]) == words.DASH
+
+
+def test_an_export_that_lacks_records_says_so_at_its_end() -> None:
+    last = LeftOut(left_out=3, reason="record 7: too odd").model_dump_json().encode()
+    assert words.left_out(b'{"v":1,"workload":{}}\n' + last + b"\n").startswith("3 records were left out")
+    assert words.left_out(b'{"v":1,"workload":{}}\n') == words.left_out(b"") == ""

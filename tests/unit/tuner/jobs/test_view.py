@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from tests.support.rows import make_record, make_workload, utcnow
@@ -95,3 +97,10 @@ def test_a_kernel_is_seen_against_what_its_device_can_do() -> None:
 def test_a_record_is_shown_in_microseconds() -> None:
     assert record_out(make_record("a", 25e-6, id=1, created_at=utcnow())).mean_us == pytest.approx(25.0)
     assert record_out(make_record("b", None, id=2, created_at=utcnow())).mean_us is None
+
+
+def test_what_an_old_import_stored_of_no_finite_numbers_is_not_shown() -> None:
+    out = record_out(
+        make_record("a", math.inf, id=1, run_secs=[math.nan, None, 1.0], canary_ratio=math.nan, created_at=utcnow())
+    )
+    assert (out.mean_us, out.run_secs, out.canary_ratio) == (None, [1.0], None)

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from tests.support.rows import make_record, make_workload
 from tuner.db import records
-from tuner.db.engine import read, write
+from tuner.db.engine import write
 from tuner.search.replay import Candidate, Recording, Step, recordings, replay, trials_to
 
 TIMES = {"slow": 9.0, "broken": None, "fast": 1.0, "fair": 3.0}
@@ -76,8 +76,7 @@ def test_recordings_come_from_the_database_those_with_most_records_first(engine:
                 records.add(session, make_record(f"{number}-{index}", 1e-3 * (index + 1), workload=number))
         records.add(session, make_record("2-x", None, workload=2))
         records.add(session, make_record("no trace", 1e-6, workload=2, trace=""))
-    with read(engine) as session:
-        found = recordings(session)
+    found = recordings(engine)
     assert [len(one.candidates) for one in found] == [4, 1]
     assert found[0].best_sec == pytest.approx(1e-3)
     assert found[0].candidates["2-x"].seconds is None

@@ -10,8 +10,9 @@ from sqlalchemy import Engine
 
 from tests.support.rows import make_record, make_workload
 from tuner.config import Settings
-from tuner.db import log, records
+from tuner.db import records
 from tuner.db.engine import read, write
+from tuner.db.log_line import line_of
 from tuner.search import shipped
 
 FAMILY = "llvm-x86_64-znver5-2c"
@@ -24,7 +25,7 @@ def logs(settings: Settings, tmp_path: Path) -> Settings:
     folder.mkdir()
     for family in (FAMILY, "llvm-x86_64-znver5-20c", "llvm-x86_64-znver5"):
         lines = [
-            log.line_of(make_record(f"{family}-{n}-{k}", 1e-3 * k, workload=n, family=family), make_workload(n), k == 1)
+            line_of(make_record(f"{family}-{n}-{k}", 1e-3 * k, workload=n, family=family), make_workload(n), k == 1)
             for n in (1, 2)
             for k in (1, 2)
         ]
@@ -50,7 +51,7 @@ def test_a_search_is_brought_the_fastest_of_other_workloads_too(logs: Settings, 
     with gzip.open(shipped.logs_folder(logs) / f"{FAMILY}.more.jsonl.gz", "wt") as file:
         for k in range(20):
             record = make_record(f"more-{k}", 1e-3 * (k + 1), workload=4, family=FAMILY)
-            file.write(log.line_of(record, make_workload(4), k == 0))
+            file.write(line_of(record, make_workload(4), k == 0))
     out = shipped.bring_in(engine, logs, {make_workload(3).id}, FAMILY, to_search=True)
     assert out.imported == 2 + 2 + shipped.OF_RELATED
     with read(engine) as session:

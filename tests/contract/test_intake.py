@@ -1,0 +1,69 @@
+"""Whoever imports leaves room for others, and waits for its own turn."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.support.rows import add_job, make_record, make_workload
+from tuner.config import Settings
+from tuner.db import dialects, log, records
+from tuner.db.engine import make_engine, read, write
+from tuner.db.log_line import line_of
+from tuner.errors import Busy
+
+pytestmark = pytest.mark.both_databases
+
+
+@pytest.fixture
+def hasty(engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """The database, for somebody who waits for others for half a second only."""
+    monkeypatch.setattr(dialects, "BUSY_TIMEOUT_MS", 500)
+    hasty = make_engine(settings)
+    yield hasty
+    hasty.dispose()
+
+
+def _log(count: int) -> list[bytes]:
+    return [line_of(make_record(f"c{n}", 1e-3), make_workload(), n == 0).encode() for n in range(count)]
+
+
+def test_others_write_while_a_log_is_imported(engine: Engine, hasty: Engine) -> None:
+    importing = threading.Thread(target=log.import_lines, args=(engine, _log(4000)))
+    importing.start()
+    written = 0
+    while importing.is_alive():
+        with write(hasty) as session:
+            add_job(session)
+        written += 1
+    importing.join()
+    assert written > 10
+    with read(engine) as session:
+        assert records.find(session).total == 4000
+
+
+def test_an_import_waits_for_its_turn(engine: Engine, hasty: Engine) -> None:
+    begun, through = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with write(engine) as session:
+            add_job(session)
+            begun.set()
+            through.wait(1.2)  # longer than the other waits at a time
+
+    holding = threading.Thread(target=hold)
+    holding.start()
+    begun.wait()
+    assert log.import_lines(hasty, _log(10)).imported == 10
+    through.set()
+    holding.join()
+
+
+def test_who_waits_too_long_for_the_database_is_told_that_it_is_busy(engine: Engine, hasty: Engine) -> None:
+    with write(engine) as session:
+        add_job(session)
+        with pytest.raises(Busy, match="Others have been writing"), write(hasty) as other:
+            add_job(other)

@@ -1,0 +1,135 @@
+"""No request holds the web process up: what it sends is bounded in bytes, in memory and in work, before it is spent."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from api.turns import Turns
+from tests.support.rows import make_record, make_workload
+from tests.support.web_process import WebProcess, serve_process
+from tuner.config import Settings
+from tuner.db import records
+from tuner.db.engine import read
+from tuner.db.log_line import line_of
+
+MIB = 2**20
+
+
+@pytest.fixture
+def web(engine: Engine, settings: Settings) -> Iterator[WebProcess]:
+    with serve_process(settings) as web:
+        yield web
+
+
+def lines(count: int, workload: int = 1) -> bytes:
+    """A log of so many records."""
+    return "".join(
+        line_of(make_record(f"c{n}", 1e-3, workload), make_workload(workload), n == 0) for n in range(count)
+    ).encode()
+
+
+def peak_mib(web: WebProcess) -> float:
+    """The most memory that the process ever had."""
+    (line,) = [
+        line for line in Path(f"/proc/{web.process.pid}/status").read_text().splitlines() if line.startswith("VmHWM")
+    ]
+    return int(line.split()[1]) / 1024
+
+
+def endless(block: bytes = b'"' * 65536) -> Iterator[bytes]:
+    while True:
+        yield block
+
+
+@pytest.mark.parametrize(("path", "limit"), [("/v1/jobs", MIB), ("/v1/models", MIB), ("/v1/operators", 8 * MIB)])
+def test_a_body_beyond_its_routes_limit_is_refused(client: TestClient, path: str, limit: int) -> None:
+    answer = client.post(path, content=b" " * (limit + 1), headers={"content-type": "application/json"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (413, "body_too_large")
+    assert str(limit) in error["message"]
+    assert client.post(path, content=b" " * limit, headers={"content-type": "application/json"}).status_code == 422
+
+
+def test_an_upload_beyond_the_setting_is_refused_with_the_way_out(client: TestClient) -> None:
+    client.app.state.settings.max_upload_bytes = 4096  # type: ignore[attr-defined]
+    answer = client.post("/v1/records/import", files={"file": ("a", b"x" * 5000)})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+    assert "TUNER_MAX_UPLOAD_BYTES" in answer.json()["error"]["hint"]
+
+
+def test_an_endless_body_without_a_length_is_refused_in_little_memory(web: WebProcess) -> None:
+    before = peak_mib(web)
+    answer = httpx.post(f"{web.url}/v1/jobs", content=endless(), headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+    assert peak_mib(web) - before < 30
+
+
+@pytest.mark.parametrize("form", [False, True])
+def test_seven_gib_of_zeros_in_a_gzip_are_refused_soon_and_in_little_memory(web: WebProcess, form: bool) -> None:
+    bomb = gzip.compress(bytes(64 * MIB)) * 112
+    before = peak_mib(web)
+    sent = {"files": {"file": ("zeros.gz", bomb)}} if form else {"content": bomb}
+    answer = httpx.post(f"{web.url}/v1/records/import", timeout=10, **sent)  # type: ignore[arg-type]
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "upload_invalid")
+    assert "unpacks" in answer.json()["error"]["message"]
+    assert peak_mib(web) - before < 100
+
+
+def test_a_line_of_many_brackets_takes_bounded_memory(web: WebProcess) -> None:
+    good = lines(1)
+    line = good.replace(b'{"kind":"llvm"},null', b"[]," * (2 * MIB) + b"null").rstrip()  # six MiB, all of it lists
+    before = peak_mib(web)
+    answer = httpx.post(f"{web.url}/v1/records/import", content=(line + b"\n") * 2 + good, timeout=100)
+    assert (answer.json()["imported"], answer.json()["skipped"]) == (1, 2)
+    assert peak_mib(web) - before < 512
+
+
+def test_an_import_ends_when_its_client_leaves(web: WebProcess, engine: Engine) -> None:
+    content = lines(20_000)
+    host, port = web.url.removeprefix("http://").split(":")
+    head = f"POST /v1/records/import HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head.encode() + content)
+    # One imports at a time: this answers once that one is over.
+    answer = httpx.post(f"{web.url}/v1/records/import", content=lines(1, workload=2), timeout=100)
+    assert answer.json()["imported"] == 1
+    with read(engine) as session:
+        assert records.find(session, make_workload(1).id).total < 20_000
+
+
+def test_imports_and_submits_at_once_all_succeed(web: WebProcess) -> None:
+    def send(number: int) -> int:
+        content = lines(1000, workload=number + 1)
+        return httpx.post(f"{web.url}/v1/records/import", content=content, timeout=100).status_code
+
+    def submit(number: int) -> int:
+        job = {"model": "op:gemm:16,16,16", "budget": {"trials": 8}}
+        return httpx.post(f"{web.url}/v1/jobs", json=job, timeout=100).status_code
+
+    with ThreadPoolExecutor(12) as threads:
+        imports = [threads.submit(send, number) for number in range(4)]
+        submits = [threads.submit(submit, number) for number in range(8)]
+    assert [one.result() for one in imports] == [200] * 4
+    assert [one.result() for one in submits] == [201] * 8
+
+
+def test_an_upload_leaves_nothing_on_the_disk(client: TestClient, settings: Settings) -> None:
+    content = lines(1) + b" " * (3 * MIB)
+    assert client.post("/v1/records/import", content=content).json()["imported"] == 1
+    assert list(settings.uploads_dir.iterdir()) == []
+
+
+def test_what_is_busy_says_when_to_come_again(client: TestClient) -> None:
+    client.app.state.imports = Turns("imports", at_once=0, most_waiting=0)  # type: ignore[attr-defined]
+    answer = client.post("/v1/records/import", content=lines(1))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy")
+    assert int(answer.headers["retry-after"]) > 0
