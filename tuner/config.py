@@ -100,6 +100,11 @@ class Settings(BaseSettings):
         return self.root / "run" / "coordinator.beat"
 
     @property
+    def database_id_file(self) -> Path:
+        """What makes a folder a data directory: it holds the id of the database that the folder belongs to."""
+        return self.root / "run" / "database-id"
+
+    @property
     def run_file(self) -> Path:
         """JSON the supervisor writes: url, ports and pids of the running service."""
         return self.root / "run" / "service.json"

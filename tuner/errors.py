@@ -81,6 +81,12 @@ class Conflict(TunerError):
     status = 409
 
 
+class DataDirForeign(Conflict):
+    """The folder given as the data directory holds something else, or belongs to another database."""
+
+    code = "data_dir_foreign"
+
+
 class CrossSite(TunerError):
     """A web page of another site made a browser ask for something."""
 

@@ -20,7 +20,7 @@ from tuner.db import records
 from tuner.db.engine import write
 from tuner.db.models import Device, Round, Workload
 from tuner.errors import DeviceUnavailable, ModelInvalid, StorageFull
-from tuner.jobs import control, plan, tasks, tuning
+from tuner.jobs import control, job_folders, plan, tasks, tuning
 from tuner.jobs.device_watch import MAX_CRASHES
 from tuner.state import STAGES
 
@@ -752,13 +752,13 @@ def know_all(bench: Bench) -> None:
 
 
 def test_what_a_job_left_on_disk_goes_with_its_end_and_not_before(bench: Bench) -> None:
-    first, second = bench.submit(), bench.submit()
+    first, second, of_long_ago = bench.submit(), bench.submit(), "job-0123456789"
     bench.run_to(first, "tuning")
-    for name in (first, second, "job-of-long-ago"):
-        (bench.settings.jobs_dir / name / "staging").mkdir(parents=True)
+    for name in (first, second, of_long_ago):
+        (job_folders.make(bench.settings, bench.database, name) / "staging").mkdir()
     bench.coordinator = bench.successor()  # it knows no more than the database
     bench.expire_lease()
-    bench.run_until(lambda: not (bench.settings.jobs_dir / "job-of-long-ago").exists(), passes=5)
+    bench.run_until(lambda: not (bench.settings.jobs_dir / of_long_ago).exists(), passes=5)
     assert {path.name for path in bench.settings.jobs_dir.iterdir()} == {first, second}
     bench.ask(control.cancel, second)
     bench.run_to(second, "cancelled")

@@ -12,6 +12,7 @@ from typing import Any
 
 from tuner.config import Settings
 from tuner.errors import Conflict, StorageFull
+from tuner.ownership import claim
 
 
 @contextlib.contextmanager
@@ -20,12 +21,13 @@ def hold_data_dir(settings: Settings) -> Iterator[None]:
 
     Raises:
         Conflict: another service holds it (the message names its pid) or the folder can't be written.
+        DataDirForeign: the folder holds something else.
         StorageFull: not even that pid finds room.
     """
     run_dir = settings.run_file.parent
     with _refusals(settings):
-        run_dir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        claim(settings)
+        descriptor = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "r+b", buffering=0) as lock_file:
         try:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,6 +14,7 @@ from tuner.cli.common import notes, program
 from tuner.client.http import Client
 from tuner.config import Settings
 from tuner.errors import ServiceUnreachable, StartFailed
+from tuner.ownership import claim
 
 START_SEC = 180.0  # first start on a slow disk: TVM and torch are read for the first time
 STOP_SEC = 15.0
@@ -23,15 +24,15 @@ STOP_SEC = 15.0
 def local_service(settings: Settings) -> Iterator[Client]:
     """A client of the service of this data directory: the one that runs already, else one that ends with us.
 
-    Raises StartFailed when it does not come up.
+    Raises DataDirForeign, and StartFailed when it does not come up.
     """
     running = _running(settings)
     if running is not None:
         with running:
             yield running
         return
+    claim(settings)
     log = settings.root / "run" / "serve.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
             python_module("tuner.cli.main", "serve", "--data-dir", str(settings.root)),

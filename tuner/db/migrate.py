@@ -16,26 +16,25 @@ from sqlalchemy import Engine, event, inspect, make_url
 
 from tuner.config import Settings
 from tuner.db.engine import make_engine, shown_url
+from tuner.db.identity import id_if_known
 from tuner.errors import SchemaOutdated, SchemaUnknown
+from tuner.ownership import bind, claim
 
 _INSTALLED = Path(__file__).parent / "_migrations"  # where the wheel puts them
 _CHECKOUT = Path(__file__).parents[2] / "alembic"
 
 
 def create_or_check(settings: Settings) -> None:
-    """Create the schema in an empty database, else check it. Raises as ``check_schema`` does."""
-    if _sqlite_file_missing(settings):
-        upgrade(settings)
-        return
-    engine = make_engine(settings)
-    try:
-        empty = not inspect(engine).get_table_names()
-    finally:
-        engine.dispose()
-    if empty:
+    """Create the schema in an empty database, else check it, and that the data directory is this database's.
+
+    Raises DataDirForeign, and as ``check_schema`` does.
+    """
+    claim(settings)
+    if _is_empty(settings):
         upgrade(settings)
     else:
         check_schema(settings)
+        _bind(settings)
 
 
 def check_schema(settings: Settings) -> None:
@@ -72,7 +71,12 @@ def check_engine(engine: Engine, settings: Settings) -> None:
 
 
 def upgrade(settings: Settings) -> Path | None:
-    """Bring the schema to this release's; returns the backup made of a SQLite file that held something, else None."""
+    """Bring the schema to this release's; returns the backup made of a SQLite file that held something, else None.
+
+    Raises DataDirForeign before it has touched anything, and SchemaUnknown.
+    """
+    claim(settings)
+    _bind(settings)
     backup = _backup_if_due(settings)
     engine = make_engine(settings)
     if engine.dialect.name == "sqlite":  # a migration may copy and drop a table that others refer to
@@ -82,6 +86,7 @@ def upgrade(settings: Settings) -> Path | None:
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+        bind(settings, id_if_known(engine))
     finally:
         engine.dispose()
     return backup
@@ -121,6 +126,27 @@ def _sqlite_path(settings: Settings) -> Path | None:
 def _sqlite_file_missing(settings: Settings) -> bool:
     path = _sqlite_path(settings)
     return path is not None and not path.exists()
+
+
+def _is_empty(settings: Settings) -> bool:
+    if _sqlite_file_missing(settings):
+        return True
+    engine = make_engine(settings)
+    try:
+        return not inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+
+
+def _bind(settings: Settings) -> None:
+    if _sqlite_file_missing(settings):
+        bind(settings, None)
+        return
+    engine = make_engine(settings)
+    try:
+        bind(settings, id_if_known(engine))
+    finally:
+        engine.dispose()
 
 
 def _backup_if_due(settings: Settings) -> Path | None:

@@ -39,6 +39,13 @@ def _number() -> Any:
     return Field(default=None, primary_key=True, sa_type=BigInt)
 
 
+class Identity(SQLModel, table=True):
+    """One row: what tells this database from others."""
+
+    __tablename__ = "identity"
+    id: str = Field(primary_key=True)
+
+
 class Model(SQLModel, table=True):
     """A source of a network: a preset, a local folder or a hub id."""
 

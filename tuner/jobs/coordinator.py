@@ -11,7 +11,6 @@ import logging
 import os
 import platform
 import secrets
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,7 +26,7 @@ from tuner.db import jobs
 from tuner.db.engine import read
 from tuner.db.models import Job
 from tuner.errors import EngineUnavailable, TunerError
-from tuner.jobs import ledger, plan
+from tuner.jobs import job_folders, ledger, plan
 from tuner.jobs.busy_time import BusyTime
 from tuner.jobs.device_watch import DeviceWatch
 from tuner.jobs.disk_watch import DiskWatch
@@ -276,6 +275,4 @@ class Coordinator:
             del self._faulty_until[job_id]
         if job_ids != self._on_disk:
             self._on_disk = job_ids
-            for folder in self._settings.jobs_dir.glob("*"):
-                if folder.name not in job_ids:
-                    shutil.rmtree(folder, ignore_errors=True)
+            job_folders.sweep(self._settings, self._database, job_ids)

@@ -22,7 +22,7 @@ from tuner.errors import DeviceUnavailable, StageFailed
 from tuner.importers import cache, hub
 from tuner.importers.operators import catalog
 from tuner.importers.operators.bound import refuse_bound
-from tuner.jobs import deliver, from_records, publish, tuning
+from tuner.jobs import deliver, from_records, job_folders, publish, tuning
 from tuner.jobs.workbench import (
     database,
     device_address,
@@ -126,6 +126,7 @@ def _time_plainly(settings: Settings, job: Job, found: list[ExtractedWorkload]) 
 @_stage
 def tune_round(settings: Settings, job_id: str, round_id: str) -> None:
     """Run one planned round."""
+    job_folders.make(settings, database(settings), job_id)
     tuner_of(settings).run(job_id, round_id)
 
 
@@ -136,6 +137,7 @@ def compile_module(settings: Settings, job_id: str) -> None:
     A job that only compiles measures nothing: it takes the fastest record as it is.
     """
     engine, imported = database(settings), imported_of(settings, job_id)
+    job_folders.make(settings, engine, job_id)
     with read(engine) as db:
         job = jobs.get(db, job_id)
         rows = jobs.workloads(db, job_id)

@@ -13,6 +13,7 @@ from tuner.db.models import Job
 from tuner.importers import cache
 from tuner.importers.cache import Imported
 from tuner.importers.source import ModelSource, resolve_source
+from tuner.jobs import job_folders
 from tuner.jobs.target_lookup import peak_for
 from tuner.measuring.identity import Expected, expected_of
 from tuner.measuring.measure import DeviceAddress
@@ -95,7 +96,7 @@ def peak_of(settings: Settings, job: Job) -> Peak | None:
 
 def finals_of(settings: Settings, job: Job, tuner: Tuner) -> Finals:
     """The finals of a job, on its device."""
-    folder = settings.jobs_dir / job.id / "finals"
+    folder = job_folders.make(settings, database(settings), job.id) / "finals"
     return Finals(device_address(settings, job), tuner.builders, job.target_json, folder, tuner.canaries.timer(job))
 
 

@@ -15,6 +15,7 @@ from tuner.cli.datadir import hold_data_dir, running_service, write_run_file
 from tuner.cli.ports import any_free_port, choose_port, is_free
 from tuner.config import Settings
 from tuner.errors import Conflict, InvalidInput, PortTaken, StorageFull
+from tuner.ownership import claim
 
 HOST = "127.0.0.1"
 
@@ -85,7 +86,7 @@ def test_second_service_on_a_data_directory_is_told_the_first_ones_pid(tmp_path:
 
 def test_full_disk_is_said_before_anything_starts(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
-    settings.run_file.parent.mkdir(parents=True)
+    claim(settings)
     (settings.run_file.parent / "lock").symlink_to("/dev/full")  # takes opens and refuses writes with ENOSPC
     with pytest.raises(StorageFull, match="No space is left"), hold_data_dir(settings):
         pytest.fail("went on without its lock")
