@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 
+from rpc.environment import harmless
+
 PARENT_ENV = "TUNESMITH_PARENT_PID"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _POLL_SEC = 0.5
@@ -45,6 +47,11 @@ def python_module(module: str, *args: str) -> list[str]:
 def child_env(**extra: str) -> dict[str, str]:
     """Environment for a child process that calls `die_with_parent`: ours, ``extra``, and who its parent is."""
     return {**os.environ, **extra, PARENT_ENV: str(os.getpid())}
+
+
+def bare_env(**extra: str) -> dict[str, str]:
+    """As `child_env`, of our environment only what is no secret: for processes that run what a search made."""
+    return {**harmless(os.environ), **extra, PARENT_ENV: str(os.getpid())}
 
 
 def _watch(expected: int) -> None:

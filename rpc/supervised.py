@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rpc.checkup import Checkup
 from rpc.errors import StartFailed
-from rpc.lifeline import child_env
+from rpc.lifeline import bare_env, child_env
 from rpc.logfile import tail
 
 _FIRST_BACKOFF_SEC, _LAST_BACKOFF_SEC = 0.2, 10.0
@@ -24,7 +24,8 @@ _STEADY_SEC = 30.0  # up for so long: the next restart is immediate again
 class ProcessSpec:
     """One process to keep running.
 
-    ``argv`` must call `rpc.lifeline.die_with_parent` (`rpc.lifeline.python_module` does). ``env`` is added to ours.
+    ``argv`` must call `rpc.lifeline.die_with_parent` (`rpc.lifeline.python_module` does). ``env`` is added to ours,
+    of which a ``bare`` process sees nothing that could be a secret.
     ``ready`` says that it came up; without it, running for two seconds does. ``healthy`` is asked every
     ``health_every_sec`` from then on: False for ``unhealthy_sec`` gets it killed and started again, None means that
     nobody can say. Both are asked in a thread of their own.
@@ -33,6 +34,7 @@ class ProcessSpec:
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
+    bare: bool = False
     ready: Callable[[], bool] | None = None
     ready_timeout_sec: float = 60.0
     healthy: Callable[[], bool | None] | None = None
@@ -62,7 +64,7 @@ class Child:
         with self.log_file.open("ab") as output:
             self.process = subprocess.Popen(
                 self.spec.argv,
-                env=child_env(**self.spec.env),
+                env=(bare_env if self.spec.bare else child_env)(**self.spec.env),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

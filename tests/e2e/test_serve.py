@@ -25,6 +25,7 @@ from tests.support.processes import (
 )
 from tests.support.service import Service, serving
 
+SECRET = "hf_secret"
 COMMAND = [sys.executable, "-m", "tuner.cli.main"]
 
 
@@ -38,7 +39,10 @@ def refused(data_dir: Path, *options: str) -> str:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(tmp_path_factory.mktemp("service"), "--port", "0") as started:
+    with pytest.MonkeyPatch.context() as environment, contextlib.ExitStack() as services:
+        environment.setenv("HF_TOKEN", SECRET)
+        started = services.enter_context(serving(tmp_path_factory.mktemp("service"), "--port", "0"))
+        environment.undo()
         yield started
 
 
@@ -55,6 +59,14 @@ def test_all_parts_run_and_this_machine_is_a_free_device(service: Service) -> No
     assert service.is_well()
     names = ("tracker", "device", "engine", "web", "coordinator")
     assert all(is_running(service.pid(name)) for name in names)
+
+
+def test_only_what_loads_models_is_told_a_secret(service: Service) -> None:
+    def is_told(name: str) -> bool:
+        return SECRET in Path(f"/proc/{service.pid(name)}/environ").read_text()
+
+    assert is_told("engine")
+    assert not any(is_told(name) for name in ("tracker", "device"))
 
 
 def test_doctor_checks_the_running_service(service: Service) -> None:

@@ -36,7 +36,8 @@ def run_benchmark(
     threads = str(spec.threads)
     limits = dict.fromkeys((THREADS_ENV, "OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     env = child_env(**limits, PYTHONUNBUFFERED="1")
-    env.pop(BIND_ENV, None)  # the service's; an artifact's loader decides for itself
+    # The service's settings are none of its business; how threads are bound an artifact's loader decides for itself.
+    env = {name: value for name, value in env.items() if name != BIND_ENV and not name.startswith("TUNER_")}
     command = python_module("tuner.bench.process", str(spec_file), str(result_file))
     with log_file.open("w") as log:
         process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from rpc.environment import harmless
+
 
 def agent(
     tracker: Annotated[str, typer.Option(metavar="HOST:PORT", help="The service's tracker, or this end of a tunnel.")],
@@ -35,4 +37,4 @@ def agent(
     given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
     flags = ["--allow-remote-tracker"] if allow_remote_tracker else []
     # The device's process must hold nothing but what sessions need: it is replaced, not imported into.
-    os.execv(sys.executable, [sys.executable, "-m", "rpc.agent", *given, *flags])
+    os.execve(sys.executable, [sys.executable, "-m", "rpc.agent", *given, *flags], harmless(os.environ))

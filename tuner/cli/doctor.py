@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import rpc.errors
 from rpc import tracker
 from rpc.drafts import draft
-from rpc.lifeline import child_env, python_module
+from rpc.lifeline import bare_env, python_module
 from rpc.supervisor import Supervisor
 from rpc.versions import PINS
 from tuner.cli import probes
@@ -161,7 +161,7 @@ def check_round_trip(host: str, port: int, key: str) -> Check:
     argv = python_module("rpc.probe", "--host", host, "--port", str(port), "--key", key)
     hint = "The device may be busy with a job: try again, or look into run/logs/device.log."
     try:
-        result = subprocess.run(argv, env=child_env(), capture_output=True, text=True, timeout=_PROBE_SEC, check=False)
+        result = subprocess.run(argv, env=bare_env(), capture_output=True, text=True, timeout=_PROBE_SEC, check=False)
     except subprocess.TimeoutExpired:
         return Check("round trip", False, f"not done within {_PROBE_SEC:g} s", hint)
     if result.returncode != 0:

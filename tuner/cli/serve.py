@@ -138,10 +138,11 @@ def device_processes(
         *(() if is_loopback(tracker_host) else ("--allow-remote-tracker", "--advertise", "127.0.0.1")),
     )
     return [
-        ProcessSpec("tracker", tracker_argv, ready=tracker_answers, healthy=tracker_answers),
+        ProcessSpec("tracker", tracker_argv, bare=True, ready=tracker_answers, healthy=tracker_answers),
         ProcessSpec(
             "device",
             device_argv,
+            bare=True,
             ready=lambda: probe.is_registered() is True,
             healthy=probe.is_well,
             unhealthy_sec=15.0,

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 
 import psutil
 
-from rpc.lifeline import child_env, python_module
+from rpc.lifeline import bare_env, python_module
 
 _START_SEC = 120.0  # TVM is loaded in one second; on a machine that swaps it takes a hundred times that
 _BUILDS = 2000  # LLVM's contexts leak a little with each build: a process is replaced before that shows
@@ -97,7 +97,7 @@ class BuildProcess:
             argv = python_module("tuner.measuring.build_worker", str(its.fileno()))
             try:
                 self._process = subprocess.Popen(
-                    argv, env=child_env(), pass_fds=[its.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
+                    argv, env=bare_env(), pass_fds=[its.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
                 )
             except OSError:
                 ours.close()
