@@ -19,6 +19,4 @@ _PREFIXES = (
 
 def harmless(environment: Mapping[str, str]) -> dict[str, str]:
     """What of an environment any process of ours may see."""
-    return {
-        name: value for name, value in environment.items() if name in _NAMES or name.startswith(_PREFIXES)
-    }
+    return {name: value for name, value in environment.items() if name in _NAMES or name.startswith(_PREFIXES)}

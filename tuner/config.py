@@ -30,6 +30,9 @@ class Settings(BaseSettings):
         None, repr=False, description="SQLAlchemy URL; unset: SQLite in the data directory."
     )
     engine: str | None = Field(None, description="Dask scheduler address; unset: a local cluster is started.")
+    engine_ca: Path | None = Field(None, description="Certificate that vouches for all who speak with the engine.")
+    engine_cert: Path | None = Field(None, description="Certificate shown to the engine.")
+    engine_key: Path | None = Field(None, description="Key of that certificate; unset: it is in the same file.")
     tracker_host: str = Field("127.0.0.1", description="Address of the RPC tracker.")
     tracker_port: Port | None = Field(None, description="Port of the RPC tracker; unset: 9190 or the next free one.")
     engine_workers: Count = Field(1, description="Stages and rounds that the service's own engine runs at once.")
@@ -103,6 +106,11 @@ class Settings(BaseSettings):
     def database_id_file(self) -> Path:
         """What makes a folder a data directory: it holds the id of the database that the folder belongs to."""
         return self.root / "run" / "database-id"
+
+    @property
+    def own_engine_pem(self) -> Path:
+        """Key and certificate of the service's own engine, made anew at each start."""
+        return self.root / "run" / "engine.pem"
 
     @property
     def run_file(self) -> Path:

@@ -10,10 +10,10 @@ from typing import Protocol
 
 import pytest
 
-from rpc.lifeline import python_module
 from tests.support import engine_stages
+from tests.support.engine import address_of, engine_process, engine_settings
 from tests.support.fake_engine import FakeCluster, FakeEngine, Hangs, ProcessDied
-from tests.support.processes import free_port, is_running, kill_hard, running, wait_until
+from tests.support.processes import free_port, is_running, kill_hard, wait_until
 from tuner.config import Settings
 from tuner.errors import EngineUnavailable
 from tuner.jobs.engine import DaskEngine, Engine, Outcome
@@ -62,9 +62,9 @@ class FakeBench:
 def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """A running engine process and its data directory."""
     folder = tmp_path_factory.mktemp("engine")
-    with running(python_module("tuner.jobs.engine_process"), TUNER_DATA_DIR=str(folder)) as process:
+    with engine_process(engine_settings(folder)) as process:
+        address = address_of(process)
         assert process.stdout is not None
-        address = next(line.strip() for line in process.stdout if line.startswith("tcp://"))
         threading.Thread(target=process.stdout.read, daemon=True).start()  # or a full pipe would stop it
         yield address, folder
 
@@ -73,7 +73,7 @@ def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
     if request.param == "dask":
         address, folder = request.getfixturevalue("dask_address")
-        return DaskBench(Settings(data_dir=folder), address)
+        return DaskBench(engine_settings(folder), address)
     (tmp_path / "data").mkdir()
     stages = {
         "note": engine_stages.note,
@@ -175,24 +175,23 @@ def test_one_worker_is_one_slot(engine: Engine) -> None:
 
 
 def test_engine_that_is_not_there_says_where_it_was_looked_for(settings: Settings) -> None:
-    engine = DaskEngine(f"tcp://127.0.0.1:{free_port()}", settings)
-    with pytest.raises(EngineUnavailable, match=r"tcp://127\.0\.0\.1"):
+    engine = DaskEngine(f"tls://127.0.0.1:{free_port()}", engine_settings(settings.root))
+    with pytest.raises(EngineUnavailable, match=r"tls://127\.0\.0\.1"):
         engine.poll()
 
 
 def test_killed_engine_leaves_no_worker_and_its_successor_knows_nothing(tmp_path: Path) -> None:
     port = free_port()
-    settings = Settings(data_dir=tmp_path)
-    argv = python_module("tuner.jobs.engine_process", "--port", str(port))
-    engine = DaskEngine(f"tcp://127.0.0.1:{port}", settings, stages=STAGES)
-    with running(argv, TUNER_DATA_DIR=str(tmp_path)) as process:
+    settings = engine_settings(tmp_path)
+    engine = DaskEngine(f"tls://127.0.0.1:{port}", settings, stages=STAGES)
+    with engine_process(settings, port) as process:
         wait_until(lambda: slots_of(engine), 30, "the engine")
         engine.submit("task", "hang", job_id="job-hang")
         wait_until((tmp_path / "job-hang").exists, 10, "the task")
         worker = worker_of(settings, "job-hang")
         kill_hard(process.pid)
         wait_until(lambda: not is_running(worker), 5, "the worker's end")
-    with running(argv, TUNER_DATA_DIR=str(tmp_path)):
+    with engine_process(settings, port):
         wait_until(lambda: slots_of(engine), 30, "the engine's successor")
         assert outcome_of(engine, "task") == Outcome("task", "gone")
         engine.close()
@@ -200,13 +199,12 @@ def test_killed_engine_leaves_no_worker_and_its_successor_knows_nothing(tmp_path
 
 def test_workers_may_use_all_cores(tmp_path: Path) -> None:
     """Dask would set OMP_NUM_THREADS=1 in its workers, and PyTorch in them would run on one core."""
-    with running(python_module("tuner.jobs.engine_process"), TUNER_DATA_DIR=str(tmp_path)) as process:
-        assert process.stdout is not None
-        address = next(line.strip() for line in process.stdout if line.startswith("tcp://"))
-        engine = DaskEngine(address, Settings(data_dir=tmp_path), stages=STAGES)
+    settings = engine_settings(tmp_path)
+    with engine_process(settings) as process:
+        engine = DaskEngine(address_of(process), settings, stages=STAGES)
         engine.submit("task", "note", job_id="job-note")
         assert outcome_of(engine, "task").kind == "done"
-        environment = Path(f"/proc/{worker_of(Settings(data_dir=tmp_path), 'job-note')}/environ").read_bytes()
+        environment = Path(f"/proc/{worker_of(settings, 'job-note')}/environ").read_bytes()
         engine.close()
     assert b"OMP_NUM_THREADS=1\0" not in environment
     assert b"TVM_NUM_THREADS=" in environment

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from sqlmodel import select
 
 from rpc.lifeline import python_module
 from tests.support.coordination import Bench
+from tests.support.engine import engine_process, engine_settings
 from tests.support.processes import ROOT, free_port, kill_hard, python_code, running, running_module, wait_until
 from tests.support.slow_stages import PID_FILE
 from tuner.config import Settings
@@ -25,6 +25,11 @@ from tuner.jobs.leadership import LEASE
 
 
 @pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return engine_settings(tmp_path / "data")
+
+
+@pytest.fixture
 def port() -> int:
     return free_port()
 
@@ -32,7 +37,7 @@ def port() -> int:
 @pytest.fixture
 def dask(settings: Settings, port: int) -> Iterator[DaskEngine]:
     """A client of the engine at ``port``, whether one runs there or not."""
-    engine = DaskEngine(f"tcp://127.0.0.1:{port}", settings, stages="tests.support.slow_stages")
+    engine = DaskEngine(f"tls://127.0.0.1:{port}", settings, stages="tests.support.slow_stages")
     yield engine
     engine.close()
 
@@ -46,7 +51,7 @@ def bench(settings: Settings, engine: Engine, dask: DaskEngine) -> Bench:
 
 
 def test_killed_worker_loses_one_round_and_nothing_is_measured_twice(bench: Bench, dask: DaskEngine, port: int) -> None:
-    with engine_process(bench, port):
+    with engine_process(bench.settings, port):
         job_id = run_into_a_round(bench, dask)
         kill_hard(int((bench.settings.root / PID_FILE).read_text()))
         run_to_the_end(bench, dask, job_id)
@@ -55,11 +60,11 @@ def test_killed_worker_loses_one_round_and_nothing_is_measured_twice(bench: Benc
 
 
 def test_killed_engine_loses_one_round_and_tuning_goes_on(bench: Bench, dask: DaskEngine, port: int) -> None:
-    with engine_process(bench, port) as process:
+    with engine_process(bench.settings, port) as process:
         job_id = run_into_a_round(bench, dask)
         kill_hard(process.pid)
         wait_until(lambda: tick(bench, dask) and "waiting for the engine" in bench.job(job_id).message, 20)
-    with engine_process(bench, port):
+    with engine_process(bench.settings, port):
         run_to_the_end(bench, dask, job_id)
     assert [row.state for row in bench.rounds(job_id)].count("lost") == 1
     assert bench.job(job_id).attempts == 0
@@ -67,7 +72,7 @@ def test_killed_engine_loses_one_round_and_tuning_goes_on(bench: Bench, dask: Da
 
 
 def test_successor_of_a_killed_coordinator_loses_no_round(bench: Bench, dask: DaskEngine, port: int) -> None:
-    with engine_process(bench, port):
+    with engine_process(bench.settings, port):
         job_id = run_into_a_round(bench, dask)
         dask.close()
         bench.expire_lease()
@@ -77,7 +82,7 @@ def test_successor_of_a_killed_coordinator_loses_no_round(bench: Bench, dask: Da
 
 
 def test_cancel_ends_a_round_that_does_not_end(bench: Bench, dask: DaskEngine, port: int) -> None:
-    with engine_process(bench, port):
+    with engine_process(bench.settings, port):
         job_id = run_into_a_round(bench, dask)
         (row,) = bench.rounds(job_id, "running")
         dask.cancel(row.id)
@@ -107,7 +112,7 @@ print(sorted({name.split(".")[0] for name in sys.modules} & {"tvm", "tvm_ffi", "
 
 def test_coordinator_process_holds_the_lease_and_gives_it_back(engine: Engine, settings: Settings, port: int) -> None:
     argv = python_module("tuner.jobs.coordinator_process")
-    with running(argv, **settings.model_copy(update={"engine": f"tcp://127.0.0.1:{port}"}).as_env()) as process:
+    with running(argv, **settings.model_copy(update={"engine": f"tls://127.0.0.1:{port}"}).as_env()) as process:
         wait_until(lambda: holds_lease(engine), 30, "the lease")
         process.terminate()
         assert process.wait(5) == 0
@@ -119,10 +124,6 @@ def test_coordinator_without_an_engine_says_what_to_set(settings: Settings) -> N
         output, _ = process.communicate(timeout=30)
     assert process.returncode != 0
     assert "TUNER_ENGINE" in output
-
-
-def engine_process(bench: Bench, port: int) -> AbstractContextManager[subprocess.Popen[str]]:
-    return running(python_module("tuner.jobs.engine_process", "--port", str(port)), **bench.settings.as_env())
 
 
 def run_into_a_round(bench: Bench, dask: DaskEngine) -> str:

@@ -14,12 +14,13 @@ import psutil
 import pytest
 from distributed import Client, Nanny
 
-from rpc.lifeline import python_module
-from tests.support.processes import free_port, is_running, kill_hard, running, stop_hard, wait_until
+from tests.support.engine import address_of, engine_process, engine_settings
+from tests.support.processes import free_port, is_running, kill_hard, stop_hard, wait_until
 from tuner.config import Settings
 from tuner.errors import EngineUnavailable
 from tuner.jobs.engine import DaskEngine, Engine
 from tuner.jobs.engine_probe import count_workers
+from tuner.jobs.engine_tls import security
 
 STAGES = "tests.support.engine_stages"
 MOST_SEC = 6.0  # connecting and one question
@@ -32,6 +33,11 @@ class Running:
     pid: int
     address: str
     client: DaskEngine
+    settings: Settings
+
+    def count(self) -> int | None:
+        """Workers, as its scheduler says."""
+        return count_workers(self.address, security(self.settings))
 
     def workers(self) -> list[int]:
         """Pids of the workers."""
@@ -40,20 +46,19 @@ class Running:
 
 
 @contextmanager
-def engine_process(folder: Path, **env: str) -> Iterator[Running]:
-    port = free_port()
-    argv = python_module("tuner.jobs.engine_process", "--port", str(port))
-    address = f"tcp://127.0.0.1:{port}"
-    with running(argv, TUNER_DATA_DIR=str(folder), **env) as process:
-        wait_until(lambda: count_workers(address) == 1, 60, "the engine")
-        client = DaskEngine(address, Settings(data_dir=folder), stages=STAGES)
-        yield Running(process.pid, address, client)
-        client.close()
+def up(folder: Path, **env: str) -> Iterator[Running]:
+    settings = engine_settings(folder)
+    with engine_process(settings, **env) as process:
+        address = address_of(process)
+        engine = Running(process.pid, address, DaskEngine(address, settings, stages=STAGES), settings)
+        wait_until(lambda: engine.count() == 1, 60, "the engine")
+        yield engine
+        engine.client.close()
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Running]:
-    with engine_process(tmp_path) as found:
+    with up(tmp_path) as found:
         yield found
 
 
@@ -88,9 +93,9 @@ def test_cancel_that_a_stopped_engine_did_not_hear_is_made_good(engine: Running,
     wait_until(lambda: not is_running(worker), 10, "the end of the task's process")
 
 
-def test_new_client_of_a_stopped_engine_does_not_wait_for_ever(engine: Running, tmp_path: Path) -> None:
+def test_new_client_of_a_stopped_engine_does_not_wait_for_ever(engine: Running) -> None:
     stop_hard(engine.pid)
-    client = DaskEngine(engine.address, Settings(data_dir=tmp_path), stages=STAGES)
+    client = DaskEngine(engine.address, engine.settings, stages=STAGES)
     begun = time.monotonic()
     with pytest.raises(EngineUnavailable):
         client.poll()
@@ -111,21 +116,21 @@ def test_waiting_for_an_engine_that_is_gone_takes_its_time(engine: Running) -> N
 
 def test_worker_that_takes_long_to_come_back_comes_back(tmp_path: Path) -> None:
     """Dask gives a worker up after some seconds, which a busy machine may need to start it."""
-    with engine_process(tmp_path, DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT="100ms") as engine:
+    with up(tmp_path, DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT="100ms") as engine:
         (first,) = engine.workers()
         kill_hard(first)
         wait_until(lambda: engine.workers() not in ([first], []), 60, "its successor")
-        wait_until(lambda: count_workers(engine.address) == 1, 60, "its registration")
+        wait_until(lambda: engine.count() == 1, 60, "its registration")
 
 
 def test_probe_tells_an_engine_without_workers_from_one_that_is_not_there(engine: Running) -> None:
-    with Client(engine.address, set_as_default=False) as client:
+    with Client(engine.address, security=security(engine.settings), set_as_default=False) as client:
         client.run(close_for_good, nanny=True, wait=False)
-    wait_until(lambda: count_workers(engine.address) == 0, 20, "the worker's end")
+    wait_until(lambda: engine.count() == 0, 20, "the worker's end")
     stop_hard(engine.pid)
-    assert count_workers(engine.address) is None
+    assert engine.count() is None
     kill_hard(engine.pid)
-    assert count_workers(f"tcp://127.0.0.1:{free_port()}") is None
+    assert count_workers(f"tls://127.0.0.1:{free_port()}", security(engine.settings)) is None
 
 
 async def close_for_good(dask_worker: Nanny) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import random
 import socket
+from pathlib import Path
 
+from rpc.addresses import MAX_PORT
 from tuner.errors import InvalidInput, PortTaken
 
 _TRIES = 50
+_FIRST_OF_NOBODY = 10_000  # well-known services have lower ones
 
 
 def choose_port(host: str, wanted: int | None, default: int, setting: str) -> int:
@@ -45,6 +49,29 @@ def is_free(host: str, port: int) -> bool:
             raise
         return False
     return True
+
+
+def lasting_port(host: str) -> int:
+    """A free port that no outgoing connection can take while its listener is away, to be started again.
+
+    Raises PortTaken when there is none.
+    """
+    first, last = _outgoing_ports()
+    candidates = [port for port in range(_FIRST_OF_NOBODY, MAX_PORT + 1) if not first <= port <= last]
+    for port in random.sample(candidates, min(_TRIES, len(candidates))):
+        if is_free(host, port):
+            return port
+    hint = "Keep some out of net.ipv4.ip_local_port_range."
+    raise PortTaken(f"No port of {host} from {_FIRST_OF_NOBODY} up is free of outgoing connections.", hint)
+
+
+def _outgoing_ports() -> tuple[int, int]:
+    """Those that the kernel gives to outgoing connections."""
+    try:
+        first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    except OSError:
+        return 49152, MAX_PORT  # RFC 6335, as macOS has it
+    return int(first), int(last)
 
 
 def any_free_port(host: str) -> int:

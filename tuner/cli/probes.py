@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from rpc import heartbeat, tracker
 from tuner.config import Settings
 from tuner.jobs.engine_probe import count_workers
+from tuner.jobs.engine_tls import security
 from tuner.jobs.readiness import PASS_MOST_SEC
 
 _TIMEOUT_SEC = 2.0
@@ -35,14 +36,18 @@ def web_answers(url: str) -> bool:
         connection.close()
 
 
-def engine_answers(address: str) -> bool:
-    """Does a Dask scheduler answer there?"""
-    return count_workers(address, _TIMEOUT_SEC) is not None
+def engine_answers(settings: Settings) -> bool:
+    """Does the engine's scheduler answer? Whoever else listens in its place has not its certificate."""
+    return _count_workers(settings) is not None
 
 
-def engine_has_workers(address: str, wanted: int) -> bool:
+def engine_has_workers(settings: Settings) -> bool:
     """Does it, and does it have all its workers?"""
-    return (count_workers(address, _TIMEOUT_SEC) or 0) >= wanted
+    return (_count_workers(settings) or 0) >= settings.engine_workers
+
+
+def _count_workers(settings: Settings) -> int | None:
+    return count_workers(str(settings.engine), security(settings), _TIMEOUT_SEC)
 
 
 def coordinator_passes(settings: Settings) -> bool:

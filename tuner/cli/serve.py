@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any
 
 import rpc.errors
 from rpc.device_probe import DeviceProbe
@@ -18,10 +19,11 @@ from rpc.supervised import ProcessSpec
 from rpc.supervisor import Supervisor
 from tuner.cli import probes
 from tuner.cli.datadir import hold_data_dir, write_run_file
-from tuner.cli.ports import any_free_port, choose_port
+from tuner.cli.ports import choose_port, lasting_port
 from tuner.config import DEFAULT_PORT, Settings
 from tuner.db import migrate
 from tuner.errors import StartFailed
+from tuner.jobs.engine_tls import make_certificate, security
 from tuner.versions import check_versions
 
 DEFAULT_TRACKER_PORT = 9190
@@ -35,14 +37,19 @@ def serve(settings: Settings, echo: Callable[[str], None] = print) -> None:
     ``echo`` gets what the user shall read; restarts of processes go to the log.
 
     Raises:
-        WrongVersion, PortTaken, SchemaOutdated, SchemaUnknown, StartFailed; Conflict when another service uses the
-        data directory.
+        WrongVersion, PortTaken, InvalidInput, SchemaOutdated, SchemaUnknown, DataDirForeign, StartFailed; Conflict when
+        another service uses the data directory.
     """
     check_versions()
     with hold_data_dir(settings):
         _log_to(logs_dir(settings) / "supervisor.log", settings.log_level)
         migrate.create_or_check(settings)
         decided = with_addresses(settings)
+        own_engine = settings.engine is None
+        if own_engine:
+            make_certificate(decided.own_engine_pem)
+        else:
+            security(decided)  # refuses what does not go together
         run_file = {
             "url": probes.web_url(decided),
             "tracker": f"{decided.tracker_host}:{decided.tracker_port}",
@@ -50,7 +57,7 @@ def serve(settings: Settings, echo: Callable[[str], None] = print) -> None:
             "started_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
         supervisor = Supervisor(
-            service_processes(decided, own_engine=settings.engine is None),
+            service_processes(decided, own_engine),
             log_dir=logs_dir(decided),
             on_change=lambda pids: write_run_file(decided, {**run_file, "pids": pids}),
         )
@@ -72,9 +79,14 @@ def with_addresses(settings: Settings) -> Settings:
             "data_dir": settings.root,
             "port": choose_port(settings.host, settings.port, DEFAULT_PORT, "--port or TUNER_PORT"),
             "tracker_port": tracker_port,
-            "engine": settings.engine or f"tcp://127.0.0.1:{any_free_port('127.0.0.1')}",
+            **({} if settings.engine else _own_engine(settings)),
         }
     )
+
+
+def _own_engine(settings: Settings) -> dict[str, Any]:
+    pem = settings.own_engine_pem
+    return {"engine": f"tls://127.0.0.1:{lasting_port('127.0.0.1')}", "engine_ca": pem, "engine_cert": pem}
 
 
 def service_processes(settings: Settings, own_engine: bool) -> list[ProcessSpec]:
@@ -112,8 +124,8 @@ def _engine_process(settings: Settings, address: str, env: dict[str, str]) -> Pr
         "engine",
         python_module("tuner.jobs.engine_process", "--port", port, "--workers", str(workers)),
         env,
-        ready=functools.partial(probes.engine_answers, address),
-        healthy=functools.partial(probes.engine_has_workers, address, workers),
+        ready=functools.partial(probes.engine_answers, settings),
+        healthy=functools.partial(probes.engine_has_workers, settings),
         health_every_sec=5.0,
         unhealthy_sec=_WORKERS_AWAY_SEC,
     )

@@ -24,6 +24,7 @@ from tuner.config import Settings
 from tuner.errors import EngineUnavailable, StageFailed, TunerError
 from tuner.jobs import garbage
 from tuner.jobs.engine_probe import count_workers
+from tuner.jobs.engine_tls import security
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,9 @@ class Engine(Protocol):
     """
 
     def submit(self, key: str, name: str, **kwargs: str) -> None:
-        """Start ``name(settings, **kwargs)``. It outlives its submitter: whoever knows the key may adopt it."""
+        """Start ``name(settings, **kwargs)``, with the settings of the process that runs it.
+
+        It outlives its submitter: whoever knows the key may adopt it."""
 
     def adopt(self, keys: Iterable[str]) -> None:
         """Take over tasks that another submitter started; ``poll`` reports the unknown ones ``gone``."""
@@ -79,9 +82,12 @@ class DaskEngine:
     """The ``Engine`` over a Dask scheduler: the service's own (``engine_process``) or one of many machines."""
 
     def __init__(self, address: str, settings: Settings, stages: str = STAGES_MODULE) -> None:
-        """``address`` is the scheduler's (``tcp://host:port``); ``stages`` the module whose functions are run."""
+        """``address`` is the scheduler's (``tls://host:port``); ``stages`` the module whose functions are run.
+
+        Raises InvalidInput as ``engine_tls.security`` does.
+        """
         self._address = address
-        self._settings = settings.model_dump(mode="json")
+        self._security = security(settings)
         self._stages = stages
         self._client: Client | None = None
         self._futures: dict[str, Future[Any]] = {}
@@ -93,7 +99,7 @@ class DaskEngine:
 
     def submit(self, key: str, name: str, **kwargs: str) -> None:
         with self._reach() as client:
-            future = client.submit(run_stage, self._stages, name, self._settings, kwargs, key=key, pure=False)
+            future = client.submit(run_stage, self._stages, name, kwargs, key=key, pure=False)
             _ask(client, client._publish_dataset, future, name=key, override=True)  # else it ends with this client
             self._watch(key, future)
 
@@ -179,9 +185,10 @@ class DaskEngine:
         """The client, connected anew if need be; then the tasks of the old connection are looked for."""
         if self._client is None or self._client.status != "running":
             self.close()
-            if count_workers(self._address) is None:  # a client of a scheduler that stands still would never give up
+            # A client of a scheduler that stands still would never give up.
+            if count_workers(self._address, self._security) is None:
                 raise ConnectionError("no scheduler answers")
-            client = Client(self._address, timeout=CALL_TIMEOUT_SEC, set_as_default=False)
+            client = Client(self._address, timeout=CALL_TIMEOUT_SEC, set_as_default=False, security=self._security)
             try:
                 self._adopt(client, list(self._futures))
             except BaseException:
@@ -225,14 +232,14 @@ def _ask_scheduler(client: Client, what: str) -> Any:
     return _ask(client, getattr(client.scheduler, what))
 
 
-def run_stage(module: str, name: str, settings: dict[str, Any], kwargs: dict[str, str]) -> dict[str, str] | None:
-    """Run one stage in a worker; its error comes back as data, because exceptions don't survive every pickle.
+def run_stage(module: str, name: str, kwargs: dict[str, str]) -> dict[str, str] | None:
+    """Run one stage in a worker, by the settings of its own environment: a database's password never travels.
 
-    Returns None, or the body of an error answer.
+    Returns None, or the body of an error answer: exceptions don't survive every pickle.
     """
     try:
         stage = getattr(importlib.import_module(module), name)
-        stage(Settings(**settings), **kwargs)
+        stage(Settings(), **kwargs)
     except TunerError as error:
         log.warning("%s(%s): %s", name, kwargs, error.message)
         return error.as_dict()
@@ -241,7 +248,7 @@ def run_stage(module: str, name: str, settings: dict[str, Any], kwargs: dict[str
         what = ", ".join(kwargs.values())
         return StageFailed(
             f"{name} of {what} failed: {type(error).__name__}: {error}",
-            f"The traceback is in the engine's log, in {settings['data_dir']}/run/logs.",
+            "The traceback is in the engine's log: run/logs/engine.log in the data directory.",
         ).as_dict()
     finally:
         garbage.collect()

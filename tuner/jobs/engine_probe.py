@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distributed import Security
 
 TIMEOUT_SEC = 2.0
 
 
-def count_workers(address: str, timeout_sec: float = TIMEOUT_SEC) -> int | None:
-    """How many workers the scheduler at ``address`` has; None when no scheduler answers there in time.
+def count_workers(address: str, security: Security | None, timeout_sec: float = TIMEOUT_SEC) -> int | None:
+    """How many workers the scheduler at ``address`` has; None when none that takes these certificates answers in time.
 
     Call it from a thread without an event loop.
     """
@@ -19,7 +23,8 @@ def count_workers(address: str, timeout_sec: float = TIMEOUT_SEC) -> int | None:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # who does not answer is ours to report
 
     async def ask() -> int:
-        scheduler = rpc(address, timeout=timeout_sec)
+        certificates = security.get_connection_args("client") if security else {}
+        scheduler = rpc(address, timeout=timeout_sec, connection_args=certificates)
         try:
             return len((await scheduler.identity())["workers"])
         finally:

@@ -20,6 +20,7 @@ from rpc.lifeline import die_with_parent
 from rpc.logfile import start_logging
 from tuner.config import Settings
 from tuner.errors import TunerError
+from tuner.jobs.engine_tls import security
 from tuner.versions import check_versions
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ DASK_CONFIG: dict[str, Any] = {
     "distributed.admin.tick.interval": "2s",
     "distributed.admin.tick.limit": "60s",
     "distributed.admin.system-monitor.interval": "10s",
+    "distributed.scheduler.http.routes": [],  # pages that would tell any user of the machine what runs
+    "distributed.worker.http.routes": [],
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.scheduler.allowed-failures": 0,  # the coordinator decides what runs again, and counts
@@ -53,8 +56,11 @@ def main() -> None:
     start_logging(settings.log_level)
     try:
         check_versions()
+        certificates = security(settings)
     except TunerError as error:
         sys.exit(f"{error.message}\n{error.hint}")
+    if certificates is None:
+        sys.exit("No certificate: set TUNER_ENGINE_CA and TUNER_ENGINE_CERT, or start all by `tunesmith serve`.")
     threads = settings.device_threads or physical_cores()
     os.environ.update(thread_env(threads))  # TVM on its own takes half of the cores
     dask.config.set(DASK_CONFIG)
@@ -69,6 +75,7 @@ def main() -> None:
         threads_per_worker=1,
         host="127.0.0.1",
         scheduler_port=arguments.port,
+        security=certificates,
         dashboard_address="127.0.0.1:0",
         scheduler_kwargs={"dashboard": False},
         memory_limit=0,
