@@ -111,7 +111,10 @@ def _refusal_of(client: TestClient, settings: Settings, func: Any, target_name: 
     """The error of a job that is to tune ``func``, sent as an operator."""
     model = client.post("/v1/operators", json={"name": "mine", "tir": str(tvm.ir.save_json(func))}).json()["name"]
     job = client.post("/v1/jobs", json={"model": model, "target": target_name, "budget": {"trials": 8}}).json()
-    error = run_stage(stages.__name__, "import_model", settings.model_dump(mode="json"), {"job_id": job["id"]})
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in settings.as_env().items():
+            environment.setenv(name, value)
+        error = run_stage(stages.__name__, "import_model", {"job_id": job["id"]})
     assert error is not None
     return error
 

@@ -7,12 +7,15 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from tuner.config import Settings
 from tuner.errors import Conflict, StorageFull
 from tuner.ownership import claim
+
+_LOOKS, _LOOK_SEC = 5, 0.02
 
 
 @contextlib.contextmanager
@@ -30,7 +33,7 @@ def hold_data_dir(settings: Settings) -> Iterator[None]:
         descriptor = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "r+b", buffering=0) as lock_file:
         try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock_file.fileno())
         except BlockingIOError:
             pid = lock_file.read().decode().strip() or "unknown"
             raise Conflict(
@@ -39,7 +42,18 @@ def hold_data_dir(settings: Settings) -> Iterator[None]:
             ) from None
         with _refusals(settings):
             lock_file.truncate(lock_file.write(str(os.getpid()).encode()))
+            settings.run_file.unlink(missing_ok=True)  # of one that was killed
         yield
+
+
+def _lock(descriptor: int) -> None:
+    """Raises BlockingIOError when somebody holds it for longer than a look takes (``running_service``)."""
+    for _ in range(_LOOKS):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOOK_SEC)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager

@@ -53,11 +53,13 @@ def doctor(data_dir: DataDirOption = None) -> None:
 
 @db_app.command("upgrade")
 def db_upgrade(data_dir: DataDirOption = None) -> None:
-    """Bring the database to this release's schema; a copy is kept."""
+    """Bring the database to this release's schema; a copy is kept. The service must not run meanwhile."""
+    from tuner.cli.datadir import hold_data_dir
     from tuner.db.migrate import upgrade
 
     settings = settings_with(data_dir=data_dir)
-    backup = upgrade(settings)
+    with hold_data_dir(settings):
+        backup = upgrade(settings)
     notes.print(f"the database in {settings.root} is up to date", highlight=False, soft_wrap=True)
     if backup:
         notes.print(f"it was copied to {backup} before", highlight=False, soft_wrap=True)

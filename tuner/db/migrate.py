@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from datetime import datetime
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event, inspect, make_url
 
 from tuner.config import Settings
+from tuner.db.backup import back_up, check_space
 from tuner.db.engine import make_engine, shown_url
 from tuner.db.identity import id_if_known
 from tuner.errors import SchemaOutdated, SchemaUnknown
@@ -73,7 +71,8 @@ def check_engine(engine: Engine, settings: Settings) -> None:
 def upgrade(settings: Settings) -> Path | None:
     """Bring the schema to this release's; returns the backup made of a SQLite file that held something, else None.
 
-    Raises DataDirForeign before it has touched anything, and SchemaUnknown.
+    Nobody may use the database meanwhile. Raises DataDirForeign, SchemaUnknown and StorageFull before it has touched
+    anything.
     """
     claim(settings)
     _bind(settings)
@@ -161,10 +160,8 @@ def _backup_if_due(settings: Settings) -> Path | None:
         pass
     finally:
         engine.dispose()
-    backup = path.with_name(f"{path.stem}-backup-{datetime.now():%Y%m%d-%H%M%S}{path.suffix}")
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as target:
-        source.backup(target)
-    return backup
+    check_space(path)
+    return back_up(path)
 
 
 def _upgrade_hint(settings: Settings) -> str:

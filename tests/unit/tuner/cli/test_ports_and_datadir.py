@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ import pytest
 from tests.support.processes import kill_hard, python_code, running
 from tuner.cli import serve
 from tuner.cli.datadir import hold_data_dir, running_service, write_run_file
-from tuner.cli.ports import any_free_port, choose_port, is_free
+from tuner.cli.ports import any_free_port, choose_port, is_free, lasting_port
+from tuner.cli.service import db_upgrade
 from tuner.config import Settings
 from tuner.errors import Conflict, InvalidInput, PortTaken, StorageFull
 from tuner.ownership import claim
@@ -53,6 +56,14 @@ def test_port_zero_is_any_free_one_decided_before_anything_starts(tmp_path: Path
     assert str(decided.port) in serve.service_processes(decided, own_engine=True)[-2].argv
 
 
+def test_the_engines_port_is_none_that_an_outgoing_connection_can_take() -> None:
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = {lasting_port(HOST) for _ in range(20)}
+    assert len(ports) > 1
+    assert not any(first <= port <= last for port in ports)
+    assert all(is_free(HOST, port) for port in ports)
+
+
 def test_every_setting_reaches_the_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decided = serve.with_addresses(Settings(data_dir=tmp_path, port=any_free_port(HOST), device_threads=1))
     for name, value in decided.as_env().items():
@@ -82,6 +93,27 @@ def test_second_service_on_a_data_directory_is_told_the_first_ones_pid(tmp_path:
         pytest.fail("two services hold one directory")
     with hold_data_dir(settings):
         pass
+
+
+def test_the_database_is_not_upgraded_under_a_service_that_runs(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    with hold_data_dir(settings), pytest.raises(Conflict, match=f"pid {os.getpid()}"):
+        db_upgrade(tmp_path)
+    assert not (tmp_path / "tunesmith.db").exists()
+    db_upgrade(tmp_path)
+    assert (tmp_path / "tunesmith.db").exists()
+
+
+def test_a_look_at_who_runs_keeps_no_service_from_starting(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    claim(settings)
+    lock = settings.run_file.parent / "lock"
+    lock.touch()
+    with lock.open() as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        threading.Timer(0.03, lambda: fcntl.flock(look, fcntl.LOCK_UN)).start()
+        with hold_data_dir(settings):
+            pass
 
 
 def test_full_disk_is_said_before_anything_starts(tmp_path: Path) -> None:
@@ -121,6 +153,8 @@ def test_run_file_counts_only_while_the_service_lives(tmp_path: Path) -> None:
         assert running_service(settings) == {"url": "http://127.0.0.1:1"}
     assert json.loads(settings.run_file.read_text())
     assert running_service(settings) is None
+    with hold_data_dir(settings):
+        assert running_service(settings) is None, "the next one has not said yet where it is"
 
 
 def test_data_directory_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:

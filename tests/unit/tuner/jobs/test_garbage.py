@@ -7,7 +7,6 @@ import sys
 import types
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -32,7 +31,7 @@ def _only_when_told() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_cycles_are_freed_when_a_stage_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+def test_cycles_are_freed_when_a_stage_ends(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
     left: list[weakref.ref[_Node]] = []
 
     def stage(settings: Settings) -> None:
@@ -44,6 +43,6 @@ def test_cycles_are_freed_when_a_stage_ends(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(module, "stage", stage, raising=False)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for _ in range(2):  # the first one of a process also sets aside what is alive
-        error = run_stage(module.__name__, "stage", Settings(data_dir=tmp_path).model_dump(mode="json"), {})
+        error = run_stage(module.__name__, "stage", {})
         assert (error is not None) == fails
     assert [ref() for ref in left] == [None, None]
