@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -11,13 +12,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from rpc import marks
+
+_MARK = ".tunesmith-draft"
+
 
 @contextmanager
 def draft(root: Path, prefix: str = ".draft-") -> Iterator[Path]:
     """A folder of one's own below ``root``, whose name begins with ``prefix``: what is made in it can be renamed to its
-    place. It goes at the end; those that killed processes left there go first."""
+    place. It goes at the end; those that killed processes of ours left there go first: they have our mark."""
     root.mkdir(parents=True, exist_ok=True)
-    for other in root.glob(f"{prefix}*"):
+    for other in root.glob(f"{glob.escape(prefix)}*"):
         _remove_if_left(other)
     folder, held = _make(root, prefix)
     try:
@@ -49,6 +54,7 @@ def _make(root: Path, prefix: str) -> tuple[Path, int]:
             continue
         fcntl.flock(held, fcntl.LOCK_EX)
         if folder.exists():
+            (folder / _MARK).touch()
             return folder, held
         os.close(held)
 
@@ -59,9 +65,10 @@ def _remove_if_left(folder: Path) -> None:
     except OSError:  # gone by now, or another user's
         return
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
-    except BlockingIOError:
+        if os.fstat(held).st_uid == os.getuid() and (folder / _MARK).is_file():
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            marks.remove(folder, _MARK)
+    except OSError:  # it is held, or went meanwhile
         pass
     finally:
         os.close(held)

@@ -201,7 +201,7 @@ def test_run_of_an_artifact_for_another_machine_says_so(
 def test_download_goes_on_from_its_part(tunesmith: Command, web: Web, tmp_path: Path) -> None:
     content = bytes(range(256)) * 100
     put_file(web, content)
-    (tmp_path / "a.tar.part").write_bytes(content[:7000])
+    (tmp_path / f"a.tar.{hashlib.sha256(content).hexdigest()[:12]}.part").write_bytes(content[:7000])
     assert tunesmith("download", DONE, "-o", tmp_path / "a.tar")[0] == 0
     assert (tmp_path / "a.tar").read_bytes() == content
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rpc.drafts import draft
 from tuner.errors import InvalidInput
 
 FORMATS = ("tar", "so", "dylib", "source")  # what an artifact can be had as: whole, its library, its code as text
@@ -70,16 +71,12 @@ def sha256_of(path: Path) -> str:
 
 def pack(folder: Path, tar_path: Path) -> None:
     """Write ``folder``'s files into a tar, all or nothing; members without owner and time, the manifest first."""
-    tar_path.parent.mkdir(parents=True, exist_ok=True)
-    draft = tar_path.with_suffix(".part")
     names = sorted((p.name for p in folder.iterdir() if p.is_file()), key=lambda name: (name != "manifest.json", name))
-    try:
-        with tarfile.open(draft, "w") as tar:
+    with draft(tar_path.parent) as scratch:
+        with tarfile.open(scratch / tar_path.name, "w") as tar:
             for name in names:
                 tar.add(folder / name, arcname=name, filter=_plain)
-        os.replace(draft, tar_path)
-    finally:
-        draft.unlink(missing_ok=True)
+        os.replace(scratch / tar_path.name, tar_path)
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -34,13 +34,14 @@ def wanted(artifact: ArtifactOut, form: str = "tar") -> Wanted:
 def download(client: Client, file: Wanted, destination: Path, progress: Callable[[int], None]) -> Path:
     """Writes the file to ``destination`` and returns it; ``progress`` hears the bytes there are so far.
 
-    What has come lies in ``<destination>.part`` until it is whole, so a second try asks for the rest only.
+    What has come lies beside it, in ``<destination>.<begin of its checksum>.part``, until it is whole, so a second try
+    asks for the rest only.
     A file that is there and matches is left alone.
     """
     if destination.is_file() and sha256_of(destination) == file.sha256:
         progress(destination.stat().st_size)
         return destination
-    part = destination.with_name(destination.name + ".part")
+    part = destination.with_name(f"{destination.name}.{file.sha256[:12]}.part")  # no other file's, and nobody else's
     destination.parent.mkdir(parents=True, exist_ok=True)
     if part.exists() and file.size_bytes is not None and part.stat().st_size > file.size_bytes:
         part.unlink()

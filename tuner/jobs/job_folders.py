@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 
 from sqlalchemy import Engine
 
+from rpc import marks
 from tuner.config import Settings
 from tuner.db.engine import read
 from tuner.db.identity import database_id
@@ -42,7 +42,9 @@ def sweep(settings: Settings, database: Engine, unfinished: Collection[str]) -> 
             if _database_of(folder) != ours:  # made by an earlier release
                 _mark(folder, ours)
         elif _database_of(folder) == ours:
-            _remove(folder)
+            marks.remove(folder, _MARK)
+            if folder.exists():
+                log.warning("%s can't be removed now; that is tried again when another job has ended", folder)
 
 
 def _mark(folder: Path, of_database: str) -> None:
@@ -55,15 +57,3 @@ def _database_of(folder: Path) -> str | None:
         return (folder / _MARK).read_text()
     except OSError:
         return None
-
-
-def _remove(folder: Path) -> None:
-    """The mark goes last: whoever is killed meanwhile leaves what can still be told to be ours."""
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        elif entry.name != _MARK:
-            entry.unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        log.warning("%s could not be removed; it is tried again when another job has ended", folder)

@@ -58,7 +58,8 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
         with read(engine) as session:
             best = from_records.fastest(session, [one.id for one in found], target.family)
         say(f"compiling {len(found)} kernels for {target.name}, {len(best)} of them from records")
-        with draft(settings.artifacts_dir) as folder:
+        with draft(settings.artifacts_dir) as scratch:
+            folder = scratch / "module"
             wanted = from_records.Wanted(imported, order.batch, order.seq_len, target.tvm)
             kernels = [(one.weight, one.as_row()) for one in found]
             if from_records.runs_here(from_records.compile_known(imports, wanted, kernels, best, folder)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -92,3 +94,25 @@ def test_temporary_files_of_a_killed_process_go_with_the_start_of_the_next(tmp_p
         ours = temporary_folders(process)
         assert not any(path.exists() for path in made)
         assert all(path.is_dir() for path in ours)
+
+
+def test_a_strangers_folder_of_our_prefix_survives(tmp_path: Path) -> None:
+    chapter = tmp_path / ".draft-of-my-thesis" / "chapter1.txt"
+    chapter.parent.mkdir()
+    chapter.write_text("years of work")
+    with draft(tmp_path):
+        pass
+    assert chapter.read_text() == "years of work"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make another user's folder")
+def test_another_users_draft_is_left_to_him(tmp_path: Path) -> None:
+    with draft(tmp_path) as folder:
+        theirs = shutil.copytree(folder, tmp_path / ".draft-theirs")
+    os.chown(theirs, 12345, 12345)
+    with draft(tmp_path):
+        pass
+    assert theirs.is_dir()
+    os.chown(theirs, 0, 0)
+    with draft(tmp_path):
+        assert not theirs.exists()

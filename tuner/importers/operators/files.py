@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from rpc.drafts import draft
 from tuner.errors import ModelInvalid
 from tuner.importers.plain_file import read_bounded
 from tuner.schemas import OperatorIn
@@ -34,11 +35,10 @@ def write(folder: Path, operator: OperatorIn) -> Path:
     _refuse_foreign_calls(operator)
     text = operator.model_dump_json()
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{operator.name}-{digest}{SUFFIX}"
-    draft = path.with_suffix(".part")
-    draft.write_text(text)
-    os.replace(draft, path)
+    with draft(folder) as scratch:  # others may be sending the same one
+        (scratch / path.name).write_text(text)
+        os.replace(scratch / path.name, path)
     return path
 
 

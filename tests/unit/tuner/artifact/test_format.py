@@ -97,6 +97,14 @@ def test_same_members_make_the_same_tar(members: Path, tmp_path: Path) -> None:
     assert sha256_of(tmp_path / "a.tar") == sha256_of(tmp_path / "b.tar")
 
 
+def test_what_lies_beside_the_tar_is_left_alone(members: Path, tmp_path: Path) -> None:
+    for name in ("a.part", "a.tar.part"):
+        (tmp_path / name).write_text("years of work")
+    pack(members, tmp_path / "a.tar")
+    assert [(tmp_path / name).read_text() for name in ("a.part", "a.tar.part")] == ["years of work"] * 2
+    assert {path.name for path in tmp_path.iterdir()} == {"a.part", "a.tar.part", "a.tar", "members"}
+
+
 def test_tar_that_can_not_be_written_whole_leaves_the_old_one(
     members: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,11 @@ def fetch(service: FakeService, path: Path, sha256: str = SHA) -> list[int]:
     return told
 
 
+def part_of(path: Path, sha256: str = SHA) -> Path:
+    """Where what has come of a download lies."""
+    return path.with_name(f"{path.name}.{sha256[:12]}.part")
+
+
 def test_download_writes_the_file_and_tells_progress(service: FakeService, tmp_path: Path) -> None:
     told = fetch(service, tmp_path / "new" / "a.tar")
     assert (tmp_path / "new" / "a.tar").read_bytes() == CONTENT
@@ -46,11 +51,20 @@ def test_broken_download_goes_on_where_it_was(service: FakeService, tmp_path: Pa
 
 
 def test_rest_of_another_file_is_not_glued_on(service: FakeService, tmp_path: Path) -> None:
-    (tmp_path / "a.tar.part").write_bytes(b"x" * 100)
+    part_of(tmp_path / "a.tar").write_bytes(b"x" * 100)
     with pytest.raises(ArtifactMissing, match="does not match its checksum"):
         fetch(service, tmp_path / "a.tar")
     fetch(service, tmp_path / "a.tar")
     assert (tmp_path / "a.tar").read_bytes() == CONTENT
+
+
+def test_a_strangers_part_and_that_of_another_file_are_left_alone(service: FakeService, tmp_path: Path) -> None:
+    others = [tmp_path / "a.tar.part", part_of(tmp_path / "a.tar", "0" * 64)]
+    for other in others:
+        other.write_bytes(b"years of work")
+    fetch(service, tmp_path / "a.tar")
+    assert [other.read_bytes() for other in others] == [b"years of work"] * 2
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_file_that_is_there_is_not_asked_for_again(service: FakeService, tmp_path: Path) -> None:
@@ -60,7 +74,7 @@ def test_file_that_is_there_is_not_asked_for_again(service: FakeService, tmp_pat
 
 
 def test_part_that_is_whole_already_only_gets_its_name(service: FakeService, tmp_path: Path) -> None:
-    (tmp_path / "a.tar.part").write_bytes(CONTENT)
+    part_of(tmp_path / "a.tar").write_bytes(CONTENT)
     fetch(service, tmp_path / "a.tar")
     assert (tmp_path / "a.tar").read_bytes() == CONTENT
     assert not service.asked(PATH)

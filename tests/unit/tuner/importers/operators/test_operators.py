@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,22 @@ def test_what_is_no_operator_is_refused_with_the_reason(text: str, error: type[E
     with pytest.raises(error, match=says) as refused:
         resolve_source(text)
     assert getattr(refused.value, "hint", "")
+
+
+def test_one_operator_may_be_sent_twice_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, others = os.replace, []
+
+    def after_another(source: Path, target: Path) -> None:
+        if not others:
+            others.append(target)
+            files.write(tmp_path, ADD)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", after_another)
+    path = files.write(tmp_path, ADD)
+    assert others == [path]
+    assert files.read(path) == ADD
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_operator_of_ones_own_is_stored_by_its_content(tmp_path: Path) -> None:
