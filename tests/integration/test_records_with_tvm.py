@@ -14,19 +14,22 @@ from sqlalchemy import Engine
 from tuner.db import metaschedule, records
 from tuner.db.engine import read, write
 from tuner.db.models import Record, Workload
-from tuner.targets.custom import llvm_cpus
+from tuner.targets import llvm_names
 
 tvm = pytest.importorskip("tvm")
 
 
-def test_the_list_of_cpus_is_llvms() -> None:
-    path = Path(__file__).parents[2] / "tools" / "llvm_cpus.py"
-    spec = importlib.util.spec_from_file_location("llvm_cpus", path)
+def test_the_names_of_cpus_and_features_are_llvms() -> None:
+    path = Path(__file__).parents[2] / "tools" / "llvm_names.py"
+    spec = importlib.util.spec_from_file_location("llvm_names", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert llvm_cpus() == module.known_cpus(), "run python tools/llvm_cpus.py"
+    for arch, names in module.known_names().items():
+        assert llvm_names.cpus(arch) == names["cpus"], "run python tools/llvm_names.py"
+        assert llvm_names.features(arch) == names["features"], "run python tools/llvm_names.py"
+        assert len(names["features"]) > 100
 
 
 def test_metaschedule_reads_the_exported_pair(engine: Engine, tmp_path: Path) -> None:

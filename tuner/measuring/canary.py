@@ -23,6 +23,7 @@ from tuner.kernels.defaults import default_schedule
 from tuner.measuring.build_process import BuildJob
 from tuner.measuring.builder import BuildPool
 from tuner.measuring.timing import Arguments, load_library, repeats
+from tuner.targets import triples
 
 _ROWS, _DEPTH, _COLUMNS = 16, 1024, 1024
 _ARGUMENTS = [((_ROWS, _DEPTH), "float32"), ((_DEPTH, _COLUMNS), "float32"), ((_ROWS, _COLUMNS), "float32")]
@@ -83,7 +84,7 @@ class Canaries:
             return None
         if family not in self._paths:
             module = tvm.ir.save_json(canary_module(make_target(target)))
-            path = self._folder / f"{family}.so"
+            path = self._folder / f"{triples.file_name(family)}.so"
             with draft(self._folder) as scratch:
                 (built,) = self._builders.build([BuildJob(str(module), json.dumps(target), str(scratch / path.name))])
                 if built.error_class:

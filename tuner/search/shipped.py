@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import re
 from collections import Counter
@@ -14,6 +15,7 @@ from sqlalchemy import Engine
 from tuner.config import Settings
 from tuner.db import log
 from tuner.schemas import ImportOut
+from tuner.targets import triples
 
 OF_RELATED = 8  # records of another workload that a search looks at: evolution's may be among the best
 _WORKLOAD = re.compile(rb'"id":"([^"]+)"')
@@ -33,7 +35,7 @@ def matching_lines(settings: Settings, workload_ids: set[str], family: str, of_o
     A log is named ``FAMILY.MODEL.jsonl.gz``; it holds a workload's records fastest first.
     """
     others: Counter[str] = Counter()
-    for path in sorted(logs_folder(settings).glob(f"{family}.*.jsonl.gz")):
+    for path in sorted(logs_folder(settings).glob(f"{glob.escape(triples.file_name(family))}.*.jsonl.gz")):
         with gzip.open(path, "rb") as lines:
             for line in lines:
                 found = _WORKLOAD.search(line, 0, 200)

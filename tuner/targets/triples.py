@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64", "arm64e": "aarch64"}
 _SYSTEMS = {"darwin": "macos", "macos": "macos", "linux": "linux", "windows": "windows", "win32": "windows"}
@@ -56,6 +57,11 @@ def family(tvm: Mapping[str, Any]) -> str:
     if "num-cores" in tvm:
         parts.append(f"{tvm['num-cores']}c")
     return "-".join(parts)
+
+
+def file_name(family: str) -> str:
+    """The family as (part of) a file's name: whatever it holds, it leads nowhere else."""
+    return quote(family, safe="+")
 
 
 def normal(name: str) -> str:

@@ -2,20 +2,20 @@ from __future__ import annotations
 
 import json
 import platform
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tuner.errors import TargetUnknown
-from tuner.targets import presets
-from tuner.targets.custom import llvm_cpus
-from tuner.targets.presets import Threadgroup, known, resolve
+from tuner.targets import llvm_names, presets
+from tuner.targets.presets import Target, Threadgroup, known, resolve
 from tuner.targets.roofline import Peak
-from tuner.targets.triples import family
+from tuner.targets.triples import family, file_name
 
 FACTS = {"mtriple": "x86_64-unknown-linux-gnu", "mcpu": "znver5", "threads": 2}
 HERE = {"arm64": "aarch64"}.get(platform.machine(), platform.machine())
-A_CPU = next(iter(llvm_cpus().get(HERE, [])), None)
+A_CPU = next(iter(llvm_names.cpus(HERE)), None)
 M1 = {"kind": "llvm", "mtriple": "arm64-apple-macos", "mcpu": "apple-m1"}
 
 
@@ -93,6 +93,25 @@ def test_records_are_shared_by_architecture_cpu_features_and_cores() -> None:
     assert family({**M1, "mattr": ["+fp16", "+dotprod"], "num-cores": 4}) == "llvm-aarch64-apple-m1-+dotprod-+fp16-4c"
 
 
+def test_features_of_the_architecture_may_be_added_and_taken_away() -> None:
+    wanted = M1 | {"mattr": ["+dotprod", "-sve"], "num-cores": 1024, "keys": ["arm_cpu", "cpu"]}
+    assert resolve(json.dumps(wanted), "local").family == "llvm-aarch64-apple-m1-+dotprod--sve-1024c"
+
+
+@pytest.mark.parametrize("name", [*known("local", FACTS)], ids=lambda target: target.name)
+def test_what_a_named_target_is_may_be_given_as_json(name: Target) -> None:
+    assert resolve(json.dumps(name.tvm), "local", FACTS).family == name.family
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "..", "a\0b", "*", "\u2044", "a b"])
+def test_a_family_as_a_files_name_leads_nowhere_else(name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{file_name(name)}.so"
+    path.touch()
+    assert path.parent == tmp_path
+    assert [path] == list(tmp_path.iterdir())
+    assert file_name("llvm-aarch64-generic-+neon-4c") == "llvm-aarch64-generic-+neon-4c"
+
+
 @pytest.mark.skipif(A_CPU is None, reason=f"no list of CPUs for {HERE}")
 def test_a_target_may_be_given_as_json() -> None:
     text = json.dumps({"kind": "llvm", "mcpu": A_CPU})
@@ -139,6 +158,22 @@ def test_metal_as_json_gets_the_limits_of_its_chip() -> None:
         (metal(max_shared_memory_per_block=65536), "65536.*32768 bytes of threadgroup memory", "1 to 32768"),
         (metal(max_threads_per_block="many"), "'many'", "1024"),
         (metal(thread_warp_size=64), "64.*32", "32"),
+        (metal(max_threads_per_block=True), "True", "1024"),
+        (json.dumps(M1 | {"mattr": ["+dotprodd"]}), "dotprodd", "dotprod"),
+        (json.dumps(M1 | {"mattr": ["dotprod"]}), "'dotprod'", "+name"),
+        (json.dumps(M1 | {"mattr": ["+../../x"]}), "x", "+name"),
+        (json.dumps(M1 | {"mattr": [""]}), "''", "+name"),
+        (json.dumps(M1 | {"mattr": [1, "a"]}), "mattr", "TVM"),
+        (json.dumps(M1 | {"num-cores": -5}), "-5", "1 to 1024"),
+        (json.dumps(M1 | {"num-cores": 1025}), "1025", "1 to 1024"),
+        (json.dumps(M1 | {"num-cores": True}), "True", "1 to 1024"),
+        (json.dumps(M1 | {"num-cores": "4"}), "'4'", "1 to 1024"),
+        (json.dumps(M1 | {"mtriple": "arm64-apple-macos/../.."}), "mtriple", "TVM"),
+        (json.dumps(M1 | {"keys": ["cpu", "a b"]}), "keys", "TVM"),
+        (json.dumps(M1 | {"cl-opt": ["-info-output-file=/tmp/x"]}), "cl-opt", "mtriple"),
+        (metal(host=M1 | {"cl-opt": []}), "cl-opt", "mtriple"),
+        (metal(host=M1 | {"mattr": ["+nonsense"]}), "nonsense", "+name"),
+        ('{"kind": "llvm", "mattr": ' + "[" * 100_000, "not JSON", "llvm"),
     ],
 )
 def test_an_unusable_target_is_refused_with_a_way_out(name: str, message: str, hint: str) -> None:
