@@ -13,6 +13,14 @@ from tuner.config import Settings
 from tuner.db.engine import make_engine
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quiet_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What these tests measure and build, here and in processes, keeps out of the way of nobody else's."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TUNER_MEASURING_LOCK", str(tmp_path_factory.mktemp("quiet") / "lock"))
+        yield
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test marked ``both_databases`` runs on SQLite and on Postgres."""
     if metafunc.definition.get_closest_marker("both_databases") and "database_url" in metafunc.fixturenames:

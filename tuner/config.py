@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rpc.addresses import MAX_PORT
 from rpc.logfile import LogLevel
+from rpc.quiet import default_lock
 
 DEFAULT_PORT = 8000
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
@@ -48,6 +49,9 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(256 * 1024 * 1024, description="Largest upload of records.")
     max_unpacked_bytes: int = Field(2 * 1024**3, description="Most that an upload of records may unpack to.")
     min_free_bytes: int = Field(512 * 1024 * 1024, description="Jobs stop cleanly when less disk than this is free.")
+    measuring_lock: Path | None = Field(
+        None, description="File that is locked while this machine measures; unset: one per user in /tmp."
+    )
     logs_dir: Path | None = Field(None, description="Folder of shipped tuning logs; unset: tuning_logs of the package.")
     log_level: LogLevel = Field("INFO", description="Level of the log of each of the service's processes.")
 
@@ -111,6 +115,11 @@ class Settings(BaseSettings):
     def own_engine_pem(self) -> Path:
         """Key and certificate of the service's own engine, made anew at each start."""
         return self.root / "run" / "engine.pem"
+
+    @property
+    def quiet_lock(self) -> Path:
+        """What keeps builds of a person's and measurements on this machine apart."""
+        return self.measuring_lock or default_lock()
 
     @property
     def run_file(self) -> Path:

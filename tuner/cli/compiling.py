@@ -9,6 +9,7 @@ import typer
 
 from tuner.cli import words
 from tuner.cli.common import DataDirOption, JsonOption, console, notes, print_json, settings_with
+from tuner.cli.quietly import quiet
 
 
 def compile(
@@ -31,7 +32,12 @@ def compile(
     settings = settings_with(data_dir=data_dir)
     wanted = presets.resolve(target, settings.device_key, device_facts())
     order = Order(resolve_source(model, allow_pickle, head), wanted, batch, seq_len)
-    manifest = compile_model(settings, order, out, lambda line: notes.print(line, highlight=False))
+
+    def say(line: str) -> None:
+        notes.print(line, highlight=False)
+
+    with quiet(settings, say):
+        manifest = compile_model(settings, order, out, say)
     if as_json:
         print_json(manifest)
         return

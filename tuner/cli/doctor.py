@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import rpc.errors
 from rpc import tracker
 from rpc.drafts import draft
 from rpc.lifeline import bare_env, python_module
+from rpc.quiet import building
 from rpc.supervisor import Supervisor
 from rpc.versions import PINS
 from tuner.cli import probes
@@ -34,8 +36,9 @@ _PROBE_SEC = 60.0
 _SERVE_HINT = "Start the service with: tunesmith serve"
 
 
-def doctor(settings: Settings) -> Iterator[Check]:
-    """Look at everything the service needs; each check is yielded as soon as it is done.
+def doctor(settings: Settings, say: Callable[[str], None] = lambda _: None) -> Iterator[Check]:
+    """Look at everything the service needs; each check is yielded as soon as it is done, and ``say`` hears what is
+    waited for.
 
     Without a running service a tracker and a device are started for the round trip and ended again.
     """
@@ -51,7 +54,7 @@ def doctor(settings: Settings) -> Iterator[Check]:
         yield check_web(service)
         yield from check_work(settings)
     if versions.ok:
-        yield from _check_devices(settings, service)
+        yield from _check_devices(settings, service, say)
 
 
 def check_installed() -> Check:
@@ -114,11 +117,12 @@ def check_work(settings: Settings) -> Iterator[Check]:
         engine.dispose()
 
 
-def _check_devices(settings: Settings, service: dict[str, Any] | None) -> Iterator[Check]:
+def _check_devices(settings: Settings, service: dict[str, Any] | None, say: Callable[[str], None]) -> Iterator[Check]:
     """Tracker, device and a round trip, of the service or of parts started for this."""
+    round_trip = functools.partial(_check_when_quiet, settings, say)
     if service:
         host, _, port = service["tracker"].rpartition(":")
-        yield from check_device(host, int(port), settings.device_key)
+        yield from check_device(host, int(port), settings.device_key, round_trip)
         return
     with draft(Path(tempfile.gettempdir()), "tunesmith-doctor-") as folder:
         port = any_free_port("127.0.0.1")
@@ -127,15 +131,15 @@ def _check_devices(settings: Settings, service: dict[str, Any] | None) -> Iterat
         supervisor = Supervisor(specs, folder / "logs")
         try:
             supervisor.start()
-            yield from check_device("127.0.0.1", port, settings.device_key)
+            yield from check_device("127.0.0.1", port, settings.device_key, round_trip)
         except rpc.errors.StartFailed as error:
             yield Check("device", False, error.message, error.hint)
         finally:
             supervisor.stop()
 
 
-def check_device(host: str, port: int, key: str) -> Iterator[Check]:
-    """Tracker, registration, then an add kernel built and run over a lease."""
+def check_device(host: str, port: int, key: str, round_trip: Callable[[str, int, str], Check]) -> Iterator[Check]:
+    """Tracker, registration, then a ``round_trip``: an add kernel built and run over a lease."""
     try:
         summary = tracker.summary(host, port)
     except OSError as error:
@@ -153,7 +157,15 @@ def check_device(host: str, port: int, key: str) -> Iterator[Check]:
     facts = devices[key][0].get("facts", {})
     detail = f"'{key}': {facts.get('cpu', 'unknown CPU')}, {facts.get('threads', '?')} threads, {facts.get('mcpu', '')}"
     yield Check("device", True, detail)
-    yield check_round_trip(host, port, key)
+    yield round_trip(host, port, key)
+
+
+def _check_when_quiet(settings: Settings, say: Callable[[str], None], host: str, port: int, key: str) -> Check:
+    try:
+        with building(settings.quiet_lock, _PROBE_SEC, say):
+            return check_round_trip(host, port, key)
+    except rpc.errors.DeviceUnavailable as error:
+        return Check("round trip", False, error.message, error.hint)
 
 
 def check_round_trip(host: str, port: int, key: str) -> Check:

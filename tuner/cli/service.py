@@ -37,7 +37,7 @@ def doctor(data_dir: DataDirOption = None) -> None:
     from tuner.cli.doctor import doctor as examine
 
     problems = 0
-    for check in examine(settings_with(data_dir=data_dir)):
+    for check in examine(settings_with(data_dir=data_dir), lambda what: notes.print(what, highlight=False)):
         problems += not check.ok
         console.print(
             f"[{'green]ok  ' if check.ok else 'red]FAIL'}[/] ",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shutil
 import signal
@@ -13,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from rpc.heartbeat import Heartbeat
 from rpc.lifeline import die_with_parent
 from rpc.logfile import start_logging
+from rpc.quiet import is_building
 from tuner.config import Settings
 from tuner.db.engine import make_engine
 from tuner.db.migrate import check_schema
@@ -50,6 +52,7 @@ def main() -> None:
             lambda: ask_tracker(settings.tracker_host, settings.tracker_port),
             settings.device_key,
             f"{settings.tracker_host}:{settings.tracker_port}",
+            functools.partial(is_building, settings.quiet_lock),
         ),
         free_bytes=lambda: shutil.disk_usage(settings.root).free,
     )

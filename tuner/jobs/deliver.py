@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from rpc.facts import device_facts
+from rpc.quiet import measuring
 from tuner.artifact.loader import Runner, load
 from tuner.artifact.symbols import DEVICE, load_check
 from tuner.bench.baselines import arithmetic, baselines
@@ -37,6 +38,7 @@ from tuner.targets.roofline import Peak
 
 TUNED, UNTUNED = "tuned", "untuned"
 _ROUNDS, _PER_ROUND = 10, 5
+_QUIET_SEC = 600.0  # a person's build is waited for so long
 _MAX_SEC = 120.0  # of timing; a run of a large model takes seconds
 
 
@@ -159,7 +161,8 @@ def benchmark_job(
     manifest = read_manifest(folder / TUNED)
     if terms.device is None:
         spec = _spec(job, model, manifest, folder, terms.canary)
-        result = run_benchmark(spec, folder / "benchmark", progress)
+        with measuring(settings.quiet_lock, _QUIET_SEC):
+            result = run_benchmark(spec, folder / "benchmark", progress)
         facts = device_facts()
     else:
         inputs = cache.load_samples(settings.imports_dir, imported)[0].inputs

@@ -45,7 +45,7 @@ class DeviceWatch:
     """What the coordinator knows of devices; ``ask`` gives the tracker's summary.
 
     ``own_key`` is the key of the device that the service starts itself; others are started on their machines, for the
-    tracker at ``tracker_address``.
+    tracker at ``tracker_address``. ``is_building`` says whether a person's build disturbs the own one.
     """
 
     def __init__(
@@ -54,12 +54,15 @@ class DeviceWatch:
         ask: Callable[[], Summary],
         own_key: str = "local",
         tracker_address: str = "HOST:PORT",
+        is_building: Callable[[], bool] = lambda: False,
     ) -> None:
         self._engine = engine
         self._ask = ask
         self._own_key = own_key
         self._tracker_address = tracker_address
+        self._is_building = is_building
         self._looked_at = float("-inf")
+        self._is_disturbed = False
         self._count: dict[str, int] = {}
         self._quarantined: set[str] = set()
         self._misfits: dict[str, str] = {}  # key: what is wrong with the device there
@@ -71,6 +74,7 @@ class DeviceWatch:
         if now - self._looked_at < LOOK_EVERY_SEC:
             return
         self._looked_at = now
+        self._is_disturbed = self._is_building()
         summary = self._ask()
         present = {key: [facts_in(entry) for entry in entries] for key, entries in tracker.registered(summary).items()}
         self._count = {key: len(told) for key, told in present.items()}
@@ -103,6 +107,8 @@ class DeviceWatch:
             return f"waiting for a device of {key}: the one there {self._misfits[key]}"
         if key in self._silent:
             return f"waiting for a device of {key}: {self._silent[key][1]}"
+        if key == self._own_key and self._is_disturbed:
+            return "waiting for `tunesmith compile` or `doctor` to end: what it builds would disturb what is measured"
         return ""
 
     def _how_to_start(self, key: str) -> str:

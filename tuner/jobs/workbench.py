@@ -58,6 +58,7 @@ def device_address(settings: Settings, job: Job) -> DeviceAddress:
         settings.session_timeout_sec,
         "cpu" if kind == "llvm" else kind,
         _expected(settings, job, key),
+        settings.quiet_lock if key == settings.device_key else None,
     )
 
 

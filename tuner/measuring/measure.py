@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from rpc.errors import DeviceUnavailable, SessionLost
 from rpc.lease import lease
+from rpc.quiet import measuring
 from tuner.measuring.identity import Expected
 from tuner.measuring.timing import MIN_REPEAT_MS, Arguments, Shapes, load_library, repeats
 
@@ -20,6 +23,7 @@ _FIRST_LOOK, _FULL_LOOK = 2, 5  # repeats; the second look adds what the first l
 # What a session may take: to connect, time the canary and fill the arguments; then for each probe to send and load it,
 # and to run it, seven times when it is among the best.
 _SESSION_SEC, _PROBE_SEC, _RUNS = 20.0, 2.0, 100
+_QUIET_SEC = 60.0  # a build that has begun meanwhile is waited for so long; the coordinator waits for the rest
 _HINT = "Submit a new job for the machine that is there now, or bring the other one back."
 
 
@@ -27,7 +31,8 @@ _HINT = "Submit a new job for the machine that is there now, or bring the other 
 class DeviceAddress:
     """Where a device is had: tracker, key, and the deadlines in seconds of the wait and of one session.
 
-    ``kind`` is TVM's name of what kernels run on there: ``cpu``, ``metal``, ``cuda``.
+    ``kind`` is TVM's name of what kernels run on there: ``cpu``, ``metal``, ``cuda``. ``lock`` is that of
+    ``rpc.quiet`` where the device is this machine.
     """
 
     tracker_host: str
@@ -37,6 +42,7 @@ class DeviceAddress:
     session_timeout_sec: float
     kind: str = "cpu"
     expected: Expected | None = None
+    lock: Path | None = None
 
     def identify(self, remote: Any) -> str:
         """What the device of a session says that it is. Raises DeviceUnavailable when it is not the one expected."""
@@ -50,9 +56,15 @@ class DeviceAddress:
         """The TVM device of a session."""
         return remote.device(self.kind, 0)
 
-    def lease(self) -> Any:
-        """A context manager that yields a session; see ``rpc.lease.lease``."""
-        return lease(self.tracker_host, self.tracker_port, self.key, self.lease_timeout_sec, self.session_timeout_sec)
+    @contextmanager
+    def lease(self) -> Iterator[Any]:
+        """Yields a session, see ``rpc.lease.lease``; on this machine no command builds meanwhile."""
+        place = (self.tracker_host, self.tracker_port, self.key)
+        with (
+            measuring(self.lock, _QUIET_SEC),
+            lease(*place, self.lease_timeout_sec, self.session_timeout_sec) as session,
+        ):
+            yield session
 
 
 @dataclass(frozen=True)

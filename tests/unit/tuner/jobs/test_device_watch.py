@@ -45,6 +45,18 @@ def watch(engine: Engine, tracker: Tracker) -> DeviceWatch:
     return DeviceWatch(engine, tracker.summary, "local", "127.0.0.1:9190")
 
 
+def test_what_a_person_builds_here_is_waited_for_on_this_machine_alone(engine: Engine, tracker: Tracker) -> None:
+    is_building = True
+    watch = DeviceWatch(engine, tracker.summary, "local", "127.0.0.1:9190", lambda: is_building)
+    tracker.free = {"local": 1, "m1-cpu": 1}
+    watch.look(0.0)
+    assert "tunesmith compile" in watch.problem("local")
+    assert watch.problem("m1-cpu") == ""
+    is_building = False
+    watch.look(LOOK_EVERY_SEC)
+    assert watch.problem("local") == ""
+
+
 def table(engine: Engine) -> dict[str, str]:
     with read(engine) as session:
         return {device.key: device.state for device in devices.find(session)}
