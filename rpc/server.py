@@ -21,6 +21,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
 from rpc.handshake import KNOCK, MAGIC, MISMATCH
+from rpc.local_peers import is_trusted
 from rpc.registration import Registration
 from rpc.session import serve_session, tell_timeout
 from rpc.tracker import receive_exactly
@@ -168,6 +169,8 @@ class DeviceServer:
             time.sleep(_RETRY_SEC)
             return
         try:
+            if not is_trusted(connection):
+                raise ValueError("it is another user's process")
             limit_sec = self._admit(connection)
             self._registration.withdraw()
             # Welcomed last: a client whose session can't be started asks for a device again and blames no candidate.

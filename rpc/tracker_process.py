@@ -9,17 +9,21 @@ import logging
 import secrets
 import socket
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from rpc import addresses
 from rpc.lean import prepare_lean_import
 from rpc.lifeline import die_with_parent
+from rpc.local_peers import is_trusted, uid_of
 from rpc.logfile import LEVELS, start_logging
 from rpc.tracker import PUT, REQUEST, SUCCESS, check_key
 
 prepare_lean_import()
 
 from tvm.rpc.tracker import TCPEventHandler, TrackerServerHandler  # noqa: E402  (after the lean import is prepared)
+
+log = logging.getLogger("rpc.tracker")
 
 
 class _Peer(TCPEventHandler):
@@ -50,7 +54,12 @@ class _Request:
 
 
 class Tracker(TrackerServerHandler):
-    """TVM's tracker, which also forgets the requests of clients that have left."""
+    """TVM's tracker, which also forgets the requests of clients that have left.
+
+    Of other users of this machine it takes those that are ``trusted``, by uid, alone.
+    """
+
+    trusted: Collection[int] = ()
 
     def _on_event(self, _: int) -> None:
         while True:
@@ -58,7 +67,11 @@ class Tracker(TrackerServerHandler):
                 connection, address = self._sock.accept()
             except BlockingIOError:
                 return
-            _Peer(self, connection, address)
+            if is_trusted(connection, self.trusted):
+                _Peer(self, connection, address)
+            else:
+                log.warning("turned %s:%d away: another user's process", *address[:2])
+                connection.close()
 
     def close(self, peer: _Peer) -> None:
         """Forget the peer: what it offered and what it waits for."""
@@ -68,11 +81,19 @@ class Tracker(TrackerServerHandler):
             heapq.heapify(scheduler._requests)
 
 
+def _user(name: str) -> int:
+    try:
+        return uid_of(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser(description="Run the RPC tracker. It has no authentication: keep it on loopback.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=addresses.port, default=9190, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--trust", type=_user, action="append", default=[], help="another user who may reach it")
     parser.add_argument("--log-level", choices=LEVELS, default="INFO", help="what is logged (default: %(default)s)")
     args = parser.parse_args()
     die_with_parent()
@@ -84,7 +105,9 @@ def main() -> None:
         sys.exit(f"the tracker can't listen on {args.host}:{args.port}: {error.strerror}")
     print(f"tracker listens on {args.host}:{args.port}", flush=True)
     asyncio.set_event_loop(asyncio.new_event_loop())
-    Tracker(listener, stop_key=secrets.token_hex()).run()
+    tracker = Tracker(listener, stop_key=secrets.token_hex())
+    tracker.trusted = args.trust
+    tracker.run()
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     engine_cert: Path | None = Field(None, description="Certificate shown to the engine.")
     engine_key: Path | None = Field(None, description="Key of that certificate; unset: it is in the same file.")
     tracker_host: str = Field("127.0.0.1", description="Address of the RPC tracker.")
+    tracker_users: str = Field("", description="Other users of this machine that may reach the tracker, by commas.")
     tracker_port: Port | None = Field(None, description="Port of the RPC tracker; unset: 9190 or the next free one.")
     engine_workers: Count = Field(1, description="Stages and rounds that the service's own engine runs at once.")
     device_key: str = Field("local", description="Tracker key of this machine's own device.")

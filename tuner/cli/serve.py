@@ -102,6 +102,7 @@ def service_processes(settings: Settings, own_engine: bool) -> list[ProcessSpec]
         settings.device_threads,
         settings.root / "run" / "device",
         settings.log_level,
+        settings.tracker_users,
     )
     if own_engine:
         specs.append(_engine_process(settings, settings.engine, env))
@@ -132,17 +133,25 @@ def _engine_process(settings: Settings, address: str, env: dict[str, str]) -> Pr
 
 
 def device_processes(
-    tracker_host: str, tracker_port: int, key: str, threads: int | None, work_dir: Path, log_level: LogLevel = "INFO"
+    tracker_host: str,
+    tracker_port: int,
+    key: str,
+    threads: int | None,
+    work_dir: Path,
+    log_level: LogLevel = "INFO",
+    tracker_users: str = "",
 ) -> list[ProcessSpec]:
     """A tracker and this machine as its device; the device counts as well while the tracker knows it.
 
-    The device takes sessions from this machine only, also where the user lets others reach the tracker.
+    The device takes sessions from this machine only, also where the user lets others reach the tracker. Of the
+    machine's other users the tracker takes ``tracker_users``, names separated by commas.
     """
     port = str(tracker_port)
     tracker_answers = functools.partial(probes.tracker_answers, tracker_host, tracker_port)
     probe = DeviceProbe(tracker_host, tracker_port, key)
     level = ("--log-level", log_level)
-    tracker_argv = python_module("rpc.tracker_process", "--host", tracker_host, "--port", port, *level)
+    trust = [word for name in tracker_users.split(",") if name.strip() for word in ("--trust", name.strip())]
+    tracker_argv = python_module("rpc.tracker_process", "--host", tracker_host, "--port", port, *level, *trust)
     device_argv = python_module(
         "rpc.agent",
         *("--tracker", f"{tracker_host}:{port}", "--key", key, "--work-dir", str(work_dir), *level),
