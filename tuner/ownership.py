@@ -33,14 +33,18 @@ def claim(settings: Settings) -> None:
         mark.parent.chmod(0o700)  # an earlier release left it open
 
 
+def bound_id(settings: Settings) -> str:
+    """The id of the database that a claimed data directory belongs to; empty while it has none."""
+    return settings.database_id_file.read_text().strip()
+
+
 def bind(settings: Settings, database_id: str | None) -> None:
     """Note that the claimed data directory belongs to a database; None is one that has no id yet.
 
     Raises:
         DataDirForeign: it belongs to another one.
     """
-    mark = settings.database_id_file
-    bound = mark.read_text().strip()
+    mark, bound = settings.database_id_file, bound_id(settings)
     if bound and bound != database_id:
         found = f"database {database_id[:12]}" if database_id else "one that it did not make, or an empty one"
         raise DataDirForeign(

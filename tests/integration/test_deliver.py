@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from rpc.drafts import draft
 from tests.support.rows import make_record, make_workload
 from tests.support.tiny_imports import import_tiny, local_target
 from tests.support.tiny_models import write_model
@@ -68,9 +70,11 @@ def test_import_is_known_by_its_source_shape_and_files(model: Path) -> None:
 
 
 def test_what_a_killed_import_left_goes_with_the_next(model: Path, tmp_path: Path) -> None:
-    left = tmp_path / ".draft-of-a-killed-one" / "key"
-    left.mkdir(parents=True)
+    with draft(tmp_path) as folder:
+        (folder / "key").mkdir()
+        left = shutil.copytree(folder, tmp_path / ".draft-of-a-killed-one")
     first = import_tiny(model, "encoder", 1, SEQ_LEN, tmp_path)
+    assert not left.exists()
     assert [path.name for path in tmp_path.iterdir()] == [first.key]
 
 

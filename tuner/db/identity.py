@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, inspect
 from sqlmodel import Session, select
 
-from tuner.db.engine import read
+from tuner.db.engine import read, write
 from tuner.db.models import Identity
 
 
@@ -20,3 +20,9 @@ def id_if_known(engine: Engine) -> str | None:
         return None
     with read(engine) as session:
         return database_id(session)
+
+
+def take_id(engine: Engine, wanted: str) -> None:
+    """Give the database the id that it had before."""
+    with write(engine) as session:
+        session.exec(select(Identity)).one().id = wanted

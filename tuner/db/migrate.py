@@ -14,9 +14,9 @@ from sqlalchemy import Engine, event, inspect, make_url
 from tuner.config import Settings
 from tuner.db.backup import back_up, check_space
 from tuner.db.engine import make_engine, shown_url
-from tuner.db.identity import id_if_known
+from tuner.db.identity import id_if_known, take_id
 from tuner.errors import SchemaOutdated, SchemaUnknown
-from tuner.ownership import bind, claim
+from tuner.ownership import bind, bound_id, claim
 
 _INSTALLED = Path(__file__).parent / "_migrations"  # where the wheel puts them
 _CHECKOUT = Path(__file__).parents[2] / "alembic"
@@ -75,7 +75,10 @@ def upgrade(settings: Settings) -> Path | None:
     anything.
     """
     claim(settings)
-    _bind(settings)
+    bound = bound_id(settings)
+    is_own_of_old = bool(bound) and _lies_in_data_dir_without_id(settings)
+    if not is_own_of_old:
+        _bind(settings)
     backup = _backup_if_due(settings)
     engine = make_engine(settings)
     if engine.dialect.name == "sqlite":  # a migration may copy and drop a table that others refer to
@@ -85,6 +88,8 @@ def upgrade(settings: Settings) -> Path | None:
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+        if is_own_of_old:
+            take_id(engine, bound)
         bind(settings, id_if_known(engine))
     finally:
         engine.dispose()
@@ -144,6 +149,18 @@ def _bind(settings: Settings) -> None:
     engine = make_engine(settings)
     try:
         bind(settings, id_if_known(engine))
+    finally:
+        engine.dispose()
+
+
+def _lies_in_data_dir_without_id(settings: Settings) -> bool:
+    """Is it the data directory's own file, put back as an earlier release had left it?"""
+    path = _sqlite_path(settings)
+    if path is None or path.parent != settings.root or _is_empty(settings):
+        return False
+    engine = make_engine(settings)
+    try:
+        return id_if_known(engine) is None
     finally:
         engine.dispose()
 

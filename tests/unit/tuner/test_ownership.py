@@ -113,6 +113,17 @@ def test_a_data_directory_of_an_earlier_release_on_another_database_goes_on(tmp_
     assert settings.database_id_file.read_text() == id_of(settings)
 
 
+def test_an_earlier_releases_copy_that_is_put_back_is_the_folders_own(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    create_or_check(settings)
+    before = settings.database_id_file.read_text()
+    for name in ("tunesmith.db", "tunesmith.db-wal", "tunesmith.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    shutil.copy(ASSETS / "0003.db", tmp_path / "tunesmith.db")
+    upgrade(settings)
+    assert settings.database_id_file.read_text() == id_of(settings) == before
+
+
 def id_of(settings: Settings) -> str | None:
     engine = make_engine(settings)
     found = id_if_known(engine)
