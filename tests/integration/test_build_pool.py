@@ -109,9 +109,11 @@ def test_batch_goes_on_while_its_processes_are_killed(pool: BuildPool, tir: str,
     pool.build(good(tir, tmp_path / "warm", 2))
 
     def while_some_are_killed() -> Iterator[BuildJob]:
-        for number, job in enumerate(good(tir, tmp_path, 60)):
+        jobs = good(tir, tmp_path, 60)
+        for number, job in enumerate(jobs):
             yield job
-            if number % 20 == 10:
+            if number % 20 == 19:
+                wait_until(Path(jobs[number - 10].path).exists, 30, "the build before")
                 kill_hard(processes("build_worker")[0])
 
     assert [result.error for result in pool.build(while_some_are_killed())] == [""] * 60
