@@ -13,6 +13,7 @@ from api import errors, lookups
 from api.body_limit import LimitBodies, limit_of
 from api.cross_site import RefuseCrossSite
 from api.dashboard import pages as dashboard
+from api.gaps import Gaps
 from api.hosts import RefuseOtherHosts
 from api.routes import artifacts, benchmarks, devices, events, health, jobs, models, operators, records, targets
 from api.turns import Turns
@@ -41,6 +42,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.uploads = Turns("uploads", at_once=4)
     app.state.imports = Turns("imports", at_once=1)  # they write, and one writes at a time
     app.state.heavy = Turns("large reads", at_once=1)
+    app.state.gaps = Gaps(settings.quiet_lock)
     errors.install(app)
     lookups.install(app)
     app.add_middleware(LimitBodies, limit_of=partial(limit_of, settings))

@@ -57,6 +57,12 @@ def building(lock: Path, timeout_sec: float, say: Callable[[str], None]) -> Iter
         yield
 
 
+def is_measuring(lock: Path) -> bool:
+    """Does somebody measure, or build, now?"""
+    with _opened(lock) as descriptor:
+        return descriptor is not None and not _acquire(descriptor, fcntl.LOCK_EX, 0.0)
+
+
 def is_building(lock: Path) -> bool:
     """Does somebody build now?"""
     with _opened(lock) as descriptor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -10,6 +11,7 @@ from fastapi.responses import FileResponse, Response
 
 from api.deps import EngineDep, SettingsDep, WindowDep, page_of
 from api.errors import answer
+from api.work import while_connected
 from tuner.artifact.format import file_name, member_name
 from tuner.db import artifacts
 from tuner.db.engine import read
@@ -77,11 +79,18 @@ def download_artifact(
 
 
 @router.post("/{artifact_id}/verify")
-def verify_artifact(artifact_id: str, engine: EngineDep, settings: SettingsDep) -> ArtifactCheck:
+async def verify_artifact(
+    artifact_id: str, engine: EngineDep, settings: SettingsDep, request: Request
+) -> ArtifactCheck:
     """Compare the stored file with its hash and each file in it with the manifest."""
-    with read(engine) as session:
-        artifact = artifacts.get(session, artifact_id)
-    return artifact_files.check(settings, artifact)
+
+    def check(still_wanted: Callable[[], bool]) -> ArtifactCheck:
+        with read(engine) as session:
+            artifact = artifacts.get(session, artifact_id)
+        return artifact_files.check(settings, artifact, request.app.state.gaps.wait)
+
+    async with request.app.state.heavy.turn():
+        return await while_connected(request, check)
 
 
 def _range_problem(header: str | None, size_bytes: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import IO, Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -54,11 +53,13 @@ async def export_records(
     """Records as a log of JSON lines, or as a zip of the two files MetaSchedule's JSONDatabase reads."""
     wanted = (workload_id, target_family, job_id, failed)
     if format == "log":
-        return _attachment(_in_blocks(log.export_lines(engine, *wanted)), "application/x-ndjson", "records.jsonl")
+        blocks = request.app.state.gaps.each(_in_blocks(log.export_lines(engine, *wanted)))
+        return _attachment(blocks, "application/x-ndjson", "records.jsonl")
 
     def pack(still_wanted: Callable[[], bool]) -> IO[bytes]:
         settings.uploads_dir.mkdir(parents=True, exist_ok=True)
         file = tempfile.TemporaryFile(dir=settings.uploads_dir)  # noqa: SIM115 (closed once it is sent)
+        still_wanted = request.app.state.gaps.asking(still_wanted)
         metaschedule.export_archive(engine, file, *wanted, still_wanted=still_wanted)
         return file
 
@@ -97,7 +98,12 @@ async def import_records(
 ) -> ImportOut:
     """Import a log of ours or of Ansor, gzipped or not; damaged lines and known records are counted."""
     async with request.app.state.imports.turn():
-        return await while_connected(request, partial(store.import_file, engine, file, settings.max_unpacked_bytes))
+
+        def bring_in(still_wanted: Callable[[], bool]) -> ImportOut:
+            asking = request.app.state.gaps.asking(still_wanted)
+            return store.import_file(engine, file, settings.max_unpacked_bytes, asking)
+
+        return await while_connected(request, bring_in)
 
 
 def _refuse_all(*named: str | None) -> None:

@@ -1,0 +1,54 @@
+"""What reads much waits while this machine measures: it works in the gaps between measurements."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from rpc.quiet import is_measuring
+
+T = TypeVar("T")
+
+_POLL_SEC = 0.1
+
+
+class Gaps:
+    """The moments in which nobody holds ``lock`` to measure; a wait for one lasts ``patience_sec`` at most.
+
+    A single session may measure for minutes, and a reader must not be kept for ever.
+    """
+
+    def __init__(self, lock: Path, patience_sec: float = 20.0) -> None:
+        self._lock = lock
+        self._patience_sec = patience_sec
+        self._seen_at = float("-inf")
+
+    def wait(self) -> None:
+        """Return in the next gap; who asks again within a moment is in the same one."""
+        now = time.monotonic()
+        if now - self._seen_at < _POLL_SEC:
+            return
+        while is_measuring(self._lock) and time.monotonic() < now + self._patience_sec:
+            time.sleep(_POLL_SEC)
+        self._seen_at = time.monotonic()
+
+    def each(self, blocks: Iterator[T]) -> Iterator[T]:
+        """The blocks, each made in a gap."""
+        while True:
+            self.wait()
+            try:
+                block = next(blocks)
+            except StopIteration:
+                return
+            yield block
+
+    def asking(self, still_wanted: Callable[[], bool]) -> Callable[[], bool]:
+        """The question that work asks now and then, answered in a gap."""
+
+        def ask() -> bool:
+            self.wait()
+            return still_wanted()
+
+        return ask
