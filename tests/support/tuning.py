@@ -87,7 +87,7 @@ class Bench:
 
     def workload(self, job: Job) -> Workload:
         with read(self.engine) as db:
-            ((_, workload),) = jobs.workloads(db, job.id)
+            ((_, workload),) = jobs.workloads(db, job.id, with_tir=True)
         return workload
 
     def link(self, job: Job) -> JobWorkload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, select
 
 from tuner.db.models import Artifact, Job
@@ -24,8 +25,7 @@ def find(session: Session, job_id: str | None = None, window: Window = FIRST) ->
     """Artifacts, newest first; ``job_id`` finds those the job made or was given."""
     query = select(Artifact)
     if job_id is not None:
-        given = select(Job.artifact_id).where(Job.id == job_id)
-        query = query.where((col(Artifact.job_id) == job_id) | col(Artifact.id).in_(given))
+        query = query.where(_is_of(session, job_id))
     return page(session, [Part(query, (col(Artifact.created_at), col(Artifact.id)), descending=True)], window)
 
 
@@ -43,9 +43,12 @@ def orphans_of(session: Session, job_id: str) -> list[Artifact]:
     """Artifacts only this job has: it made them or was given them, and no other job did or was."""
     made_by_other = select(Job.id).where(Job.id == Artifact.job_id, Job.id != job_id)
     given_to_other = select(Job.id).where(Job.artifact_id == Artifact.id, Job.id != job_id)
-    query = select(Artifact).where(
-        (col(Artifact.job_id) == job_id) | col(Artifact.id).in_(select(Job.artifact_id).where(Job.id == job_id)),
-        ~made_by_other.exists(),
-        ~given_to_other.exists(),
-    )
+    query = select(Artifact).where(_is_of(session, job_id), ~made_by_other.exists(), ~given_to_other.exists())
     return list(session.exec(query))
+
+
+def _is_of(session: Session, job_id: str) -> ColumnElement[bool]:
+    """Did the job make it first, or was it given it?"""
+    given = session.exec(select(Job.artifact_id).where(Job.id == job_id)).first()
+    made = col(Artifact.job_id) == job_id
+    return made if given is None else made | (col(Artifact.id) == given)

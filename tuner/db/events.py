@@ -37,6 +37,8 @@ def last_id(session: Session) -> int:
 
 def last_rounds(session: Session, job_ids: Collection[str]) -> dict[str, dict[str, Any]]:
     """What the newest finished round of each job told, for those that have one."""
+    if not job_ids:
+        return {}
     newest = select(func.max(Event.id)).where(Event.kind == "round", col(Event.job_id).in_(job_ids))
     query = select(Event).where(col(Event.id).in_(newest.group_by(col(Event.job_id))))
     return {str(event.job_id): event.data for event in session.exec(query)}

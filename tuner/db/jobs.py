@@ -6,12 +6,16 @@ from typing import Any
 
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import update
+from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, select
 
 from tuner.db.models import Artifact, Benchmark, Event, Evidence, Job, JobWorkload, Model, Record, Round, Workload
 from tuner.db.paging import FIRST, Found, Part, Window, page
 from tuner.errors import NotFound
 from tuner.state import ACTIVE
+
+# Without the TIR, and without what follows it in a row: that is read only through it.
+_SHORT: tuple[Any, ...] = (Workload.name, Workload.summary, Workload.flops, Workload.weight_bytes)
 
 
 def get(session: Session, job_id: str) -> Job:
@@ -47,14 +51,16 @@ def active(session: Session) -> list[Job]:
     return list(session.exec(query.order_by(col(Job.priority).desc(), col(Job.created_at), col(Job.id))))
 
 
-def workloads(session: Session, job_id: str) -> list[tuple[JobWorkload, Workload]]:
-    """The job's workloads in order of first use in the graph."""
+def workloads(session: Session, job_id: str, with_tir: bool = False) -> list[tuple[JobWorkload, Workload]]:
+    """The job's workloads in order of first use in the graph; their TIR, which is long, only if asked for."""
     query = (
         select(JobWorkload, Workload)
         .join(Workload, col(Workload.id) == col(JobWorkload.workload_id))
         .where(JobWorkload.job_id == job_id)
         .order_by(col(JobWorkload.position), col(JobWorkload.workload_id))
     )
+    if not with_tir:
+        query = query.options(load_only(*_SHORT, raiseload=True))
     return [(job_workload, workload) for job_workload, workload in session.exec(query)]
 
 

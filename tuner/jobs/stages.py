@@ -140,7 +140,7 @@ def compile_module(settings: Settings, job_id: str) -> None:
     job_folders.make(settings, engine, job_id)
     with read(engine) as db:
         job = jobs.get(db, job_id)
-        rows = jobs.workloads(db, job_id)
+        rows = jobs.workloads(db, job_id, with_tir=True)
         best = {w.id: _best(db, job, w.id, _FINALISTS) for _, w in rows}
         given_up = tuning.given_up(jobs.rounds(db, job_id))
     if job.compile_only:

@@ -32,6 +32,8 @@ def job_out(session: Session, job: Job) -> JobOut:
 
 def job_outs(session: Session, found: Sequence[Job]) -> list[JobOut]:
     """Several jobs, with three queries in all."""
+    if not found:
+        return []
     models = {m.id: m for m in session.exec(select(Model).where(col(Model.id).in_({j.model_id for j in found})))}
     rows: dict[str, list[Benchmark]] = defaultdict(list)
     for row in benchmarks.of_jobs(session, [job.id for job in found]):
