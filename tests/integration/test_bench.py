@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from tests.support.processes import python_code
 from tests.support.tiny_models import write_model
 from tuner.bench import launch
 from tuner.bench.launch import run_benchmark
-from tuner.bench.spec import Spec, Variant
+from tuner.bench.process import run
+from tuner.bench.spec import Result, Spec, Variant
 from tuner.errors import SequenceTooLong, StageFailed
 
 
@@ -52,56 +55,77 @@ def test_contestants_are_timed_and_rounds_reported(model: str, tmp_path: Path) -
     assert json.loads((tmp_path / "result.json").read_text())["error"] is None
 
 
-def test_time_that_is_up_ends_the_rounds(model: str, tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    limited = spec(model, EAGER, SDPA, rounds=100_000, max_sec=0.5)
-    result = run_benchmark(limited, tmp_path, lambda done, total: seen.append((done, total)))
-    rounds = {timing.n // 3 for timing in result.timings}
-    assert rounds == {seen[-1][0]} == {seen[-1][1]}
-    assert 3 <= rounds.pop() < 100_000
-
-
-def test_raising_from_progress_ends_the_process(model: str, tmp_path: Path) -> None:
-    class Cancelled(Exception):
-        pass
-
-    def cancel(done: int, total: int) -> None:
-        raise Cancelled
-
-    others = set(psutil.Process().children(recursive=True))
-    with pytest.raises(Cancelled):
-        run_benchmark(spec(model, EAGER, rounds=100_000), tmp_path, cancel)
-    assert set(psutil.Process().children(recursive=True)) <= others
-
-
-def test_overlong_benchmark_is_ended(model: str, tmp_path: Path) -> None:
-    others = set(psutil.Process().children(recursive=True))
-    with pytest.raises(StageFailed, match="longer than"):
-        run_benchmark(spec(model, EAGER, rounds=100_000_000), tmp_path, timeout_sec=1.0)
-    assert set(psutil.Process().children(recursive=True)) <= others
-
-
-def test_benchmark_that_closes_its_output_and_goes_on_is_ended(
-    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    silent = python_code("import os, time; os.close(1); time.sleep(100)")
-    monkeypatch.setattr(launch, "python_module", lambda *words: silent)
-    with pytest.raises(StageFailed, match="longer than"):
-        run_benchmark(spec(model, EAGER), tmp_path, timeout_sec=1.0)
-
-
-def test_missing_artifact_is_named(model: str, tmp_path: Path) -> None:
-    tuned = Variant(name="tuned", kind="tvm", path=str(tmp_path / "gone.tar"))
-    with pytest.raises(StageFailed, match=r"tuned.*gone\.tar"):
-        run_benchmark(spec(model, tuned), tmp_path)
-
-
 def test_error_of_the_process_keeps_its_class(model: str, tmp_path: Path) -> None:
     with pytest.raises(SequenceTooLong, match="at most 64"):
         run_benchmark(spec(model, EAGER, seq_len=65), tmp_path)
 
 
-def test_killed_process_is_a_failed_stage(model: str, tmp_path: Path) -> None:
+@pytest.fixture
+def run_here() -> Iterator[Callable[[Spec], Result]]:
+    """What the process runs, in this one."""
+    threads = torch.get_num_threads()
+    yield run
+    torch.set_num_threads(threads)
+
+
+def test_time_that_is_up_ends_the_rounds(
+    model: str, run_here: Callable[[Spec], Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run_here(spec(model, EAGER, SDPA, rounds=100_000, max_sec=0.5))
+    rounds = {timing.n // 3 for timing in result.timings}
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert [f"progress {n} {n}" for n in rounds] == [last]
+    assert 3 <= rounds.pop() < 100_000
+
+
+def test_missing_artifact_is_named(model: str, run_here: Callable[[Spec], Result], tmp_path: Path) -> None:
+    tuned = Variant(name="tuned", kind="tvm", path=str(tmp_path / "gone.tar"))
+    with pytest.raises(StageFailed, match=r"tuned.*gone\.tar"):
+        run_here(spec(model, tuned))
+
+
+RUNS_FOR_EVER = """
+import itertools, time
+for n in itertools.count(1):
+    print("progress", n, 1000, flush=True)
+    time.sleep(0.01)
+"""
+CLOSES_ITS_OUTPUT = "import os, time; os.close(1); time.sleep(100)"
+
+
+@pytest.fixture
+def plays(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Spec]]:
+    """Puts a few lines of Python in the place of the benchmark's process, for a spec that nobody reads; afterwards, all
+    of them must have ended."""
+    others = set(psutil.Process().children(recursive=True))
+
+    def play(code: str) -> Spec:
+        monkeypatch.setattr(launch, "python_module", lambda *words: python_code(code))
+        return spec("model", EAGER)
+
+    yield play
+    assert set(psutil.Process().children(recursive=True)) <= others
+
+
+def test_raising_from_progress_ends_the_process(plays: Callable[[str], Spec], tmp_path: Path) -> None:
+    class Cancelled(Exception):
+        pass
+
+    def cancel(done: int, total: int) -> None:
+        if done:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run_benchmark(plays(RUNS_FOR_EVER), tmp_path, cancel)
+
+
+@pytest.mark.parametrize("code", [RUNS_FOR_EVER, CLOSES_ITS_OUTPUT], ids=["runs", "closes its output"])
+def test_overlong_benchmark_is_ended(plays: Callable[[str], Spec], tmp_path: Path, code: str) -> None:
+    with pytest.raises(StageFailed, match="longer than"):
+        run_benchmark(plays(code), tmp_path, timeout_sec=1.0)
+
+
+def test_killed_process_is_a_failed_stage(plays: Callable[[str], Spec], tmp_path: Path) -> None:
     others = set(psutil.Process().children())  # not ours: Python's resource tracker lives as long as the tests
 
     def kill(done: int, total: int) -> None:
@@ -109,4 +133,4 @@ def test_killed_process_is_a_failed_stage(model: str, tmp_path: Path) -> None:
             child.kill()
 
     with pytest.raises(StageFailed, match="ended with code -9"):
-        run_benchmark(spec(model, EAGER), tmp_path, kill)
+        run_benchmark(plays(RUNS_FOR_EVER), tmp_path, kill)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import tvm
 from tvm import relax
 
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, python_code
 from tests.support.tiny_imports import compile_plainly, import_tiny, local_target
 from tests.support.tiny_models import CONFIGS, write_model
 from tuner.artifact.loader import Runner
@@ -191,26 +190,25 @@ from tests.support.tiny_imports import import_tiny, local_target
 from tuner.importers import cache
 from tuner.kernels.workload import extract
 
-*folders, root = map(Path, sys.argv[1:])
-for folder in folders:
-    imported = import_tiny(folder, "encoder", 2, 16, root)
+folder, root = map(Path, sys.argv[1:])
+imported = import_tiny(folder, "encoder", 2, 16, root)
 for workload in extract(cache.load_module(root, imported), tvm.target.Target(local_target())):
     print(workload.id)
 """
 
 
 def test_workload_ids_do_not_depend_on_the_process_or_on_what_it_did_before(tmp_path: Path) -> None:
+    """Here, where another model was imported before, and in a process that has done nothing yet."""
     wanted, other = write_model(tmp_path / "a", "minilm"), write_model(tmp_path / "b", "electra")
-
-    def ids(*arguments: Path) -> list[str]:
-        argv = [sys.executable, "-c", IDS, *map(str, arguments)]
-        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.split()
-
-    found = ids(wanted, tmp_path / "imports1")
-    assert len(found) > 8
-    assert found == ids(other, wanted, tmp_path / "imports2")
+    done = subprocess.run(
+        python_code(IDS, str(wanted), str(tmp_path / "imports1")), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    root = tmp_path / "imports2"
+    _, imported = (import_tiny(folder, "encoder", 2, 16, root) for folder in (other, wanted))
+    here = [one.id for one in extract(cache.load_module(root, imported), tvm.target.Target(local_target()))]
+    assert len(here) > 8
+    assert here == done.stdout.split()
 
 
 def test_models_of_one_shape_share_their_workloads(tmp_path: Path) -> None:
