@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.support.service import Service, serving
 from tests.support.tiny_models import write_model
 from tuner.client.events import ServerEvent, parse_events
 
-SEQ_LEN = 16
+SEQ_LEN, TRIALS = 16, 8
 COMMAND = [sys.executable, "-m", "tuner.cli.main"]
 
 
@@ -39,13 +40,22 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("service")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_rounds() -> Iterator[None]:
+    """Whoever kills something waits for whole rounds before and after."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TUNER_ROUND_BATCH", "8")
+        patch.setenv("TUNER_BUILD_WORKERS", "1")
+        yield
+
+
 @pytest.fixture(scope="module")
-def service(data_dir: Path) -> Iterator[Service]:
+def service(data_dir: Path, small_rounds: None) -> Iterator[Service]:
     with serving(data_dir, "--port", str(free_port())) as started:
         yield started
 
 
-def submit(service: Service, model: Path, **wish: Any) -> JobWatch:
+def submit(service: Service, model: Path | str, **wish: Any) -> JobWatch:
     body = {"model": str(model), "target": "local", "seq_len": SEQ_LEN, **wish}
     answer = httpx.post(f"{service.url}/v1/jobs", json=body, timeout=10)
     assert answer.status_code == 201, answer.text
@@ -59,6 +69,7 @@ class Observed:
     job: dict[str, Any]
     events: list[ServerEvent] = field(default_factory=list)
     answer_ms: list[float] = field(default_factory=list)
+    answer_at_rest_ms: list[float] = field(default_factory=list)
     mapped: dict[str, set[str]] = field(default_factory=dict)
 
 
@@ -77,21 +88,37 @@ def listen(service: Service, job_id: str, last_event_id: str | None = None) -> l
     return found
 
 
-@pytest.fixture(scope="module")
-def finished(service: Service, model: Path) -> Observed:
-    """The first job of the service, at its end."""
-    watch = submit(service, model, budget={"trials": 16})
-    seen = Observed({})
-    listener = threading.Thread(target=lambda: seen.events.extend(listen(service, watch.id)))
-    listener.start()
-    watch.wait_for("tuning")
+@contextmanager
+def answering(service: Service) -> Iterator[Callable[[], list[float]]]:
+    """Milliseconds that the web process takes for an answer, looked at a few times whenever asked."""
     with httpx.Client(base_url=service.url, timeout=10) as client:
-        while watch.row.state == "tuning":
+
+        def time_answers() -> list[float]:
+            found = []
             for path in ("/healthz", "/v1/jobs"):
                 start = time.perf_counter()
                 assert client.get(path).is_success
-                seen.answer_ms.append((time.perf_counter() - start) * 1e3)
+                found.append((time.perf_counter() - start) * 1e3)
             time.sleep(0.05)
+            return found
+
+        yield time_answers
+
+
+@pytest.fixture(scope="module")
+def finished(service: Service, model: Path) -> Observed:
+    """The first job of the service, at its end."""
+    seen = Observed({})
+    with answering(service) as time_answers:
+        while len(seen.answer_at_rest_ms) < 40:
+            seen.answer_at_rest_ms += time_answers()
+    watch = submit(service, model, budget={"trials": TRIALS})
+    listener = threading.Thread(target=lambda: seen.events.extend(listen(service, watch.id)))
+    listener.start()
+    watch.wait_for("tuning")
+    with answering(service) as time_answers:
+        while watch.row.state == "tuning":
+            seen.answer_ms += time_answers()
     seen.mapped = {name: mapped_libraries(service.pid(name)) for name in ("web", "coordinator")}
     watch.wait_for("succeeded")
     seen.job = watch.ask()
@@ -105,7 +132,7 @@ def finished(service: Service, model: Path) -> Observed:
 def test_job_ends_with_an_artifact_and_a_latency(finished: Observed) -> None:
     job = finished.job
     assert (job["state"], job["progress"], job["error"]) == ("succeeded", 1.0, None)
-    assert job["trials"] == 16
+    assert job["trials"] == TRIALS
     assert job["artifact_id"].startswith("art-")
     assert job["latency_ms"] > 0
     assert job["predicted_ms"] > 0
@@ -133,9 +160,10 @@ def test_event_stream_goes_on_after_the_last_event_id(service: Service, finished
     assert [event.id for event in again] == [event.id for event in finished.events[middle + 1 :]]
 
 
-def test_web_answers_within_100_ms_while_the_service_tunes(finished: Observed) -> None:
+def test_web_answers_while_the_service_tunes_about_as_soon_as_at_rest(finished: Observed) -> None:
+    """Waiting for one turn of a busy core is no more than that; waiting for a build or a measurement would be."""
     assert len(finished.answer_ms) > 20
-    assert np.percentile(finished.answer_ms, 95) < 100, sorted(finished.answer_ms)[-10:]
+    assert np.median(finished.answer_ms) < 10 * np.median(finished.answer_at_rest_ms), sorted(finished.answer_ms)
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc here")
@@ -273,44 +301,45 @@ def test_paused_job_rests_until_it_is_resumed(tuning: JobWatch) -> None:
     tuning.wait_for_rounds_after(done)
 
 
-def test_job_goes_on_after_the_supervisor_was_killed_and_ends_well(
-    service: Service, tuning: JobWatch, model: Path, data_dir: Path
-) -> None:
+def test_job_that_is_cancelled_while_it_tunes_stops(tuning: JobWatch, data_dir: Path) -> None:
     tuning.wait_for_round_in_progress()
-    best, lost = tuning.best_us(), len(tuning.rounds("lost"))
-    known = {record.id for record in tuning.records()}
+    check_cancelling(tuning, data_dir)
+
+
+def test_job_that_is_cancelled_while_it_is_imported_stops(service: Service, model: Path, data_dir: Path) -> None:
+    importing = submit(service, model, seq_len=SEQ_LEN + 8, budget={"trials": 2000})
+    importing.wait_for("importing", timeout_sec=30)
+    check_cancelling(importing, data_dir)
+    importing.close()
+
+
+def check_cancelling(job: JobWatch, data_dir: Path) -> None:
+    job.ask("/cancel", "POST")
+    job.wait_for("cancelled", timeout_sec=60)
+    measured = len(job.records())
+    time.sleep(1.0)
+    assert len(job.records()) == measured, "it went on after the cancel"
+    assert job.ask()["error"] is None
+    wait_until(lambda: not list((data_dir / "jobs").glob("*")), 30, "the removal of what the job left on disk")
+    job.check_books()
+
+
+def test_job_goes_on_after_the_supervisor_was_killed_and_ends_well(service: Service, data_dir: Path) -> None:
+    job = submit(service, "op:gemm:32,64,96", seq_len=1, budget={"trials": 20_000})
+    job.wait_for("tuning")
+    job.wait_for_round_in_progress()
+    best, known = job.best_us(), {record.id for record in job.records()}
     kill_hard(service.process.pid)
     service.process.wait()
     with serving(data_dir, "--port", str(free_port())) as successor:
-        tuning.service = successor
-        tuning.wait_for_rounds_after(len(tuning.rounds("done")))
-        assert len(tuning.rounds("lost")) - lost <= 1
-        assert known <= {record.id for record in tuning.records()}
-        assert all(tuning.best_us()[workload] <= best[workload] for workload in best)
-        tuning.end_budget()
-        tuning.wait_for("succeeded")
-        tuning.check_books()
-        assert tuning.ask()["latency_ms"] > 0
-        wait_until(lambda: not list((data_dir / "jobs").glob("*")), 10, "the removal of what the job left on disk")
-        check_cancelling(successor, model, data_dir)
-
-
-def check_cancelling(service: Service, model: Path, data_dir: Path) -> None:
-    """While it imports, and while it tunes."""
-    importing = submit(service, model, seq_len=SEQ_LEN + 8, budget={"trials": 2000})
-    importing.wait_for("importing", timeout_sec=30)
-    importing.ask("/cancel", "POST")
-    importing.wait_for("cancelled", timeout_sec=20)
-    tuned = submit(service, model, budget={"trials": 20_000})
-    tuned.wait_for("tuning")
-    tuned.wait_for_round_in_progress()
-    tuned.ask("/cancel", "POST")
-    tuned.wait_for("cancelled", timeout_sec=20)
-    measured = len(tuned.records())
-    time.sleep(1.0)
-    assert len(tuned.records()) == measured, "it went on after the cancel"
-    assert tuned.ask()["error"] is None
-    wait_until(lambda: not list((data_dir / "jobs").glob("*")), 10, "the removal of what the jobs left on disk")
-    tuned.check_books()
-    for watch in (importing, tuned):
-        watch.close()
+        job.service = successor
+        job.wait_for_rounds_after(len(job.rounds("done")))
+        assert len(job.rounds("lost")) <= 1
+        assert known <= {record.id for record in job.records()}
+        assert all(job.best_us()[workload] <= best[workload] for workload in best)
+        job.end_budget()
+        job.wait_for("succeeded")
+        job.check_books()
+        assert job.ask()["latency_ms"] > 0
+        wait_until(lambda: not list((data_dir / "jobs").glob("*")), 30, "the removal of what the job left on disk")
+    job.close()
