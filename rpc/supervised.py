@@ -14,7 +14,7 @@ from pathlib import Path
 from rpc.checkup import Checkup
 from rpc.errors import StartFailed
 from rpc.lifeline import bare_env, child_env
-from rpc.logfile import tail
+from rpc.logfile import LogFile
 
 _FIRST_BACKOFF_SEC, _LAST_BACKOFF_SEC = 0.2, 10.0
 _STEADY_SEC = 30.0  # up for so long: the next restart is immediate again
@@ -47,7 +47,7 @@ class Child:
 
     def __init__(self, spec: ProcessSpec, log_file: Path) -> None:
         self.spec = spec
-        self.log_file = log_file
+        self.log = LogFile(log_file)
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
         self.start_at = 0.0  # monotonic, as all below
@@ -61,7 +61,7 @@ class Child:
         """Start the process and ask how it is from now on. Raises OSError when that can't be."""
         self.starts += 1
         self.came_up = False
-        with self.log_file.open("ab") as output:
+        with self.log.writer() as output:
             self.process = subprocess.Popen(
                 self.spec.argv,
                 env=(bare_env if self.spec.bare else child_env)(**self.spec.env),
@@ -121,4 +121,4 @@ class Child:
 
     def failure(self, why: str) -> StartFailed:
         """The error that says why it does not come up, with the end of its log."""
-        return StartFailed(f"{self.spec.name} {why}. The end of {self.log_file}:\n{tail(self.log_file, 15)}")
+        return StartFailed(f"{self.spec.name} {why}. The end of {self.log.path}:\n{self.log.tail(15)}")

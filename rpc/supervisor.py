@@ -12,13 +12,11 @@ from pathlib import Path
 from types import FrameType
 
 from rpc.descendants import Descendants
-from rpc.logfile import rotate
 from rpc.supervised import Child, ProcessSpec
 
 log = logging.getLogger(__name__)
 
 _TICK_SEC = 0.2
-_ROTATE_EVERY_SEC = 60.0
 _STARTS_AT_FIRST = 3  # a process that ends this often before it was ever ready will not come up
 _TERM_SEC = 3.0  # between TERM and KILL; with the KILL all is over within 5 s
 
@@ -40,7 +38,6 @@ class Supervisor:
         self._children = [Child(spec, log_dir / f"{spec.name}.log") for spec in specs]
         self._started: list[Child] = []
         self._on_change = on_change
-        self._rotate_at = 0.0
         self._signals = 0
         self._wake = threading.Event()
 
@@ -86,11 +83,6 @@ class Supervisor:
 
     def tick(self) -> None:
         """One look at every process that was started."""
-        if time.monotonic() >= self._rotate_at:
-            self._rotate_at = time.monotonic() + _ROTATE_EVERY_SEC
-            for child in self._started:
-                with _whatever_the_disk_says():
-                    rotate(child.log_file)
         for child in self._started:
             if child.process is None:
                 if time.monotonic() >= child.start_at:
