@@ -193,6 +193,12 @@ class StageFailed(TunerError):
     code = "stage_failed"
 
 
+class ProcessLost(StageFailed):
+    """A process or a session that a stage needs was ended from outside; the stage is run again, a few times."""
+
+    code = "process_lost"
+
+
 class ServiceUnreachable(TunerError):
     """A client could not reach the service."""
 

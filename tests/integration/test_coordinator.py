@@ -19,7 +19,7 @@ from tuner.config import Settings
 from tuner.db import records
 from tuner.db.engine import write
 from tuner.db.models import Device, Round, Workload
-from tuner.errors import DeviceUnavailable, ModelInvalid, StorageFull
+from tuner.errors import DeviceUnavailable, ModelInvalid, ProcessLost, StorageFull, TunerError
 from tuner.jobs import control, job_folders, plan, tasks, tuning
 from tuner.jobs.device_watch import MAX_CRASHES
 from tuner.state import STAGES
@@ -215,6 +215,24 @@ def test_a_stage_whose_process_died_runs_again(bench: Bench, stage: str) -> None
     bench.run_until(lambda: bench.job(job_id).attempts == 1)
     assert "attempt 2 of 3" in bench.events(job_id, "message")[-2].data["message"]
     bench.cluster.stages[stage] = good
+    bench.run_to(job_id, "succeeded")
+
+
+@pytest.mark.parametrize(
+    "trouble", [ProcessLost("The benchmark process ended with code -9."), StorageFull("No space.")]
+)
+@pytest.mark.parametrize("stage", STAGES.values())
+def test_a_stage_that_the_machine_s_trouble_ended_runs_again(bench: Bench, stage: str, trouble: TunerError) -> None:
+    def meet_trouble(settings: Settings, job_id: str) -> None:
+        raise trouble
+
+    good = bench.cluster.stages[stage]
+    bench.cluster.stages[stage] = meet_trouble
+    job_id = bench.submit()
+    bench.run_until(lambda: bench.job(job_id).attempts == 1)
+    assert trouble.message in bench.job(job_id).message
+    bench.cluster.stages[stage] = good
+    bench.now += 10
     bench.run_to(job_id, "succeeded")
 
 

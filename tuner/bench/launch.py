@@ -13,7 +13,7 @@ from typing import IO
 from rpc.facts import BIND_ENV, THREADS_ENV
 from rpc.lifeline import child_env, python_module
 from tuner.bench.spec import Result, Spec
-from tuner.errors import StageFailed, all_error_classes
+from tuner.errors import ProcessLost, StageFailed, all_error_classes
 
 TIMEOUT_SEC = 1800.0
 _TICK_SEC = 0.5
@@ -86,7 +86,8 @@ def _pump(stream: IO[str], lines: queue.Queue[str | None]) -> None:
 def _read_result(result_file: Path, log_file: Path, exit_code: int) -> Result:
     if not result_file.exists():
         tail = log_file.read_text(errors="replace")[-_LOG_TAIL_CHARS:].strip()
-        raise StageFailed(f"The benchmark process ended with code {exit_code}.", f"Its last words: {tail}")
+        kind = ProcessLost if exit_code < 0 else StageFailed  # killed, or at its end by itself
+        raise kind(f"The benchmark process ended with code {exit_code}.", f"Its last words: {tail}")
     result = Result.model_validate_json(result_file.read_bytes())
     if failure := result.error:
         classes = {cls.code: cls for cls in all_error_classes()}

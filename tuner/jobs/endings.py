@@ -7,7 +7,7 @@ from sqlmodel import Session
 
 from tuner.db.engine import read
 from tuner.db.models import Job, Round
-from tuner.errors import DeviceUnavailable, StorageFull
+from tuner.errors import DeviceUnavailable, ProcessLost, StorageFull
 from tuner.jobs import ledger, tuning
 from tuner.jobs.busy_time import BusyTime
 from tuner.jobs.device_watch import DeviceWatch
@@ -20,6 +20,7 @@ from tuner.state import TERMINAL
 
 Rest = tuple[float, str]  # seconds that the job does nothing, and why
 NO_REST: Rest = (0.0, "")
+_TROUBLE_REST_SEC = 5.0  # what ended a stage may be over by then
 
 
 class Endings:
@@ -68,6 +69,10 @@ class Endings:
                 return NO_REST
             if outcome.kind == "done":
                 ledger.move(session, job, "done")
+            elif outcome.kind == "failed" and _may_go_another_time(outcome):
+                why = (outcome.error or {})["message"]
+                ledger.note_death(session, job, task.name, why)
+                return _TROUBLE_REST_SEC, f"waiting to run {task.name} again: {why}"
             elif outcome.kind == "failed" and not _lacks_device(outcome):
                 ledger.move(session, job, "fail", error=outcome.error)
             elif outcome.kind == "lost":
@@ -135,6 +140,11 @@ class Endings:
             if ended is not None:
                 ledger.tell_round(session, job, ended, len(view.rounds), fewest_left)
         return view.rounds
+
+
+def _may_go_another_time(outcome: Outcome) -> bool:
+    """Was the stage ended by what happened to the machine: a helper killed, the disk full for a moment?"""
+    return (outcome.error or {}).get("code") in (ProcessLost.code, StorageFull.code)
 
 
 def _lacks_device(outcome: Outcome) -> bool:

@@ -6,6 +6,7 @@ The engine holds nothing that can't be lost. What a task did is in the database;
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import logging
 import os
@@ -21,6 +22,7 @@ from distributed import Client, Future, Nanny
 from distributed.client import ClosedClientError
 
 from tuner.config import Settings
+from tuner.db.engine import storage_full
 from tuner.errors import EngineUnavailable, StageFailed, TunerError
 from tuner.jobs import garbage
 from tuner.jobs.engine_probe import count_workers
@@ -245,6 +247,8 @@ def run_stage(module: str, name: str, kwargs: dict[str, str]) -> dict[str, str] 
         return error.as_dict()
     except Exception as error:
         log.exception("%s(%s) failed", name, kwargs)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return storage_full(error.filename or Settings().root).as_dict()
         what = ", ".join(kwargs.values())
         return StageFailed(
             f"{name} of {what} failed: {type(error).__name__}: {error}",

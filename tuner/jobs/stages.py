@@ -18,7 +18,7 @@ from tuner.config import Settings
 from tuner.db import events, jobs, models_, records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, JobWorkload, Record
-from tuner.errors import DeviceUnavailable, StageFailed
+from tuner.errors import DeviceUnavailable, ProcessLost
 from tuner.importers import cache, hub
 from tuner.importers.operators import catalog
 from tuner.importers.operators.bound import refuse_bound
@@ -59,7 +59,7 @@ def _stage(function: Callable[P, None]) -> Callable[P, None]:
         except rpc.errors.DeviceUnavailable as error:
             raise DeviceUnavailable(error.message, error.hint) from error
         except rpc.errors.SessionLost as error:
-            raise StageFailed(f"A session on the device was lost: {error.message}", _DEVICE_LOG) from error
+            raise ProcessLost(f"A session on the device was lost: {error.message}", _DEVICE_LOG) from error
 
     return run
 
