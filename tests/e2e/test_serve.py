@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.processes import (
     ROOT,
+    SLACK,
     family,
     free_port,
     is_running,
@@ -134,7 +135,7 @@ def test_ctrl_c_ends_everything_within_five_seconds(tmp_path: Path) -> None:
         pids = family(service.process.pid)
         assert len(pids) > 5
         service.process.send_signal(signal.SIGINT)
-        assert service.process.wait(timeout=5) == 0
+        assert service.process.wait(timeout=5 * SLACK) == 0
         assert not any(is_running(pid) for pid in pids)
         assert not (tmp_path / "run" / "service.json").exists()
 

@@ -10,6 +10,7 @@ import psutil
 import pytest
 from sqlalchemy import Engine
 
+from tests.support.processes import SLACK
 from tests.support.rows import add_job
 from tests.support.web_process import WebProcess, serve_process
 from tuner.config import Settings
@@ -96,7 +97,7 @@ def test_the_web_process_ends_while_streams_are_open(web: WebProcess, engine: En
         next(stream)
         web.process.send_signal(signal.SIGTERM)
         assert list(stream) == []
-    assert web.process.wait(timeout=5) in (0, -signal.SIGTERM)
+    assert web.process.wait(timeout=5 * SLACK) in (0, -signal.SIGTERM)
 
 
 def test_streams_that_ended_leave_no_thread_behind(web: WebProcess, engine: Engine) -> None:

@@ -14,7 +14,7 @@ from sqlmodel import select
 from rpc.lifeline import python_module
 from tests.support.coordination import Bench
 from tests.support.engine import engine_process, engine_settings
-from tests.support.processes import ROOT, free_port, kill_hard, python_code, running, running_module, wait_until
+from tests.support.processes import ROOT, SLACK, free_port, kill_hard, python_code, running, running_module, wait_until
 from tests.support.slow_stages import PID_FILE
 from tuner.config import Settings
 from tuner.db.engine import read
@@ -115,7 +115,7 @@ def test_coordinator_process_holds_the_lease_and_gives_it_back(engine: Engine, s
     with running(argv, **settings.model_copy(update={"engine": f"tls://127.0.0.1:{port}"}).as_env()) as process:
         wait_until(lambda: holds_lease(engine), 30, "the lease")
         process.terminate()
-        assert process.wait(5) == 0
+        assert process.wait(5 * SLACK) == 0
     assert not holds_lease(engine)
 
 

@@ -24,7 +24,7 @@ from rpc.errors import DeviceUnavailable, SessionLost
 from rpc.handshake import MAGIC
 from rpc.lease import lease
 from rpc.supervisor import Supervisor
-from tests.support.processes import free_port, is_running, kill_hard, python_code, running, wait_until
+from tests.support.processes import SLACK, free_port, is_running, kill_hard, python_code, running, wait_until, within
 from tests.support.rpc_device import HOST, agent_process, build_library, free, summary, tracker_process
 from tuner.cli.serve import device_processes
 
@@ -73,7 +73,7 @@ def test_segfaulting_candidate_costs_its_session_only(
     with pytest.raises(SessionLost, match="crashed") as caught, lease(HOST, port, "local", 10, 10) as session:
         run_kernel(session, libraries["crash"])
     assert not caught.value.timed_out
-    assert wait_until(lambda: free(port), 5) < 5
+    wait_until(lambda: free(port), 5)
     assert session_works(port, libraries["good"])
     assert device.poll() is None
 
@@ -85,8 +85,8 @@ def test_hung_candidate_is_killed_at_the_sessions_deadline(
     with pytest.raises(SessionLost, match="deadline of 1 s") as caught, lease(HOST, port, "local", 10, 1) as session:
         run_kernel(session, libraries["hang"])
     assert caught.value.timed_out
-    assert 1 <= time.monotonic() - start < 6
-    assert wait_until(lambda: free(port), 5) < 5
+    assert 1 <= time.monotonic() - start < 6 * SLACK
+    wait_until(lambda: free(port), 5)
     assert session_works(port, libraries["good"])
 
 
@@ -123,18 +123,18 @@ with lease("{HOST}", {port}, "local", 10, 100):
 def test_unknown_key_fails_within_its_deadline_and_names_the_known_ones(
     port: int, device: subprocess.Popen[str]
 ) -> None:
-    start = time.monotonic()
-    with pytest.raises(DeviceUnavailable, match=r"'typo'.*known keys: local"), lease(HOST, port, "typo", 1, 10):
+    with (
+        within(2),
+        pytest.raises(DeviceUnavailable, match=r"'typo'.*known keys: local"),
+        lease(HOST, port, "typo", 1, 10),
+    ):
         pytest.fail("leased")
-    assert time.monotonic() - start < 2
     assert "typo" not in (summary(port) or {})["queue_info"]
 
 
 def test_unknown_key_does_not_use_up_a_long_deadline(port: int, device: subprocess.Popen[str]) -> None:
-    start = time.monotonic()
-    with pytest.raises(DeviceUnavailable), lease(HOST, port, "typo", 60, 10):
+    with within(10), pytest.raises(DeviceUnavailable), lease(HOST, port, "typo", 60, 10):
         pytest.fail("leased")
-    assert time.monotonic() - start < 10
 
 
 def test_busy_device_fails_the_second_lease_in_its_deadline_and_leaves_no_request(
@@ -142,10 +142,8 @@ def test_busy_device_fails_the_second_lease_in_its_deadline_and_leaves_no_reques
 ) -> None:
     with lease(HOST, port, "local", 10, 10) as session:
         assert tracker.count_registered(summary(port) or {}, "local") == 1  # busy is still known
-        start = time.monotonic()
-        with pytest.raises(DeviceUnavailable, match="busy"), lease(HOST, port, "local", 0.5, 10):
+        with within(2), pytest.raises(DeviceUnavailable, match="busy"), lease(HOST, port, "local", 0.5, 10):
             pytest.fail("leased")
-        assert time.monotonic() - start < 2
         assert (summary(port) or {})["queue_info"]["local"]["pending"] == 0
         run_kernel(session, libraries["good"])
     assert session_works(port, libraries["good"])
@@ -301,10 +299,8 @@ def test_stopped_device_fails_a_lease_in_its_deadline(port: int, device: subproc
     wait_until(lambda: free(port), 5)
     os.kill(device.pid, signal.SIGSTOP)
     try:
-        start = time.monotonic()
-        with pytest.raises(DeviceUnavailable), lease(HOST, port, "local", 0.5, 10):
+        with within(3), pytest.raises(DeviceUnavailable), lease(HOST, port, "local", 0.5, 10):
             pytest.fail("leased")
-        assert time.monotonic() - start < 3
     finally:
         os.kill(device.pid, signal.SIGCONT)
     wait_until(lambda: free(port), 15)

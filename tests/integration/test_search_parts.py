@@ -91,7 +91,7 @@ def test_harmful_libraries_among_good_ones_cost_only_themselves(port: int, build
     }  # fmt: skip
     assert list(found)[-1] == 1, "it was tried again among others"
     assert all((result.seconds is None) == bool(result.error_class) for result in found.values())
-    assert wait_until(lambda: free(port), 5) < 5
+    wait_until(lambda: free(port), 5)
 
 
 def test_candidate_on_a_device_that_is_killed_is_measured_on_its_successor(builders: BuildPool, tmp_path: Path) -> None:

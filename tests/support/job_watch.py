@@ -11,7 +11,7 @@ import httpx
 import psutil
 from sqlmodel import col, select
 
-from tests.support.processes import wait_until
+from tests.support.processes import SLACK, wait_until
 from tests.support.service import Service
 from tuner.config import Settings
 from tuner.db import jobs
@@ -44,7 +44,7 @@ class JobWatch:
         with read(self._engine) as db:
             return jobs.get(db, self.id)
 
-    def wait_for(self, *states: str, timeout_sec: float = 480.0) -> Job:
+    def wait_for(self, *states: str, timeout_sec: float = 120.0) -> Job:
         """Wait until the job is in one of ``states``; an end that is none of them fails the test at once."""
 
         def there() -> bool:
@@ -69,9 +69,9 @@ class JobWatch:
         with read(self._engine) as db:
             return {w.id: link.best_us for link, w in jobs.workloads(db, self.id) if link.best_us}
 
-    def wait_for_round_in_progress(self, timeout_sec: float = 240.0) -> Round:
+    def wait_for_round_in_progress(self, timeout_sec: float = 60.0) -> Round:
         """Wait until a round has measured some candidates and is not done."""
-        deadline = time.monotonic() + timeout_sec
+        deadline = time.monotonic() + timeout_sec * SLACK
         while time.monotonic() < deadline:
             with read(self._engine) as db:
                 query = select(Round).where(Round.job_id == self.id, Round.state == "running")
@@ -81,7 +81,7 @@ class JobWatch:
             time.sleep(0.005)
         raise AssertionError(f"no round of {self.id} began to measure within {timeout_sec:g} s: {self.row.state}")
 
-    def wait_for_rounds_after(self, done: int, more: int = 1, timeout_sec: float = 240.0) -> None:
+    def wait_for_rounds_after(self, done: int, more: int = 1, timeout_sec: float = 90.0) -> None:
         """Wait until ``more`` rounds than ``done`` have ended well."""
         wait_until(lambda: self._done() >= done + more, timeout_sec, f"another round of {self.id}")
 

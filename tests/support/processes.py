@@ -16,6 +16,8 @@ import psutil
 
 from rpc.lifeline import child_env, python_module
 
+SLACK = 4.0  # so many times as long as on a quick machine that does nothing else may anything take
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -25,13 +27,21 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def wait_until(happened: Callable[[], object], timeout_sec: float, what: str = "it") -> float:
-    """Look until ``happened`` is true; returns the seconds it took, fails the test when it never is."""
+def wait_until(happened: Callable[[], object], timeout_sec: float, what: str = "it") -> None:
+    """Look until ``happened`` is true; fails the test when it is not in time, of which there is ``SLACK`` as much."""
     start = time.monotonic()
     while not happened():
-        assert time.monotonic() - start < timeout_sec, f"{what} did not happen within {timeout_sec:g} s"
+        assert time.monotonic() - start < timeout_sec * SLACK, f"{what} did not happen within {timeout_sec:g} s"
         time.sleep(0.02)
-    return time.monotonic() - start
+
+
+@contextmanager
+def within(timeout_sec: float) -> Iterator[None]:
+    """The block must end in time, of which there is ``SLACK`` as much."""
+    start = time.monotonic()
+    yield
+    took = time.monotonic() - start
+    assert took < timeout_sec * SLACK, f"it took {took:.1f} s, instead of at most {timeout_sec:g}"
 
 
 def is_running(pid: int) -> bool:

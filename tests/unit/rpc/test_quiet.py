@@ -41,12 +41,12 @@ def test_a_build_waits_for_a_measurement_and_says_so(lock: Path) -> None:
     def measure() -> None:
         with measuring(lock, 1):
             began.set()
-            assert measured.wait(5)
+            assert measured.wait(60)
 
     began = threading.Event()
     thread = threading.Thread(target=measure)
     thread.start()
-    assert began.wait(5)
+    assert began.wait(60)
     with building(lock, 5, say):
         assert not thread.is_alive() or thread.join(1) is None
     assert said == ["waiting for a measurement on this machine to end, at most 5 s"]
