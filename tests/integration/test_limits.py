@@ -222,5 +222,5 @@ def test_a_record_that_finals_can_not_use_is_said_in_the_same_words(
     final = finals.decide(one.id, one.tir, one.weight_bytes, [operator.record])
     assert (final.winner, final.plain) == (None, None)
     rows = [(JobWorkload(job_id=job.id, workload_id=one.id, weight=1), one.as_row())]
-    compile_job(settings, job, operator.imported, rows, {one.id: final}, None)
+    compile_job(settings, job, operator.imported, rows, {one.id: final}, None, {})
     assert _names_the_record(read_manifest(staging(settings, job.id) / TUNED), why)
