@@ -6,29 +6,41 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib import metadata
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from api import errors, lookups
+from api import errors, lookups, scopes
+from api.auth import AskForToken, Doorkeeper
 from api.body_limit import LimitBodies, limit_of
 from api.cross_site import RefuseCrossSite
 from api.dashboard import pages as dashboard
 from api.gaps import Gaps
 from api.hosts import RefuseOtherHosts
-from api.routes import artifacts, benchmarks, devices, events, health, jobs, models, operators, records, targets
+from api.routes import artifacts, benchmarks, devices, events, health, jobs, models, operators, records, targets, tokens
 from api.turns import Turns
 from tuner.config import Settings
 from tuner.db.engine import make_engine
 from tuner.db.migrate import create_or_check
+from tuner.tokens import check_doors
 
-_V1 = (models, operators, targets, jobs, records, artifacts, benchmarks, devices, events)
+_V1 = (models, operators, targets, jobs, records, artifacts, benchmarks, devices, events, tokens)
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The document, with what each route needs."""
+        document = super().openapi()
+        scopes.describe(document)
+        return document
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application; settings default to the environment's. Raises SchemaOutdated or SchemaUnknown."""
+    """The application; settings default to the environment's. Raises SchemaOutdated, SchemaUnknown or InvalidInput."""
     settings = settings or Settings()
+    check_doors(settings)
     create_or_check(settings)
-    app = FastAPI(
+    app = _App(
         title="TuneSmith",
         version=metadata.version("tunesmith"),
         summary="Submit a transformer, get back a compiled, verified module that is faster, and the proof.",
@@ -43,9 +55,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.imports = Turns("imports", at_once=1)  # they write, and one writes at a time
     app.state.heavy = Turns("large reads", at_once=1)
     app.state.gaps = Gaps(settings.quiet_lock)
+    app.state.doorkeeper = Doorkeeper(settings, app.state.engine)
     errors.install(app)
     lookups.install(app)
     app.add_middleware(LimitBodies, limit_of=partial(limit_of, settings))
+    app.add_middleware(AskForToken, doorkeeper=app.state.doorkeeper)
     app.add_middleware(RefuseCrossSite)
     app.add_middleware(RefuseOtherHosts, settings=settings)
     v1 = APIRouter(prefix="/v1")

@@ -28,6 +28,10 @@ def _engine(request: Request) -> Engine:
     return engine
 
 
+def _sees_details(request: Request) -> bool:
+    return request.state.caller is not None
+
+
 Limit = Annotated[int, Query(ge=1, le=1000, description="rows at most")]
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="rows to skip")]
 Cursor = Annotated[str | None, Query(max_length=1000, description="`cursor` of the page before, instead of `offset`")]
@@ -51,3 +55,4 @@ WindowDep = Annotated[Window, Depends(_window(50))]
 LongWindowDep = Annotated[Window, Depends(_window(100))]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 EngineDep = Annotated[Engine, Depends(_engine)]
+SeesDetailsDep = Annotated[bool, Depends(_sees_details)]  # of what is open to everybody

@@ -42,6 +42,11 @@ def answer(error: TunerError, status: int | None = None, headers: dict[str, str]
     return JSONResponse({"error": error.as_dict()}, status or error.status, headers)
 
 
+def failure(request: Request, error: Exception) -> JSONResponse:
+    """The response for what went wrong outside of all routes."""
+    return _on_tuner_error(request, error) if isinstance(error, TunerError) else _on_bug(request, error)
+
+
 def _on_tuner_error(_request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, TunerError)
     if exc.status >= 500:

@@ -53,8 +53,9 @@ class RefuseOtherHosts:
 def name_of(host: str) -> str:
     """The name or address of a Host header, without its port; empty when it is none."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
+        parts = urlsplit(f"//{host}")
+        return (parts.hostname or "") if parts.port != 0 else ""
+    except ValueError:  # of the port too
         return ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("~/.tunesmith"), description="Folder that holds all state.")
     host: str = Field("127.0.0.1", description="Address the web process listens on.")
     allowed_hosts: str = Field("", description="Other names the web process goes by, separated by commas.")
+    auth: Literal["token", "none"] = Field("token", description="What the web process asks for: a token, or nothing.")
     port: Port | None = Field(None, description="Port of the web process; unset: 8000 or the next free one.")
     database_url: str | None = Field(
         None, repr=False, description="SQLAlchemy URL; unset: SQLite in the data directory."
@@ -71,6 +72,11 @@ class Settings(BaseSettings):
     def db_url(self) -> str:
         """The database's SQLAlchemy URL."""
         return self.database_url or f"sqlite:///{self.root / 'tunesmith.db'}"
+
+    @property
+    def token_file(self) -> Path:
+        """The data directory's own token; who may read this file may do everything."""
+        return self.root / "token"
 
     @property
     def artifacts_dir(self) -> Path:

@@ -94,6 +94,20 @@ class CrossSite(TunerError):
     status = 403
 
 
+class TokenNeeded(TunerError):
+    """A request shows no token, or one that is not known."""
+
+    code = "token_needed"
+    status = 401
+
+
+class ScopeMissing(TunerError):
+    """A request shows a token that does not allow it."""
+
+    code = "scope_missing"
+    status = 403
+
+
 class HostUnknown(TunerError):
     """A request names a host that is not this service; a page may have let its own name lead here."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,10 @@ JobState = Literal[
     "submitted", "importing", "extracting", "tuning", "paused", "compiling", "verifying", "benchmarking",
     "succeeded", "failed", "cancelled",
 ]  # fmt: skip
+
+
+TokenScope = Literal["read", "submit", "admin"]
+SCOPES: tuple[TokenScope, ...] = get_args(TokenScope)  # each includes those before it
 
 
 class _In(BaseModel):
@@ -310,7 +314,28 @@ class TargetOut(BaseModel):
     threadgroup: ThreadgroupOut | None
 
 
+class TokenIn(_In):
+    """A token to make, for somebody or something."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    scope: TokenScope = Field("submit", description="read: look; submit: add and steer work; admin: everything")
+
+
+class TokenOut(BaseModel):
+    name: str
+    scope: TokenScope
+    created_at: datetime
+
+
+class TokenNew(TokenOut):
+    """A token that was just made; nobody can be told it again."""
+
+    token: str
+
+
 class Health(BaseModel):
+    """``checks`` and ``version`` are told to who shows a token."""
+
     status: Literal["ok", "degraded"]
-    checks: dict[str, str]
-    version: str
+    checks: dict[str, str] = Field(default_factory=dict)
+    version: str = ""

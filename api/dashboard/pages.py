@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from api.dashboard import data, verdict, words
+from api.dashboard import data, sign_in, verdict, words
 from api.dashboard.charts.bars import bars_in_words, benchmark_bars
 from api.dashboard.charts.curve import curve_in_words, latency_curve
 from api.dashboard.charts.roofline import roofline, roofline_in_words
@@ -29,6 +29,7 @@ def mount(app: FastAPI) -> None:
     """Add the dashboard to the app, whose state holds ``settings`` and ``engine``."""
     app.mount("/static", FreshStatic(directory=STATIC), name="static")
     app.include_router(router)
+    app.include_router(sign_in.router)
 
 
 @router.get("/")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from importlib import metadata
+from typing import Literal
 
 from fastapi import APIRouter, Response
 
-from api.deps import EngineDep, SettingsDep
+from api.deps import EngineDep, SeesDetailsDep, SettingsDep
 from tuner.jobs.readiness import checks
 from tuner.schemas import Health
 
@@ -15,20 +16,27 @@ router = APIRouter(tags=["health"])
 OK = "ok"
 
 
-@router.get("/healthz")
-def get_health() -> Health:
+@router.get("/healthz", response_model_exclude_defaults=True)
+def get_health(sees_details: SeesDetailsDep) -> Health:
     """The web process answers."""
-    return Health(status="ok", checks={"web": OK}, version=metadata.version("tunesmith"))
+    return _told({"web": OK}, sees_details)
 
 
-@router.get("/readyz", responses={503: {"model": Health, "description": "Something a job needs is missing."}})
-def get_readiness(engine: EngineDep, settings: SettingsDep, response: Response) -> Health:
+@router.get(
+    "/readyz",
+    response_model_exclude_defaults=True,
+    responses={503: {"model": Health, "description": "Something a job needs is missing."}},
+)
+def get_readiness(engine: EngineDep, settings: SettingsDep, sees_details: SeesDetailsDep, response: Response) -> Health:
     """All that a job needs is there: database, coordinator, engine, this machine as a device, disk space."""
-    found = list(checks(settings, engine))
-    ready = all(check.ok for check in found)
-    response.status_code = 200 if ready else 503
-    return Health(
-        status="ok" if ready else "degraded",
-        checks={check.name: OK if check.ok else check.detail for check in found},
-        version=metadata.version("tunesmith"),
-    )
+    found = {check.name: OK if check.ok else check.detail for check in checks(settings, engine)}
+    health = _told(found, sees_details)
+    response.status_code = 200 if health.status == "ok" else 503
+    return health
+
+
+def _told(found: dict[str, str], sees_details: bool) -> Health:
+    status: Literal["ok", "degraded"] = "ok" if set(found.values()) == {OK} else "degraded"
+    if not sees_details:
+        return Health(status=status)
+    return Health(status=status, checks=found, version=metadata.version("tunesmith"))

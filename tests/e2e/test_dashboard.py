@@ -68,9 +68,27 @@ class Watched:
         self.page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
 
 
+def sign_in(page: Page, web: Web) -> Page:
+    """Give the browser its cookie."""
+    name = f"tunesmith-{urlsplit(web.url).port}"
+    page.context.add_cookies([{"name": name, "value": web.token, "url": web.url}])
+    return page
+
+
 @pytest.fixture
-def watched(browser: Browser) -> Iterator[Watched]:
+def stranger(browser: Browser) -> Iterator[Watched]:
+    """Nobody that a service knows."""
     found = Watched(browser)
+    yield found
+    found.page.close()
+
+
+@pytest.fixture
+def watched(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
+    """One that the test's service knows."""
+    found = Watched(browser)
+    for name in {"gallery", "empty"} & set(request.fixturenames):
+        sign_in(found.page, request.getfixturevalue(name))
     yield found
     found.page.close()
 
@@ -87,7 +105,7 @@ def test_pages_load_without_a_console_message_or_a_foreign_request(gallery: Web,
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", PATHS)
 def test_pages_are_accessible_in_both_themes(browser: Browser, gallery: Web, path: str, scheme: str) -> None:
-    page = browser.new_page(color_scheme=scheme)  # type: ignore[arg-type]
+    page = sign_in(browser.new_page(color_scheme=scheme), gallery)  # type: ignore[arg-type]
     page.goto(gallery.url + path)
     violations = Axe().run(page).response["violations"]
     page.close()
@@ -96,7 +114,7 @@ def test_pages_are_accessible_in_both_themes(browser: Browser, gallery: Web, pat
 
 @pytest.mark.parametrize("path", PATHS)
 def test_pages_fit_a_phone_without_scrolling_sideways(browser: Browser, gallery: Web, path: str) -> None:
-    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page = sign_in(browser.new_page(viewport={"width": 360, "height": 740}), gallery)
     page.goto(gallery.url + path)
     width = page.evaluate("document.documentElement.scrollWidth")
     page.close()
@@ -109,7 +127,7 @@ def test_a_long_name_stays_in_its_column(browser: Browser, web: Web, width: int)
         model = session.get(Model, jobs.get(session, FAILED).model_id)
         assert model is not None
         model.name = "/home/somebody/models/" + "a-very-finely-tuned-" * 5 + "bert"
-    page = browser.new_page(viewport={"width": width, "height": 740})
+    page = sign_in(browser.new_page(viewport={"width": width, "height": 740}), web)
     for path in ("/", "/artifacts"):
         page.goto(web.url + path)
         table, section = (page.locator(f"#live{inner}").bounding_box() for inner in (" table", ""))
@@ -376,3 +394,29 @@ def test_a_job_can_be_submitted_with_the_keyboard_alone(empty: Web, watched: Wat
     page.keyboard.type("minilm-l6")
     page.keyboard.press("Enter")
     page.wait_for_url(f"{empty.url}/jobs/*")
+
+
+def test_the_printed_url_leads_in_and_the_token_is_gone_from_it(gallery: Web, stranger: Watched) -> None:
+    page = stranger.page
+    page.goto(f"{gallery.url}/jobs/{RUNNING}?token={gallery.token}")
+    expect(page).to_have_url(f"{gallery.url}/jobs/{RUNNING}")
+    expect(page.locator("#link")).to_have_text("live")
+    assert gallery.token not in page.content()
+    assert page.evaluate("document.cookie") == ""
+    page.get_by_role("link", name="Devices").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Devices")
+    assert stranger.problems == []
+
+
+def test_a_stranger_is_asked_and_led_on(gallery: Web, stranger: Watched) -> None:
+    page = stranger.page
+    page.goto(f"{gallery.url}/artifacts")
+    page.get_by_label("Token").fill("not this one")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_have_text("This service does not know that token.")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.get_by_label("Token").fill(gallery.token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(f"{gallery.url}/artifacts")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Artifacts")

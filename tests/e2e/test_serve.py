@@ -48,12 +48,52 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def test_banner_names_the_dashboard_and_the_data_directory(service: Service) -> None:
-    url = re.search(r"Dashboard +(http://\S+)", service.output)
+    url = re.search(r"Dashboard +(http://\S+)/\?token=(\S+)", service.output)
     assert url is not None
-    assert httpx.get(url[1], timeout=10).is_success
+    with httpx.Client(timeout=10, follow_redirects=True) as browser:
+        page = browser.get(url[0].split()[-1])
+    assert page.is_success
+    assert str(page.url) == f"{url[1]}/"
     assert not url[1].endswith(":0")
     assert str(service.data_dir) in service.output
     assert service.state()["url"] == url[1]
+    assert url[2] == (service.data_dir / "token").read_text().strip()
+
+
+def test_the_token_is_in_no_log_and_in_no_other_file(service: Service) -> None:
+    token = (service.data_dir / "token").read_text().strip()
+    stranger = {"Authorization": f"Bearer {token}x"}
+    httpx.get(f"{service.url}/?token={token}", timeout=10)
+    httpx.get(f"{service.url}/v1/jobs?token={token}", headers=stranger, timeout=10)
+    service.ask("GET", "/v1/jobs/none")
+    service.ask("POST", "/v1/records/import", content=b"no record")
+    found = [path for path in service.data_dir.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
+    assert found == [service.data_dir / "token"]
+
+
+def test_commands_of_the_same_user_find_the_token_by_themselves(service: Service) -> None:
+    environment = {**os.environ, "TUNER_DATA_DIR": str(service.data_dir)}
+
+    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=ROOT,
+            env={**environment, **changes},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert run("jobs").returncode == 0
+    token = run("token", "new", "ci", "--scope", "read").stdout.strip()
+    assert "ci" in run("token", "list").stdout
+    elsewhere = {"TUNER_DATA_DIR": "/nonexistent", "TUNER_URL": service.url}
+    assert "error: GET /v1/jobs needs a token, and it shows none." in run("jobs", **elsewhere).stderr
+    assert run("jobs", **elsewhere, TUNER_TOKEN=token).returncode == 0
+    assert "`submit`" in run("tune", "minilm-l6", **elsewhere, TUNER_TOKEN=token).stderr
+    assert run("token", "revoke", "ci").returncode == 0
+    assert "is not known here" in run("jobs", **elsewhere, TUNER_TOKEN=token).stderr
 
 
 def test_all_parts_run_and_this_machine_is_a_free_device(service: Service) -> None:
@@ -86,6 +126,13 @@ def test_port_that_is_taken_is_refused_by_name(tmp_path: Path) -> None:
         message = refused(tmp_path, "--port", port)
     assert port in message
     assert "--port" in message
+
+
+def test_a_door_that_is_open_to_all_is_for_this_machine_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNER_AUTH", "none")
+    message = refused(tmp_path, "--host", "0.0.0.0")
+    assert "TUNER_AUTH=none lets everybody in" in message
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_second_service_on_the_data_directory_is_refused(service: Service) -> None:

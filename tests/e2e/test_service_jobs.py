@@ -57,7 +57,7 @@ def service(data_dir: Path, small_rounds: None) -> Iterator[Service]:
 
 def submit(service: Service, model: Path | str, **wish: Any) -> JobWatch:
     body = {"model": str(model), "target": "local", "seq_len": SEQ_LEN, **wish}
-    answer = httpx.post(f"{service.url}/v1/jobs", json=body, timeout=10)
+    answer = service.ask("POST", "/v1/jobs", json=body)
     assert answer.status_code == 201, answer.text
     return JobWatch(service, answer.json()["id"])
 
@@ -75,7 +75,7 @@ class Observed:
 
 def listen(service: Service, job_id: str, last_event_id: str | None = None) -> list[ServerEvent]:
     """The job's events until its end, over SSE."""
-    headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
+    headers = service.headers | ({} if last_event_id is None else {"Last-Event-ID": last_event_id})
     found = []
     with httpx.stream(
         "GET", f"{service.url}/v1/events", params={"job_id": job_id}, headers=headers, timeout=60
@@ -91,7 +91,7 @@ def listen(service: Service, job_id: str, last_event_id: str | None = None) -> l
 @contextmanager
 def answering(service: Service) -> Iterator[Callable[[], list[float]]]:
     """Milliseconds that the web process takes for an answer, looked at a few times whenever asked."""
-    with httpx.Client(base_url=service.url, timeout=10) as client:
+    with httpx.Client(base_url=service.url, headers=service.headers, timeout=10) as client:
 
         def time_answers() -> list[float]:
             found = []
@@ -175,7 +175,7 @@ def test_web_and_coordinator_never_map_tvm_or_torch(finished: Observed) -> None:
 
 
 def test_benchmarks_compare_with_pytorch(service: Service, finished: Observed) -> None:
-    answer = httpx.get(f"{service.url}/v1/benchmarks", params={"job_id": finished.job["id"]}, timeout=10).json()
+    answer = service.ask("GET", "/v1/benchmarks", params={"job_id": finished.job["id"]}).json()
     rows = {row["variant"]: row for row in answer["items"]}
     assert set(rows) == {"torch-eager", "torch-sdpa", "untuned", "tuned"}
     assert all(0 < row["p10_ms"] <= row["median_ms"] <= row["p90_ms"] and row["n"] >= 20 for row in rows.values())
@@ -186,17 +186,16 @@ def test_benchmarks_compare_with_pytorch(service: Service, finished: Observed) -
 def artifact(service: Service, finished: Observed, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The downloaded tar."""
     path = tmp_path_factory.mktemp("download") / "model.tar"
-    url = f"{service.url}/v1/artifacts/{finished.job['artifact_id']}/download"
-    answer = httpx.get(url, timeout=30)
+    answer = service.ask("GET", f"/v1/artifacts/{finished.job['artifact_id']}/download")
     assert answer.is_success
     path.write_bytes(answer.content)
     return path
 
 
 def test_artifact_is_what_its_manifest_says(service: Service, finished: Observed, artifact: Path) -> None:
-    base = f"{service.url}/v1/artifacts/{finished.job['artifact_id']}"
-    assert httpx.post(f"{base}/verify", timeout=30).json()["ok"]
-    shown = httpx.get(base, timeout=10).json()
+    base = f"/v1/artifacts/{finished.job['artifact_id']}"
+    assert service.ask("POST", f"{base}/verify").json()["ok"]
+    shown = service.ask("GET", base).json()
     manifest = shown["manifest"]
     assert artifact.stat().st_size == shown["size_bytes"]
     assert manifest["verification"]["max_abs_error"] < 1e-4

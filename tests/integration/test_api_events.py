@@ -47,7 +47,7 @@ def test_a_job_stream_starts_at_the_beginning_and_goes_on_live(web: WebProcess, 
         job_id = add_job(session).id
     _emit(engine, job_id, 1, 2)
     _emit(engine, "job-other", 99)
-    with httpx.stream("GET", f"{web.url}/v1/events", params={"job_id": job_id}, timeout=20) as response:
+    with web.events({"job_id": job_id}) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         stream = _read(response)
         first, second = next(stream), next(stream)
@@ -65,26 +65,26 @@ def test_a_stream_goes_on_after_the_last_event_seen(web: WebProcess, engine: Eng
         job_id = add_job(session).id
     _emit(engine, job_id, 1, 2, 3)
     params, headers = {"job_id": job_id}, {}
-    with httpx.stream("GET", f"{web.url}/v1/events", params=params, timeout=20) as response:
+    with web.events(params) as response:
         seen = next(_read(response))["id"]
     if how == "header":
         headers["Last-Event-ID"] = seen
     else:
         params["last_event_id"] = seen
-    with httpx.stream("GET", f"{web.url}/v1/events", params=params, headers=headers, timeout=20) as response:
+    with web.events(params, headers) as response:
         stream = _read(response)
         assert [json.loads(next(stream)["data"])["data"]["n"] for _ in range(2)] == [2, 3]
 
 
 def test_the_stream_of_all_jobs_starts_now(web: WebProcess, engine: Engine) -> None:
     _emit(engine, "job-a", 1)
-    with httpx.stream("GET", f"{web.url}/v1/events", timeout=20) as response:
+    with web.events() as response:
         _emit(engine, "job-b", 2)
         assert json.loads(next(_read(response))["data"])["data"]["n"] == 2
 
 
 def test_an_unknown_jobs_stream_is_not_found(web: WebProcess) -> None:
-    answer = httpx.get(f"{web.url}/v1/events", params={"job_id": "job-none"})
+    answer = httpx.get(f"{web.url}/v1/events", params={"job_id": "job-none"}, headers=web.headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
@@ -92,7 +92,7 @@ def test_the_web_process_ends_while_streams_are_open(web: WebProcess, engine: En
     with write(engine) as session:
         job_id = add_job(session).id
     _emit(engine, job_id, 1)
-    with httpx.stream("GET", f"{web.url}/v1/events", params={"job_id": job_id}, timeout=20) as response:
+    with web.events({"job_id": job_id}) as response:
         stream = _read(response)
         next(stream)
         web.process.send_signal(signal.SIGTERM)
@@ -106,7 +106,7 @@ def test_streams_that_ended_leave_no_thread_behind(web: WebProcess, engine: Engi
     _emit(engine, job_id, 1)
 
     def open_and_leave() -> None:
-        with httpx.stream("GET", f"{web.url}/v1/events", params={"job_id": job_id}, timeout=20) as response:
+        with web.events({"job_id": job_id}) as response:
             next(_read(response))
 
     def threads() -> int:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
@@ -68,7 +67,7 @@ def test_an_upload_beyond_the_setting_is_refused_with_the_way_out(client: TestCl
 
 def test_an_endless_body_without_a_length_is_refused_in_little_memory(web: WebProcess) -> None:
     before = peak_mib(web)
-    answer = httpx.post(f"{web.url}/v1/jobs", content=endless(), headers={"content-type": "application/json"})
+    answer = web.post("/v1/jobs", content=endless())
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
     assert peak_mib(web) - before < 30
 
@@ -78,7 +77,7 @@ def test_seven_gib_of_zeros_in_a_gzip_are_refused_soon_and_in_little_memory(web:
     bomb = gzip.compress(bytes(64 * MIB)) * 112
     before = peak_mib(web)
     sent = {"files": {"file": ("zeros.gz", bomb)}} if form else {"content": bomb}
-    answer = httpx.post(f"{web.url}/v1/records/import", timeout=10, **sent)  # type: ignore[arg-type]
+    answer = web.post("/v1/records/import", timeout=10, **sent)  # type: ignore[arg-type]
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "upload_invalid")
     assert "unpacks" in answer.json()["error"]["message"]
     assert peak_mib(web) - before < 100
@@ -88,7 +87,7 @@ def test_a_line_of_many_brackets_takes_bounded_memory(web: WebProcess) -> None:
     good = lines(1)
     line = good.replace(b'{"kind":"llvm"},null', b"[]," * (2 * MIB) + b"null").rstrip()  # six MiB, all of it lists
     before = peak_mib(web)
-    answer = httpx.post(f"{web.url}/v1/records/import", content=(line + b"\n") * 2 + good, timeout=100)
+    answer = web.post("/v1/records/import", content=(line + b"\n") * 2 + good, timeout=100)
     assert (answer.json()["imported"], answer.json()["skipped"]) == (1, 2)
     assert peak_mib(web) - before < 512
 
@@ -96,11 +95,12 @@ def test_a_line_of_many_brackets_takes_bounded_memory(web: WebProcess) -> None:
 def test_an_import_ends_when_its_client_leaves(web: WebProcess, engine: Engine) -> None:
     content = lines(20_000)
     host, port = web.url.removeprefix("http://").split(":")
-    head = f"POST /v1/records/import HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
+    shown = f"Authorization: {web.headers['Authorization']}"
+    head = f"POST /v1/records/import HTTP/1.1\r\nHost: localhost\r\n{shown}\r\nContent-Length: {len(content)}\r\n\r\n"
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(head.encode() + content)
     # One imports at a time: this answers once that one is over.
-    answer = httpx.post(f"{web.url}/v1/records/import", content=lines(1, workload=2), timeout=100)
+    answer = web.post("/v1/records/import", content=lines(1, workload=2), timeout=100)
     assert answer.json()["imported"] == 1
     with read(engine) as session:
         assert records.find(session, make_workload(1).id).total < 20_000
@@ -109,11 +109,11 @@ def test_an_import_ends_when_its_client_leaves(web: WebProcess, engine: Engine) 
 def test_imports_and_submits_at_once_all_succeed(web: WebProcess) -> None:
     def send(number: int) -> int:
         content = lines(1000, workload=number + 1)
-        return httpx.post(f"{web.url}/v1/records/import", content=content, timeout=100).status_code
+        return web.post("/v1/records/import", content=content, timeout=100).status_code
 
     def submit(number: int) -> int:
         job = {"model": "op:gemm:16,16,16", "budget": {"trials": 8}}
-        return httpx.post(f"{web.url}/v1/jobs", json=job, timeout=100).status_code
+        return web.post("/v1/jobs", json=job, timeout=100).status_code
 
     with ThreadPoolExecutor(12) as threads:
         imports = [threads.submit(send, number) for number in range(4)]

@@ -55,7 +55,7 @@ def test_folders_that_do_not_answer_hold_up_no_page_and_no_stream(
     monkeypatch.setattr(source, "from_folder", hang)
     monkeypatch.setattr(lookups, "DEADLINE_SEC", 3.0)
     body = {"name": str(write_untrained(tmp_path / "model"))}
-    with httpx.Client(base_url=web.url, timeout=20) as client, ThreadPoolExecutor(40) as posts:
+    with httpx.Client(base_url=web.url, headers=web.headers, timeout=20) as client, ThreadPoolExecutor(40) as posts:
         try:
             asked = [posts.submit(client.post, "/v1/models", json=body) for _ in range(40)]
             for _ in range(lookups.AT_ONCE):

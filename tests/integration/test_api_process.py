@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 
-from api.app import create_app
+from tests.support.processes import ROOT
+from tests.support.rest import talking_to
 from tests.support.rows import make_record, make_workload
 from tuner.config import Settings
 from tuner.db import log, records
@@ -20,11 +20,10 @@ from tuner.db.migrate import upgrade
 ANSWER_EVERYTHING = """
 import sys
 from pathlib import Path
-from fastapi.testclient import TestClient
-from api.app import create_app
+from tests.support.rest import talking_to
 from tuner.config import Settings
 
-client = TestClient(create_app(Settings(data_dir=Path(sys.argv[1]))), base_url="http://localhost")
+client = talking_to(Settings(data_dir=Path(sys.argv[1]))).__enter__()
 job = client.post("/v1/jobs", json={"model": "minilm-l6", "target": "local", "budget": {"trials": 64}}).json()
 routes = [path for path, methods in client.get("/openapi.json").json()["paths"].items() if "get" in methods]
 for path in [*routes, "/", f"/jobs/{job['id']}", "/devices"]:
@@ -40,7 +39,7 @@ print(len(routes), sorted(heavy))
 
 def test_the_web_process_never_loads_tvm_or_torch(tmp_path: Path) -> None:
     command = [sys.executable, "-c", ANSWER_EVERYTHING, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     count, heavy = done.stdout.split(" ", 1)
     assert int(count) > 15
     assert heavy.strip() == "[]"
@@ -76,8 +75,7 @@ def big_log(tmp_path: Path) -> bytes:
 
 
 def test_a_full_disk_is_an_error_with_a_way_out_and_loses_nothing(small_disk: Path, big_log: bytes) -> None:
-    app = create_app(Settings(data_dir=small_disk / "data"))
-    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+    with talking_to(Settings(data_dir=small_disk / "data")) as client:
         job = client.post("/v1/jobs", json={"model": "minilm-l6"}).json()
         answer = client.post("/v1/records/import", content=big_log)
         error = answer.json()["error"]

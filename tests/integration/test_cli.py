@@ -40,6 +40,7 @@ def web(tmp_path: Path) -> Iterator[Web]:
 def tunesmith(web: Web, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs a command against the service: exit code, stdout, stderr."""
     monkeypatch.setenv("TUNER_URL", web.url)
+    monkeypatch.setenv("TUNER_TOKEN", web.token)
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -326,3 +327,41 @@ def test_models_targets_and_devices_are_listed(tunesmith: Command) -> None:
     assert "peak 2,617 GFLOPS, 68.3 GB/s, computed" in listed
     assert "threadgroup of at most 256 threads, 32 KiB" in listed
     assert "local" in tunesmith("devices")[1]
+
+
+def test_tokens_are_made_listed_and_ended(tunesmith: Command, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, err = tunesmith("token", "new", "guest", "--scope", "read")
+    assert (code, len(out.split())) == (0, 1)
+    assert "nobody can be told it again" in err
+    assert out.strip() not in err
+    code, listed, _ = tunesmith("token", "list")
+    assert [word in listed for word in ("guest", "read", out.strip())] == [True, True, False]
+    assert tunesmith("token", "new", "guest")[0] == 1
+    monkeypatch.setenv("TUNER_TOKEN", out.strip())
+    assert tunesmith("jobs")[0] == 0
+    code, _, err = tunesmith("cancel", RUNNING)
+    assert (code, "needs a token for `submit`" in err) == (1, True)
+    assert tunesmith("token", "list")[0] == 1
+    monkeypatch.setenv("TUNER_TOKEN", web.token)
+    assert tunesmith("token", "revoke", "guest")[0] == 0
+    assert "There is no token named guest." in tunesmith("token", "revoke", "guest")[2]
+    monkeypatch.setenv("TUNER_TOKEN", out.strip())
+    code, _, err = tunesmith("jobs")
+    assert (code, "is not known here" in err, out.strip() in err) == (1, True, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"), [(("not a name",), "NAME: "), (("ci", "--scope", "root"), "--scope: Input should be 'read'")]
+)
+def test_a_token_that_can_not_be_is_refused_by_name(tunesmith: Command, arguments: tuple[str, ...], says: str) -> None:
+    code, _, err = tunesmith("token", "new", *arguments)
+    assert code == 1
+    assert f"error: {says}" in err
+
+
+def test_a_command_without_a_token_is_told_where_to_find_one(
+    tunesmith: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TUNER_TOKEN")
+    code, _, err = tunesmith("jobs")
+    assert (code, "TUNER_TOKEN" in err, "tunesmith token new" in err) == (1, True, True)

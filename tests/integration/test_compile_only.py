@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from api.app import create_app
 from rpc.facts import device_facts
+from tests.support.rest import talking_to
 from tests.support.submitting import submit_job
 from tests.support.tiny_models import write_model
 from tuner.config import Settings
@@ -62,7 +61,7 @@ def for_m1(settings: Settings, database: Engine, model: Path) -> Job:
 
 
 def test_a_module_for_a_mac_is_published_with_its_symbols_checked(settings: Settings, for_m1: Job) -> None:
-    with TestClient(create_app(settings), base_url="http://localhost") as client:
+    with talking_to(settings) as client:
         (listed,) = client.get("/v1/artifacts", params={"job_id": for_m1.id}).json()["items"]
         manifest = listed["manifest"]
         assert (manifest["load_check"], manifest["tested"]) == ("symbols", "not load-tested on a Mac")
@@ -76,7 +75,7 @@ def test_a_module_for_a_mac_is_published_with_its_symbols_checked(settings: Sett
 
 
 def test_it_is_had_in_every_format(settings: Settings, for_m1: Job) -> None:
-    with TestClient(create_app(settings), base_url="http://localhost") as client:
+    with talking_to(settings) as client:
         url = f"/v1/artifacts/{for_m1.artifact_id}/download"
         got = {form: client.get(url, params={"format": form}) for form in ("so", "dylib", "tar", "source")}
     assert {answer.status_code for answer in got.values()} == {200}
@@ -108,7 +107,7 @@ def test_a_module_for_this_machine_is_run_and_compared(settings: Settings, datab
     with write(database) as session:
         devices.seen(session, settings.device_key, facts=device_facts())
     job = compiled(settings, database, model, "local")
-    with TestClient(create_app(settings), base_url="http://localhost") as client:
+    with talking_to(settings) as client:
         manifest = client.get(f"/v1/artifacts/{job.artifact_id}").json()["manifest"]
     assert (manifest["load_check"], manifest["tested"]) == ("device", "loaded and run")
     assert manifest["verification"]["max_abs_error"] < 1e-3

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import Engine
 
@@ -57,17 +56,18 @@ def test_a_device_with_another_tvm_is_told_with_both_versions_wherever_one_looks
         job_id = bench.submit(target=KEY)
         with device_with(OTHER, port):
             bench.run_until(lambda: OTHER in bench.job(job_id).message, passes=20)
-            told = httpx.get(f"{web.url}/v1/jobs/{job_id}").json()
+            told = web.get(f"/v1/jobs/{job_id}").json()
             assert told["message"] == f"waiting for a device of {KEY}: the one there {SAYS}"
-            (device,) = httpx.get(f"{web.url}/v1/devices").json()
+            (device,) = web.get("/v1/devices").json()
             assert (device["state"], device["problem"]) == ("incompatible", SAYS)
-            assert f"It {SAYS}." in httpx.get(f"{web.url}/devices").text
+            assert f"It {SAYS}." in web.get("/devices").text
             monkeypatch.setenv("TUNER_URL", web.url)
+            monkeypatch.setenv("TUNER_TOKEN", web.token)
             monkeypatch.setattr(sys, "argv", ["tunesmith", "devices"])
             with pytest.raises(SystemExit):
                 main.main()
             assert f"{KEY} {SAYS}" in capsys.readouterr().out
         with device_with(OURS, port):
             bench.run_to(job_id, "succeeded")
-            (device,) = httpx.get(f"{web.url}/v1/devices").json()
+            (device,) = web.get("/v1/devices").json()
             assert device["problem"] == ""

@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 from sqlmodel import col, select
 
@@ -34,7 +33,7 @@ class JobWatch:
 
     def ask(self, path: str = "", method: str = "GET") -> dict[str, Any]:
         """``path`` of the job over REST."""
-        answer = httpx.request(method, f"{self.service.url}/v1/jobs/{self.id}{path}", timeout=10)
+        answer = self.service.ask(method, f"/v1/jobs/{self.id}{path}")
         assert answer.is_success, answer.text
         found: dict[str, Any] = answer.json() if answer.content else {}
         return found

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from tests.support.processes import running_module
+from tests.support.rest import owners_headers
 from tests.support.rpc_device import free
+from tuner.config import Settings
 
 
 @dataclass
@@ -34,6 +37,15 @@ class Service:
     @property
     def url(self) -> str:
         return str(self.state()["url"])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the owner's programs send."""
+        return owners_headers(Settings(data_dir=self.data_dir))
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One request, as the owner's programs send it."""
+        return httpx.request(method, self.url + path, headers=self.headers, timeout=30, **options)
 
     @property
     def tracker_port(self) -> int:

@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import uvicorn
 from sqlalchemy import Engine
 
 from api.app import create_app
 from tests.support import databases
+from tests.support.rest import owners_headers
 from tuner.config import Settings
+from tuner.tokens import own_token
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,20 @@ class Web:
     url: str
     engine: Engine
     settings: Settings
+
+    @property
+    def token(self) -> str:
+        """The data directory's own."""
+        return own_token(self.settings.token_file)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the owner's programs send."""
+        return owners_headers(self.settings)
+
+    def get(self, path: str) -> httpx.Response:
+        """Asked as they ask."""
+        return httpx.get(self.url + path, headers=self.headers)
 
 
 @contextmanager

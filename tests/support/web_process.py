@@ -7,11 +7,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
+from tests.support.rest import owners_headers
 from tuner.config import Settings
 
 START_SEC = 30.0
@@ -23,6 +25,24 @@ class WebProcess:
 
     process: subprocess.Popen[bytes]
     url: str
+    settings: Settings
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What programs of the service's own user send."""
+        return owners_headers(self.settings)
+
+    def post(self, path: str, timeout: float = 10.0, **options: Any) -> httpx.Response:
+        """Asked as they ask."""
+        return httpx.post(self.url + path, headers=self.headers, timeout=timeout, **options)
+
+    def events(
+        self, params: dict[str, str] | None = None, headers: dict[str, str] | None = None
+    ) -> AbstractContextManager[httpx.Response]:
+        """The event stream, as they open it."""
+        return httpx.stream(
+            "GET", f"{self.url}/v1/events", params=params, headers=self.headers | (headers or {}), timeout=20
+        )
 
     def wait_until_up(self) -> None:
         """Return once it answers; fails when the process ends instead."""
@@ -46,7 +66,7 @@ def serve_process(settings: Settings) -> Iterator[WebProcess]:
     environment = {**os.environ, "TUNER_DATA_DIR": str(settings.root)}
     process = subprocess.Popen([*command, "--log-level", "warning"], env=environment)
     try:
-        web = WebProcess(process, f"http://127.0.0.1:{port}")
+        web = WebProcess(process, f"http://127.0.0.1:{port}", settings)
         web.wait_until_up()
         yield web
     finally:

@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from api.app import create_app
+from api.scopes import needed
 from tuner.cli.main import app
 from tuner.config import Settings
 from tuner.errors import all_error_classes
@@ -59,7 +60,16 @@ def test_every_error_code_is_documented_with_its_status() -> None:
 def test_every_route_is_documented_and_no_other(settings: Settings) -> None:
     paths = create_app(settings).openapi()["paths"]
     routes = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
-    assert {cells[0].strip("`") for cells in first_cells("rest.md")} == routes
+    said = {cells[0].strip("`"): cells[1] for cells in first_cells("rest.md") if " /" in cells[0]}
+    assert set(said) == routes
+    assert said == {route: str(needed(*route.split(" "))).lower() for route in routes}
+
+
+@pytest.mark.parametrize("page", ["README.md", *DOCS_PAGES])
+def test_every_example_that_needs_a_token_shows_it(page: str) -> None:
+    text = (ROOT / page).read_text().replace("\\\n", " ")
+    calls = [line for line in text.splitlines() if line.startswith("curl ") and "/v1/" in line]
+    assert [call for call in calls if '-H "Authorization: Bearer $' not in call] == []
 
 
 def test_every_command_is_documented_and_no_other() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import reprlib
 import shutil
 import sys
@@ -15,9 +16,11 @@ import typer
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
+from tuner.cli.datadir import running_service
 from tuner.client.http import Client
 from tuner.config import DEFAULT_PORT, Settings
 from tuner.errors import InvalidInput, TunerError
+from tuner.tokens import known_token
 
 M = TypeVar("M", bound=BaseModel)
 PIPE_WIDTH = 200  # columns
@@ -68,30 +71,42 @@ def settings_with(**changes: Any) -> Settings:
         ) from None
 
 
-def checked(kind: type[M], wish: Mapping[str, Any]) -> M:
-    """What was typed as a request; raises ``InvalidInput`` naming the option, or argument, that is out of bounds."""
+def checked(kind: type[M], wish: Mapping[str, Any], argument: str = "MODEL") -> M:
+    """What was typed as a request; raises ``InvalidInput`` naming the option, or ``argument``, that is wrong."""
     try:
         return kind.model_validate(wish)
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0])
-        typed = "MODEL" if field in ("model", "name") else "--" + field.replace("_", "-")
+        typed = argument if field in ("model", "name") else "--" + field.replace("_", "-")
         got = reprlib.repr(first["input"])  # whose middle is left out when it is long
         raise InvalidInput(f"{typed}: {first['msg']}, got {got}.", "See the command's --help.") from None
 
 
 def service_url(settings: Settings) -> str:
     """Where the service of this data directory listens: what it wrote when it started, else the default."""
-    try:
-        return str(json.loads(settings.run_file.read_text())["url"])
-    except (OSError, ValueError, KeyError):
-        return f"http://127.0.0.1:{settings.port or DEFAULT_PORT}"
+    running = running_service(settings)
+    return str(running["url"]) if running else f"http://127.0.0.1:{settings.port or DEFAULT_PORT}"
+
+
+def token_for(settings: Settings, url: str) -> str | None:
+    """What to show the service at ``url``: TUNER_TOKEN; to the one that runs in this data directory, its own.
+
+    To nobody else: another user's process may listen where our service once did, or at the same port of another
+    address of this machine.
+    """
+    if token := os.environ.get("TUNER_TOKEN"):
+        return token
+    running = running_service(settings)
+    return known_token(settings.token_file) if running and running["url"] == url.rstrip("/") else None
 
 
 @contextmanager
 def connected(url: str | None) -> Iterator[Client]:
     """A client of the service the user means."""
-    with Client(url or service_url(settings_with())) as client:
+    settings = settings_with()
+    url = url or service_url(settings)
+    with Client(url, token_for(settings, url)) as client:
         yield client
 
 

@@ -42,12 +42,12 @@ def demo(
         "cold": cold,
     }
     with local_service(settings) as client:
-        notes.print(f"dashboard: {client.url}", highlight=False)
+        notes.print(f"dashboard: {client.page_url()}", highlight=False, markup=False, soft_wrap=True)
         _say_where_it_starts(client, cold)
         job = client.submit(checked(JobIn, wish))
         notes.print(
             f"{job.id}: {job.model}, batch x seq {words.shape(job)}, {words.budget(job)}; "
-            f"details: {client.url}/jobs/{job.id}",
+            f"details: {client.page_url(f'/jobs/{job.id}')}",
             highlight=False,
             soft_wrap=True,
         )
@@ -95,7 +95,7 @@ def _show_result(client: Client, job: JobOut, seconds: float, settings: Settings
     facts = {
         "artifact": f"{path} ({words.size(artifact.size_bytes)})",
         "run it": f"{program()} run {path}",
-        "dashboard": f"{client.url}/jobs/{job.id}",
+        "dashboard": client.page_url(f"/jobs/{job.id}"),
         "later": f"{program()} serve --data-dir {settings.root}",
     }
     for name, value in facts.items():

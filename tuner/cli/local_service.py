@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,10 +10,12 @@ from pathlib import Path
 
 from rpc.lifeline import child_env, python_module
 from tuner.cli.common import notes, program
+from tuner.cli.datadir import running_service
 from tuner.client.http import Client
 from tuner.config import Settings
 from tuner.errors import ServiceUnreachable, StartFailed
 from tuner.ownership import claim
+from tuner.tokens import known_token
 
 START_SEC = 180.0  # first start on a slow disk: TVM and torch are read for the first time
 STOP_SEC = 15.0
@@ -37,7 +38,7 @@ def local_service(settings: Settings) -> Iterator[Client]:
         process = subprocess.Popen(
             python_module("tuner.cli.main", "serve", "--data-dir", str(settings.root)),
             stdin=subprocess.DEVNULL,
-            stdout=output,
+            stdout=subprocess.DEVNULL,  # it names the token, which shall be in no log
             stderr=output,
             env=child_env(),
             start_new_session=True,  # Ctrl-C reaches us alone, and we end the service
@@ -58,11 +59,10 @@ def local_service(settings: Settings) -> Iterator[Client]:
 
 def _running(settings: Settings) -> Client | None:
     """A client of the service that this data directory belongs to, if one answers."""
-    try:
-        url = json.loads(settings.run_file.read_text())["url"]
-    except (OSError, ValueError, KeyError):
+    running = running_service(settings)
+    if running is None:
         return None
-    client = Client(url)
+    client = Client(str(running["url"]), known_token(settings.token_file))
     try:
         client.health()
     except ServiceUnreachable:

@@ -20,10 +20,12 @@ from rpc.supervisor import Supervisor
 from tuner.cli import probes
 from tuner.cli.datadir import hold_data_dir, write_run_file
 from tuner.cli.ports import choose_port, lasting_port
+from tuner.client.http import page_url
 from tuner.config import DEFAULT_PORT, Settings
 from tuner.db import migrate
 from tuner.errors import StartFailed
 from tuner.jobs.engine_tls import make_certificate, security
+from tuner.tokens import check_doors, known_token
 from tuner.versions import check_versions
 
 DEFAULT_TRACKER_PORT = 9190
@@ -41,6 +43,7 @@ def serve(settings: Settings, echo: Callable[[str], None] = print) -> None:
         another service uses the data directory.
     """
     check_versions()
+    check_doors(settings)
     with hold_data_dir(settings):
         _log_to(logs_dir(settings) / "supervisor.log", settings.log_level)
         migrate.create_or_check(settings)
@@ -63,7 +66,7 @@ def serve(settings: Settings, echo: Callable[[str], None] = print) -> None:
         )
         echo(f"Starting TuneSmith in {decided.root} ...")
         try:
-            supervisor.run(on_started=lambda: echo(_banner(decided)))
+            supervisor.run(on_started=lambda: echo(_banner(decided, dashboard_url(decided))))
         except rpc.errors.StartFailed as error:
             raise StartFailed(error.message, "Check this machine with: tunesmith doctor") from error
         finally:
@@ -184,11 +187,17 @@ def _log_to(path: Path, level: str) -> None:
     logging.getLogger("rpc").setLevel(level)
 
 
-def _banner(settings: Settings) -> str:
+def dashboard_url(settings: Settings) -> str:
+    """Where a browser is let in: for the eyes of the service's user alone."""
+    token = known_token(settings.token_file) if settings.auth == "token" else None
+    return page_url(probes.web_url(settings), token)
+
+
+def _banner(settings: Settings, dashboard: str) -> str:
     tracker = f"{settings.tracker_host}:{settings.tracker_port}"
     return (
         "TuneSmith is ready.\n"
-        f"  Dashboard  {probes.web_url(settings)}\n"
+        f"  Dashboard  {dashboard}\n"
         f"  Data       {settings.root}\n"
         f"  Logs       {logs_dir(settings)}\n"
         f"  Tracker    {tracker}, where this machine is the device '{settings.device_key}'\n"

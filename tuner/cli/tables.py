@@ -11,7 +11,17 @@ from rich.table import Table
 
 from tuner.cli import words
 from tuner.importers.operators.files import label
-from tuner.schemas import ArtifactOut, BenchmarkOut, DeviceOut, JobOut, JobWorkloadOut, LegacyOut, ModelOut, RecordOut
+from tuner.schemas import (
+    ArtifactOut,
+    BenchmarkOut,
+    DeviceOut,
+    JobOut,
+    JobWorkloadOut,
+    LegacyOut,
+    ModelOut,
+    RecordOut,
+    TokenOut,
+)
 from tuner.targets.triples import family
 
 WIDE = 120  # columns of a terminal that has room for every column of a table
@@ -179,6 +189,15 @@ def devices_table(devices: Iterable[DeviceOut]) -> Table:
         facts = device.facts
         cpu, cores = str(facts.get("cpu", words.DASH)), str(facts.get("cores", words.DASH))
         table.add_row(escape(device.key), device.state, escape(cpu), cores, words.ago(device.last_seen, now))
+    return table
+
+
+def tokens_table(tokens: Iterable[TokenOut]) -> Table:
+    """One line per token."""
+    table = _table("=token", "allows", "made")
+    now = datetime.now(timezone.utc)
+    for token in tokens:
+        table.add_row(escape(token.name), token.scope, words.ago(token.created_at, now))
     return table
 
 

@@ -30,6 +30,9 @@ from tuner.schemas import (
     RecordOut,
     RecordsChanged,
     TargetOut,
+    TokenIn,
+    TokenNew,
+    TokenOut,
 )
 
 M = TypeVar("M", bound=BaseModel)
@@ -38,18 +41,31 @@ _ERRORS = {cls.code: cls for cls in reversed(all_error_classes())}
 
 
 class Client:
-    """One service at ``url``. Safe to share between threads; use as a context manager or call ``close``.
+    """One service at ``url``, which asks for a ``token``. Safe to share between threads; use as a context manager or
+    call ``close``.
 
     Raises InvalidInput when ``url`` is none. Every method raises the ``TunerError`` the service answered with,
     ``ServiceUnreachable``, or ``NotFound`` for an empty id.
     """
 
-    def __init__(self, url: str, transport: httpx.BaseTransport | None = None, timeout_sec: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+        timeout_sec: float = 30.0,
+    ) -> None:
         self.url = url.rstrip("/")
+        self._token = token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         # A proxy from the environment can't reach this machine's own loopback.
         try:
             self._http = httpx.Client(
-                base_url=self.url, transport=transport, timeout=timeout_sec, trust_env=not is_loopback(self.url)
+                base_url=self.url,
+                headers=headers,
+                transport=transport,
+                timeout=timeout_sec,
+                trust_env=not is_loopback(self.url),
             )
         except (ValueError, httpx.InvalidURL) as error:
             hint = "Give one such as http://127.0.0.1:8000 with --url."
@@ -64,6 +80,10 @@ class Client:
     def close(self) -> None:
         """Drops the connections."""
         self._http.close()
+
+    def page_url(self, path: str = "/") -> str:
+        """A page of the dashboard, with what lets a browser in: for the eyes of the service's user alone."""
+        return page_url(self.url, self._token, path)
 
     def health(self) -> Health:
         """Readiness with its checks; a service that is up but not ready answers too."""
@@ -162,6 +182,18 @@ class Client:
         """Adds the records of a log; damaged lines are counted, the rest is kept."""
         return self._one(ImportOut, "POST", "/v1/records/import", files={"file": (name, content)}, timeout=600.0)
 
+    def tokens(self) -> list[TokenOut]:
+        """Tokens that have names, without what they are."""
+        return self._list(TokenOut, "/v1/tokens")
+
+    def add_token(self, wish: TokenIn) -> TokenNew:
+        """Makes a token; the answer alone tells it."""
+        return self._one(TokenNew, "POST", "/v1/tokens", json=wish.model_dump())
+
+    def revoke_token(self, name: str) -> None:
+        """Ends a token."""
+        self.request("DELETE", _path("tokens", name))
+
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One request; raises what the service refused with."""
         with self._errors():
@@ -236,6 +268,11 @@ def _path(things: str, thing_id: str, action: str = "") -> str:
 
 def _given(filters: Mapping[str, T | None]) -> dict[str, T]:
     return {key: value for key, value in filters.items() if value is not None}
+
+
+def page_url(url: str, token: str | None, path: str = "/") -> str:
+    """A page of the dashboard at ``url``; the service takes the token out of the address as soon as it is opened."""
+    return url + path + (f"?token={quote(token, safe='')}" if token else "")
 
 
 def is_loopback(url: str) -> bool:

@@ -6,11 +6,12 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Index, UniqueConstraint
+from sqlalchemy import JSON, Column, Index, String, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from tuner.db.clock import Now
 from tuner.db.types import BigInt, UtcTime
+from tuner.schemas import TokenScope
 
 # Named constraints: a migration can only drop what it can name.
 SQLModel.metadata.naming_convention = {
@@ -283,6 +284,26 @@ class Device(SQLModel, table=True):
     facts: dict[str, Any] = _json(default_factory=dict)  # cpu, cores, mcpu, memory, tvm version
     crashes: int = 0  # in a row
     last_seen: datetime = _stamp()
+
+
+class Token(SQLModel, table=True):
+    """A token with a name: what it was made from can't be told from what is kept."""
+
+    __tablename__ = "token"
+    name: str = Field(primary_key=True)
+    scope: TokenScope = Field(sa_type=String)
+    digest: str = Field(unique=True)  # SHA-256, hex
+    created_at: datetime = _stamp()
+
+
+class Submission(SQLModel, table=True):
+    """What was asked for under a key of the client's, and the job it became: asked again it is the same one."""
+
+    __tablename__ = "submission"
+    caller: str = Field(primary_key=True)  # name of the token it came with; empty: the data directory's own
+    key: str = Field(primary_key=True)
+    digest: str  # SHA-256 of the wish, hex
+    job_id: str = Field(foreign_key="job.id", index=True)
 
 
 class Lease(SQLModel, table=True):

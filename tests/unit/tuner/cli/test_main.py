@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tuner.cli import jobs, main
-from tuner.cli.common import service_url, settings_with
+from tuner.cli.common import service_url, settings_with, token_for
+from tuner.cli.datadir import hold_data_dir, write_run_file
 from tuner.errors import InvalidInput
+from tuner.tokens import own_token
 
 
 def tunesmith(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -101,11 +102,27 @@ def test_service_is_found_by_the_file_it_wrote(tmp_path: Path) -> None:
     settings = settings_with(data_dir=tmp_path)
     assert service_url(settings) == "http://127.0.0.1:8000"
     assert service_url(settings_with(data_dir=tmp_path, port=81)) == "http://127.0.0.1:81"
-    settings.run_file.parent.mkdir(parents=True)
-    settings.run_file.write_text(json.dumps({"url": "http://127.0.0.1:4711"}))
-    assert service_url(settings) == "http://127.0.0.1:4711"
-    settings.run_file.write_text("{")
-    assert service_url(settings) == "http://127.0.0.1:8000"
+    with hold_data_dir(settings):
+        write_run_file(settings, {"url": "http://127.0.0.1:4711"})
+        assert service_url(settings) == "http://127.0.0.1:4711"
+        settings.run_file.write_text("{")
+        assert service_url(settings) == "http://127.0.0.1:8000"
+        write_run_file(settings, {"url": "http://127.0.0.1:4711"})
+    assert service_url(settings) == "http://127.0.0.1:8000"  # it was killed, and others may listen there now
+
+
+def test_the_own_token_is_shown_to_the_running_service_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TUNER_TOKEN", raising=False)
+    settings, url = settings_with(data_dir=tmp_path), "http://127.0.0.1:4711"
+    own = own_token(settings.token_file)
+    with hold_data_dir(settings):
+        write_run_file(settings, {"url": url})
+        assert token_for(settings, url) == token_for(settings, f"{url}/") == own
+        others = ["http://127.0.0.1:4712", "http://localhost:4711", "http://[::1]:4711", "https://127.0.0.1:4711"]
+        assert [token_for(settings, other) for other in [*others, "http://evil.example:4711"]] == [None] * 5
+    assert token_for(settings, url) is None
+    monkeypatch.setenv("TUNER_TOKEN", "given")
+    assert token_for(settings, "https://lab.example") == "given"
 
 
 def test_folder_is_sent_as_the_path_the_service_can_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
