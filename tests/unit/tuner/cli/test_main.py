@@ -114,8 +114,8 @@ def test_service_is_found_by_the_file_it_wrote(tmp_path: Path) -> None:
 def test_the_own_token_is_shown_to_the_running_service_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNER_TOKEN", raising=False)
     settings, url = settings_with(data_dir=tmp_path), "http://127.0.0.1:4711"
-    own = own_token(settings.token_file)
     with hold_data_dir(settings):
+        own = own_token(settings.token_file)
         write_run_file(settings, {"url": url})
         assert token_for(settings, url) == token_for(settings, f"{url}/") == own
         others = ["http://127.0.0.1:4712", "http://localhost:4711", "http://[::1]:4711", "https://127.0.0.1:4711"]
