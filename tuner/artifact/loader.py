@@ -140,9 +140,9 @@ def load(path: str | Path) -> Runner:
         raise ArtifactError(f"{path} is no artifact: it has no manifest.json.")
     manifest = json.loads(_view(places["manifest.json"]).tobytes())
     checksums = manifest.get("files", {})
+    is_being_made = Path(path).is_dir() and "files" not in manifest
     for name in _used(manifest):
-        is_vouched_for = name in checksums or (Path(path).is_dir() and not checksums)  # a folder is still being made
-        if not is_vouched_for or Path(name).name != name:
+        if not (name in checksums or is_being_made) or Path(name).name != name:
             raise ArtifactError(f"{path} is no artifact of TuneSmith: its manifest vouches for no file {name!r}.")
     for name, wanted in checksums.items():
         if name not in places or hashlib.sha256(_view(places[name]).data).hexdigest() != wanted:
