@@ -1,4 +1,4 @@
-"""A job for another architecture, from this host: tuned, compiled, verified and timed on an emulated ARM machine."""
+"""On an emulated ARM machine: a whole job for it from this host, and a BERT that computes there what it should."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +21,31 @@ from tests.support.fake_engine import FakeCluster, FakeEngine
 from tests.support.processes import free_port
 from tests.support.rpc_device import HOST, tracker_process
 from tests.support.submitting import submit_job
+from tests.support.tiny_imports import import_tiny
 from tests.support.tiny_models import write_model
 from tuner.artifact.loader import ArtifactError, load
+from tuner.compiler.module import base_manifest, compile_into, write_manifest
 from tuner.config import Settings
 from tuner.db import jobs
 from tuner.db.engine import read
 from tuner.db.models import Device, Job, Record
+from tuner.importers import cache
+from tuner.importers.comparison import compare
 from tuner.jobs import stages
 from tuner.jobs.coordinator import Coordinator
 from tuner.jobs.device_watch import DeviceWatch, ask_tracker
+from tuner.kernels.context import make_target
+from tuner.kernels.workload import ExtractedWorkload, extract
+from tuner.measuring.measure import DeviceAddress
+from tuner.measuring.remote import RemoteModule, session
 from tuner.schemas import BudgetIn, JobIn
+from tuner.search.costmodel import make_cost_model
+from tuner.search.session import SearchSession
 from tuner.state import ROUND, STAGES, TERMINAL
 
 KEY = "linux-arm64"
 TARGET = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "apple-m1", "num-cores": 2}
-TRIALS = 16
+OPERATOR, TRIALS = "op:swish_gemm:16,32,64", 8
 EM_AARCH64 = 183  # e_machine of an ELF header
 
 pytestmark = pytest.mark.timeout(900)
@@ -47,17 +59,33 @@ def machine() -> arm64.Machine:
         pytest.skip(f"no emulated ARM machine: {reason}")
 
 
-@pytest.fixture
-def port() -> Iterator[int]:
+@dataclass
+class Board:
+    """The machine beside a tracker, off until it is needed."""
+
+    port: int
+    stack: ExitStack
+    is_on: bool = False
+
+    def start(self) -> DeviceAddress:
+        """Switch it on, if nobody has; once it is registered, it is at the address."""
+        if not self.is_on:
+            self.stack.enter_context(arm64.device(self.port, KEY))
+        self.is_on = True
+        return DeviceAddress(HOST, self.port, KEY, lease_timeout_sec=60.0, session_timeout_sec=120.0)
+
+
+@pytest.fixture(scope="module")
+def board(machine: arm64.Machine) -> Iterator[Board]:
     number = free_port()
-    with tracker_process(number):
-        yield number
+    with tracker_process(number), ExitStack() as stack:
+        yield Board(number, stack)
 
 
 @pytest.fixture
-def settings(settings: Settings, port: int) -> Settings:
-    changes = {"tracker_host": HOST, "tracker_port": port, "round_batch": 4, "build_workers": 2, "min_free_bytes": 0}
-    return settings.model_copy(update=changes)
+def settings(settings: Settings, board: Board) -> Settings:
+    changes = {"tracker_host": HOST, "tracker_port": board.port, "round_batch": 4, "build_workers": 1}
+    return settings.model_copy(update={**changes, "min_free_bytes": 0})
 
 
 def coordinator(settings: Settings, engine: Engine) -> Coordinator:
@@ -69,13 +97,10 @@ def coordinator(settings: Settings, engine: Engine) -> Coordinator:
     return Coordinator(settings, engine, FakeEngine(cluster, settings), watch, free_bytes=lambda: 1)
 
 
-def test_a_bert_is_tuned_compiled_and_verified_on_an_arm_machine(
-    settings: Settings, engine: Engine, port: int, tmp_path: Path
+def test_an_operator_is_tuned_compiled_and_verified_on_an_arm_machine(
+    settings: Settings, engine: Engine, board: Board
 ) -> None:
-    model = write_model(tmp_path / "model")
-    wish = JobIn(
-        model=str(model), target=json.dumps(TARGET), batch=1, seq_len=16, budget=BudgetIn(trials=TRIALS), cold=True
-    )
+    wish = JobIn(model=OPERATOR, target=json.dumps(TARGET), budget=BudgetIn(trials=TRIALS), cold=True)
     job_id = submit_job(engine, settings, wish).id
 
     def job() -> Job:
@@ -90,9 +115,9 @@ def test_a_bert_is_tuned_compiled_and_verified_on_an_arm_machine(
 
     leader = coordinator(settings, engine)
     waits = run_until(lambda job: "waiting for a device" in job.message)
-    assert f"tunesmith agent --tracker {HOST}:{port} --key {KEY}" in waits.message
-    with arm64.device(port, KEY):
-        done = run_until(lambda job: job.state in TERMINAL)
+    assert f"tunesmith agent --tracker {HOST}:{board.port} --key {KEY}" in waits.message
+    board.start()
+    done = run_until(lambda job: job.state in TERMINAL)
     assert done.state == "succeeded", done.error
     with read(engine) as session:
         facts = session.get_one(Device, KEY).facts
@@ -123,3 +148,26 @@ def read_member(tar: tarfile.TarFile, name: str) -> bytes:
     file = tar.extractfile(name)
     assert file is not None
     return file.read()
+
+
+def test_a_bert_of_the_first_schedules_of_each_kernel_computes_there_what_pytorch_does(
+    board: Board, tmp_path: Path
+) -> None:
+    imported = import_tiny(write_model(tmp_path / "model"), "encoder", 1, 16, tmp_path / "imports")
+    kernels = extract(cache.load_module(tmp_path / "imports", imported), make_target(TARGET))
+    winners = {one.tir: (first_schedule(one), [1e-6]) for one in kernels if one.tunable}
+    compiled = compile_into(tmp_path / "out", cache.load_prepared(tmp_path / "imports", imported), TARGET, winners)
+    assert compiled.left_out == {}
+    assert len(winners) > 8
+    write_manifest(tmp_path / "out", base_manifest(imported, 1, 16, TARGET, compiled))
+    with session(board.start()) as remote:
+        module = RemoteModule(remote, tmp_path / "out")
+        for sample in cache.load_samples(tmp_path / "imports", imported):
+            assert compare(module.run(**sample.inputs), sample.outputs).ok
+
+
+def first_schedule(kernel: ExtractedWorkload) -> str:
+    """What a search for the machine would try first, as record JSON: a tile, a schedule of rows, or a sketch."""
+    search = SearchSession(kernel.tir, make_target(TARGET), make_cost_model(1), batch=4, threads=1, seed=1)
+    (proposal,) = search.propose(1)
+    return proposal.trace
