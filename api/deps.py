@@ -55,4 +55,12 @@ WindowDep = Annotated[Window, Depends(_window(50))]
 LongWindowDep = Annotated[Window, Depends(_window(100))]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 EngineDep = Annotated[Engine, Depends(_engine)]
+
+
+def _caller_name(request: Request) -> str:
+    name: str = request.state.caller.name
+    return name
+
+
+CallerNameDep = Annotated[str, Depends(_caller_name)]  # of the token; empty: the data directory's own
 SeesDetailsDep = Annotated[bool, Depends(_sees_details)]  # of what is open to everybody

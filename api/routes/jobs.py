@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 
-from api.deps import EngineDep, SettingsDep, WindowDep, page_of
+from api.deps import CallerNameDep, EngineDep, SettingsDep, WindowDep, page_of
 from api.lookups import JobSource
-from tuner.db import events, jobs
+from tuner.db import events, jobs, submissions
 from tuner.db.engine import read, write
 from tuner.jobs import control, submit, view
 from tuner.schemas import CurvePoint, JobIn, JobOut, JobState, JobWorkloadOut, Page
@@ -17,10 +18,23 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 
 @router.post("", status_code=201)
-def submit_job(body: JobIn, source: JobSource, engine: EngineDep, settings: SettingsDep, response: Response) -> JobOut:
-    """Submit a job; it starts as soon as the coordinator and the device are free."""
+def submit_job(
+    body: JobIn,
+    source: JobSource,
+    caller: CallerNameDep,
+    engine: EngineDep,
+    settings: SettingsDep,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+) -> JobOut:
+    """Submit a job; it starts as soon as the coordinator and the device are free. Sent again with its key it is one."""
+    digest = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
     with write(engine) as session:
-        job = submit.submit(session, settings, body, source)
+        job = submissions.known(session, caller, idempotency_key, digest) if idempotency_key else None
+        if job is None:
+            job = submit.submit(session, settings, body, source)
+            if idempotency_key:
+                submissions.note(session, caller, idempotency_key, digest, job)
         response.headers["Location"] = f"/v1/jobs/{job.id}"
         return view.job_out(session, job)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -91,9 +92,13 @@ class Client:
             return _parsed(self._http.get("/readyz"), Health.model_validate)
 
     def submit(self, wish: JobIn) -> JobOut:
-        """Submits a job."""
+        """Submits a job; should the answer get lost, once more under the same key, so that it is one."""
         body = json.dumps(wish.model_dump(exclude_none=True))  # NaN too, which the service refuses by name
-        return self._one(JobOut, "POST", "/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
+        try:
+            return self._one(JobOut, "POST", "/v1/jobs", content=body, headers=headers)
+        except ServiceUnreachable:
+            return self._one(JobOut, "POST", "/v1/jobs", content=body, headers=headers)
 
     def jobs(
         self, state: str | None = None, model: str | None = None, limit: int = 50, offset: int = 0

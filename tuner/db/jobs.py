@@ -9,7 +9,19 @@ from sqlalchemy import update
 from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, select
 
-from tuner.db.models import Artifact, Benchmark, Event, Evidence, Job, JobWorkload, Model, Record, Round, Workload
+from tuner.db.models import (
+    Artifact,
+    Benchmark,
+    Event,
+    Evidence,
+    Job,
+    JobWorkload,
+    Model,
+    Record,
+    Round,
+    Submission,
+    Workload,
+)
 from tuner.db.paging import FIRST, Found, Part, Window, page
 from tuner.errors import NotFound
 from tuner.state import ACTIVE
@@ -90,7 +102,7 @@ def evidence(session: Session, job_id: str) -> dict[str, Any]:
 def delete(session: Session, job: Job) -> None:
     """Delete the job and what only it owns; its records stay, as others start from them."""
     session.execute(update(Record).where(col(Record.job_id) == job.id).values(job_id=None))
-    for table in (Event, Round, JobWorkload, Benchmark, Evidence):
+    for table in (Event, Round, JobWorkload, Benchmark, Evidence, Submission):
         session.execute(sql_delete(table).where(col(table.job_id) == job.id))
     session.delete(job)
     session.flush()
