@@ -6,7 +6,6 @@ import atexit
 import fcntl
 import glob
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,7 +27,7 @@ def draft(root: Path, prefix: str = ".draft-") -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        marks.remove(folder, _MARK)
         os.close(held)
 
 

@@ -11,7 +11,7 @@ def remove(folder: Path, mark: str) -> None:
 
     Links in it are removed, not followed.
     """
-    for entry in folder.iterdir():
+    for entry in folder.iterdir() if folder.is_dir() else ():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
         elif entry.name != mark:

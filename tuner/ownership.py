@@ -38,6 +38,11 @@ def bound_id(settings: Settings) -> str:
     return settings.database_id_file.read_text().strip()
 
 
+def id_if_known(settings: Settings) -> str:
+    """The same of any folder; empty when it is no data directory."""
+    return bound_id(settings) if settings.database_id_file.is_file() else ""
+
+
 def bind(settings: Settings, database_id: str | None) -> None:
     """Note that the claimed data directory belongs to a database; None is one that has no id yet.
 

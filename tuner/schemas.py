@@ -334,8 +334,9 @@ class TokenNew(TokenOut):
 
 
 class Health(BaseModel):
-    """``checks`` and ``version`` are told to who shows a token."""
+    """``id`` tells the data directory from others; ``checks`` and ``version`` are told to who shows a token."""
 
     status: Literal["ok", "degraded"]
+    id: str = ""
     checks: dict[str, str] = Field(default_factory=dict)
     version: str = ""

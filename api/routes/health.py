@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 
 from api.deps import EngineDep, SeesDetailsDep, SettingsDep
 from tuner.jobs.readiness import checks
+from tuner.ownership import id_if_known
 from tuner.schemas import Health
 
 router = APIRouter(tags=["health"])
@@ -17,9 +18,9 @@ OK = "ok"
 
 
 @router.get("/healthz", response_model_exclude_defaults=True)
-def get_health(sees_details: SeesDetailsDep) -> Health:
-    """The web process answers."""
-    return _told({"web": OK}, sees_details)
+def get_health(settings: SettingsDep, sees_details: SeesDetailsDep) -> Health:
+    """The web process answers, and says whose it is."""
+    return _told({"web": OK}, sees_details).model_copy(update={"id": id_if_known(settings)})
 
 
 @router.get(

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
 from tuner.cli.datadir import running_service
+from tuner.cli.whose import check_is_own
 from tuner.client.http import Client
 from tuner.config import DEFAULT_PORT, Settings
 from tuner.errors import InvalidInput, TunerError
@@ -105,7 +106,10 @@ def token_for(settings: Settings, url: str) -> str | None:
 def connected(url: str | None) -> Iterator[Client]:
     """A client of the service the user means."""
     settings = settings_with()
-    url = url or service_url(settings)
+    if url is None:
+        url = service_url(settings)
+        with Client(url) as stranger:  # who may be another's is shown no token
+            check_is_own(settings, stranger)
     with Client(url, token_for(settings, url)) as client:
         yield client
 

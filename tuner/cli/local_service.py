@@ -11,6 +11,7 @@ from pathlib import Path
 from rpc.lifeline import child_env, python_module
 from tuner.cli.common import notes, program
 from tuner.cli.datadir import running_service
+from tuner.cli.whose import check_is_own
 from tuner.client.http import Client
 from tuner.config import Settings
 from tuner.errors import ServiceUnreachable, StartFailed
@@ -62,8 +63,11 @@ def _running(settings: Settings) -> Client | None:
     running = running_service(settings)
     if running is None:
         return None
-    client = Client(str(running["url"]), known_token(settings.token_file))
+    url = str(running["url"])
+    client = Client(url, known_token(settings.token_file))
     try:
+        with Client(url) as stranger:
+            check_is_own(settings, stranger)
         client.health()
     except ServiceUnreachable:
         client.close()

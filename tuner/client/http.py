@@ -91,6 +91,11 @@ class Client:
         with self._errors():
             return _parsed(self._http.get("/readyz"), Health.model_validate)
 
+    def service_id(self) -> str:
+        """Whose service it is; empty of an earlier release's."""
+        with self._errors():
+            return _parsed(self._http.get("/healthz"), Health.model_validate).id
+
     def submit(self, wish: JobIn) -> JobOut:
         """Submits a job; should the answer get lost, once more under the same key, so that it is one."""
         body = json.dumps(wish.model_dump(exclude_none=True))  # NaN too, which the service refuses by name

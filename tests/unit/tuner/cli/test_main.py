@@ -98,7 +98,7 @@ def test_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, valu
         settings_with()
 
 
-def test_service_is_found_by_the_file_it_wrote(tmp_path: Path) -> None:
+def test_service_is_found_by_the_file_it_wrote_while_it_lives(tmp_path: Path) -> None:
     settings = settings_with(data_dir=tmp_path)
     assert service_url(settings) == "http://127.0.0.1:8000"
     assert service_url(settings_with(data_dir=tmp_path, port=81)) == "http://127.0.0.1:81"
