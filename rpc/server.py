@@ -29,7 +29,7 @@ from rpc.tracker import receive_exactly
 log = logging.getLogger(__name__)
 
 _MAX_KEY_BYTES = 4096
-_HANDSHAKE_SEC = 5.0
+_HANDSHAKE_SEC = 5.0  # for all of it: nobody else is served meanwhile
 _RETRY_SEC = 0.3  # between attempts to reach the tracker, or to take a client
 _CHECK_SEC = 1.0  # between looks at our offer
 _CLAIM_SEC = 3.0  # a client that was given our match key must have come by then
@@ -199,11 +199,11 @@ class DeviceServer:
 
     def _admit(self, connection: socket.socket) -> float:
         """Check the client's match key as TVM's server does; returns the session's limit in seconds."""
-        connection.settimeout(_HANDSHAKE_SEC)
-        magic, size = struct.unpack("<ii", receive_exactly(connection, 8))
+        until = time.monotonic() + _HANDSHAKE_SEC
+        magic, size = struct.unpack("<ii", receive_exactly(connection, 8, until))
         if magic != MAGIC or not 0 < size <= _MAX_KEY_BYTES:
             raise ValueError("it does not speak TVM's RPC")
-        match_key, *options = receive_exactly(connection, size).decode().split()
+        match_key, *options = receive_exactly(connection, size, until).decode().split()
         if self._registration.match_key is None or match_key != f"client:{self._registration.match_key}":
             connection.sendall(struct.pack("<i", MISMATCH))
             raise _Knocked if match_key == f"client:{KNOCK}" else ValueError("its match key is not the one on offer")

@@ -7,10 +7,13 @@ import os
 import resource
 import signal
 import socket
+import struct
 from collections.abc import Sequence
 
 from rpc.cores import pin_threads
 from rpc.lifeline import die_with_parent
+
+_TELL_SEC = 0.5
 
 
 def serve_session(
@@ -49,10 +52,15 @@ def import_runtime() -> None:
 
 
 def tell_timeout(connection: socket.socket, limit_sec: float) -> None:
-    """Let the client of a killed session know why, as TVM's own server does."""
+    """Let the client of a killed session know why, as TVM's own server does; one that takes nothing is not waited for.
+
+    Raises what TVM raises when it can't be told.
+    """
     from tvm.rpc import _ffi_api
 
-    connection.setblocking(True)
+    connection.setblocking(True)  # TVM sends through the descriptor, by the kernel's time-out and not by Python's
+    seconds, fraction = divmod(_TELL_SEC, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(fraction * 1e6)))
     _ffi_api.ReturnException(
         connection.fileno(), f"RPCSessionTimeoutError: the session ran over its deadline of {limit_sec:g} s"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import time
 from types import TracebackType
 from typing import Any
 
@@ -23,10 +24,12 @@ class TrackerConnection:
     """One connection to a tracker; every call answers or raises OSError within its time-out."""
 
     def __init__(self, host: str, port: int, timeout_sec: float) -> None:
+        until = time.monotonic() + timeout_sec
+        self._timeout_sec = timeout_sec
         self.socket = socket.create_connection((host, port), timeout=timeout_sec)
         try:
             self.socket.sendall(struct.pack("<i", TRACKER_MAGIC))
-            (magic,) = struct.unpack("<i", receive_exactly(self.socket, 4))
+            (magic,) = struct.unpack("<i", receive_exactly(self.socket, 4, until))
             if magic != TRACKER_MAGIC:
                 raise ConnectionError(f"{host}:{port} is no RPC tracker")
         except BaseException:
@@ -36,13 +39,15 @@ class TrackerConnection:
     def call(self, message: list[Any], timeout_sec: float | None = None) -> Any:
         """Send one message and return the decoded answer; ``timeout_sec`` replaces the connection's time-out."""
         if timeout_sec is not None:
-            self.socket.settimeout(timeout_sec)
+            self._timeout_sec = timeout_sec
+        until = time.monotonic() + self._timeout_sec
         body = json.dumps(message).encode()
+        self.socket.settimeout(self._timeout_sec)
         self.socket.sendall(struct.pack("<i", len(body)) + body)
-        (size,) = struct.unpack("<i", receive_exactly(self.socket, 4))
+        (size,) = struct.unpack("<i", receive_exactly(self.socket, 4, until))
         if not 0 < size <= _MAX_MESSAGE_BYTES:
             raise ConnectionError(f"the tracker sent a message of {size} bytes")
-        return json.loads(receive_exactly(self.socket, size))
+        return json.loads(receive_exactly(self.socket, size, until))
 
     def close(self) -> None:
         """End the connection; the tracker forgets what was offered over it."""
@@ -105,10 +110,19 @@ def check_key(key: str) -> str:
     return key
 
 
-def receive_exactly(connection: socket.socket, size: int) -> bytes:
-    """Read ``size`` bytes; raises ConnectionError when the peer closes first."""
+def receive_exactly(connection: socket.socket, size: int, until: float) -> bytes:
+    """Read ``size`` bytes by ``until`` (monotonic seconds), however slowly they come.
+
+    Raises:
+        TimeoutError: they did not.
+        ConnectionError: the peer closed first.
+    """
     chunks: list[bytes] = []
     while size:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        connection.settimeout(left)
         chunk = connection.recv(size)
         if not chunk:
             raise ConnectionError("the peer closed the connection")

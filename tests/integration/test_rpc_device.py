@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from rpc import tracker
 from rpc.errors import DeviceUnavailable, SessionLost
 from rpc.handshake import MAGIC
 from rpc.lease import lease
+from rpc.session import tell_timeout
 from rpc.supervisor import Supervisor
 from tests.support.processes import SLACK, free_port, is_running, kill_hard, python_code, running, wait_until, within
 from tests.support.rpc_device import HOST, agent_process, build_library, free, summary, tracker_process
@@ -195,8 +197,50 @@ def test_strangers_at_the_devices_port_do_not_disturb_it(
     with socket.create_connection(address) as guesser:
         key = b"client:local:guess"
         guesser.sendall(struct.pack("<ii", MAGIC, len(key)) + key)
-        assert tracker.receive_exactly(guesser, 4) == struct.pack("<i", MAGIC + 2)
+        assert tracker.receive_exactly(guesser, 4, time.monotonic() + 5) == struct.pack("<i", MAGIC + 2)
     assert session_works(port, libraries["good"])
+
+
+def test_client_that_says_its_key_byte_by_byte_does_not_keep_the_device(
+    port: int, device: subprocess.Popen[str], libraries: dict[str, Path]
+) -> None:
+    wait_until(lambda: free(port), 5)
+    address = tuple(tracker.registered(summary(port) or {})["local"][0]["addr"])
+    served = threading.Event()
+
+    def trickle() -> None:
+        with socket.create_connection(address) as slow, contextlib.suppress(OSError):
+            slow.sendall(struct.pack("<ii", MAGIC, 4096))
+            while not served.wait(0.5):
+                slow.sendall(b"x")
+
+    trickling = threading.Thread(target=trickle)
+    trickling.start()
+    try:
+        assert session_works(port, libraries["good"])
+    finally:
+        served.set()
+        trickling.join()
+
+
+def test_client_that_takes_nothing_any_more_is_not_told_why_its_session_ended() -> None:
+    with socket.create_server((HOST, 0)) as listener, socket.create_connection(listener.getsockname()) as stopped:
+        connection, _ = listener.accept()
+        with connection:
+            connection.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    connection.send(bytes(65536))
+            telling = threading.Thread(target=_tell, args=(connection,), daemon=True)
+            telling.start()
+            telling.join(5)
+            assert not telling.is_alive()
+            assert stopped.fileno() >= 0
+
+
+def _tell(connection: socket.socket) -> None:
+    with contextlib.suppress(Exception):  # TVM raises its own kinds
+        tell_timeout(connection, 1.0)
 
 
 def test_client_that_asks_and_never_comes_does_not_keep_the_device(port: int, device: subprocess.Popen[str]) -> None:

@@ -64,6 +64,25 @@ def test_silent_peer_costs_no_more_than_the_timeout() -> None:
         tracker.summary(*address, timeout_sec=0.2)
 
 
+def test_peer_that_answers_byte_by_byte_costs_no_more_than_the_timeout() -> None:
+    ours, theirs = socket.socketpair()
+    done = threading.Event()
+
+    def trickle() -> None:
+        while not done.wait(0.05):
+            theirs.sendall(b"x")
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    start = time.monotonic()
+    with ours, theirs:
+        with pytest.raises(TimeoutError):
+            tracker.receive_exactly(ours, 1000, start + 0.3)
+        done.set()
+        thread.join()
+    assert time.monotonic() - start < 2
+
+
 @pytest.mark.parametrize(
     "answers",
     [(b"HTTP/1.1 400 Bad\r\n",), (MAGIC, struct.pack("<i", 1 << 30)), (MAGIC, message([-1, None]))],
