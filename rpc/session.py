@@ -11,6 +11,7 @@ import struct
 from collections.abc import Sequence
 
 from rpc.cores import pin_threads
+from rpc.expendable import go_first
 from rpc.lifeline import die_with_parent
 
 _TELL_SEC = 0.5
@@ -27,6 +28,7 @@ def serve_session(
     os.setsid()  # what a session starts ends with it
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    go_first()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for other in inherited:
         other.close()

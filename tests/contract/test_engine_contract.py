@@ -13,7 +13,7 @@ import pytest
 from tests.support import engine_stages
 from tests.support.engine import address_of, engine_process, engine_settings
 from tests.support.fake_engine import FakeCluster, FakeEngine, Hangs, ProcessDied
-from tests.support.processes import free_port, is_running, kill_hard, wait_until
+from tests.support.processes import free_port, is_running, kill_hard, oom_score_adj, wait_until
 from tuner.config import Settings
 from tuner.errors import EngineUnavailable
 from tuner.jobs.engine import DaskEngine, Engine, Outcome
@@ -204,7 +204,9 @@ def test_workers_may_use_all_cores(tmp_path: Path) -> None:
         engine = DaskEngine(address_of(process), settings, stages=STAGES)
         engine.submit("task", "note", job_id="job-note")
         assert outcome_of(engine, "task").kind == "done"
-        environment = Path(f"/proc/{worker_of(settings, 'job-note')}/environ").read_bytes()
+        worker = worker_of(settings, "job-note")
+        environment = Path(f"/proc/{worker}/environ").read_bytes()
+        assert oom_score_adj(worker) == 500  # before the scheduler, which would take all of the work with it
         engine.close()
     assert b"OMP_NUM_THREADS=1\0" not in environment
     assert b"TVM_NUM_THREADS=" in environment

@@ -15,7 +15,7 @@ import pytest
 import tvm
 
 from tests.support.deadly_path import DeadlyPath
-from tests.support.processes import is_running, kill_hard, wait_until
+from tests.support.processes import is_running, kill_hard, oom_score_adj, wait_until
 from tests.support.tiny_imports import local_target
 from tests.support.tuning import product
 from tuner.errors import StorageFull
@@ -79,6 +79,13 @@ def test_candidate_that_kills_or_hangs_its_process_twice_is_a_result_and_the_res
     assert Path(results[4].path).is_file()
     assert visitors(killer) == 2, "a death alone says nothing about the candidate"
     assert visitors(spinner) == 1, "it had computed all the time: no other try would end otherwise"
+
+
+def test_build_processes_go_first_when_memory_runs_out(tir: str, tmp_path: Path, pool: BuildPool) -> None:
+    pool.build(good(tir, tmp_path, 2))
+    workers = processes("build_worker")
+    assert workers
+    assert {oom_score_adj(pid) for pid in workers} == {500}
 
 
 @pytest.mark.parametrize("kind", ["kill", "stop"])

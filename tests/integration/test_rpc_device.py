@@ -26,7 +26,17 @@ from rpc.handshake import MAGIC
 from rpc.lease import lease
 from rpc.session import tell_timeout
 from rpc.supervisor import Supervisor
-from tests.support.processes import SLACK, free_port, is_running, kill_hard, python_code, running, wait_until, within
+from tests.support.processes import (
+    SLACK,
+    free_port,
+    is_running,
+    kill_hard,
+    oom_score_adj,
+    python_code,
+    running,
+    wait_until,
+    within,
+)
 from tests.support.rpc_device import HOST, agent_process, build_library, free, summary, tracker_process
 from tuner.cli.serve import device_processes
 
@@ -180,6 +190,8 @@ def test_a_session_computes_with_each_thread_on_a_core_of_its_own(
         run_kernel(session, libraries["good"])
         (serving,) = psutil.Process(device.pid).children()
         cpus = [os.sched_getaffinity(thread.id) for thread in serving.threads()]
+        assert oom_score_adj(serving.pid) == 500
+    assert oom_score_adj(device.pid) == 0
     assert len(cpus) == psutil.cpu_count(logical=False)
     assert all(len(own) == 1 for own in cpus)
     assert len(set[int]().union(*cpus)) == len(cpus)

@@ -95,3 +95,8 @@ def stop_hard(pid: int) -> None:
     """``kill -STOP``, and wait until it stands still."""
     os.kill(pid, signal.SIGSTOP)
     wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, 5, f"the stop of {pid}")
+
+
+def oom_score_adj(pid: int) -> int:
+    """How soon Linux ends the process when memory runs out: 1000 is first."""
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())

@@ -15,6 +15,7 @@ import torch
 import tvm.rpc
 
 from rpc.drafts import have_own_tempdir
+from rpc.expendable import go_first
 from rpc.facts import device_facts
 from tuner.bench.compare import interleave
 from tuner.bench.compiled import compiled_call
@@ -93,6 +94,7 @@ def main() -> None:
     """Entry of the process; a ``TunerError`` becomes the result's ``error`` and exit code 1."""
     if len(sys.argv) != 3:
         raise SystemExit("usage: python -m tuner.bench.process SPEC.json RESULT.json")
+    go_first()
     have_own_tempdir()
     spec = Spec.model_validate_json(Path(sys.argv[1]).read_bytes())
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rpc.drafts import have_own_tempdir
+from rpc.expendable import go_first
 from rpc.lean import prepare_lean_import
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def build(job: BuildJob) -> str:
 
 def main() -> None:
     """Say that TVM is loaded, then answer each job with what it gave."""
+    go_first()
     have_own_tempdir()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     prepare_lean_import()
