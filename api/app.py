@@ -8,6 +8,7 @@ from functools import partial
 from importlib import metadata
 from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter, FastAPI
 
 from api import errors, lookups, scopes
@@ -17,6 +18,7 @@ from api.cross_site import RefuseCrossSite
 from api.dashboard import pages as dashboard
 from api.gaps import Gaps
 from api.hosts import RefuseOtherHosts
+from api.patience import LimitPatience
 from api.routes import artifacts, benchmarks, devices, events, health, jobs, models, operators, records, targets, tokens
 from api.turns import Turns
 from tuner.config import Settings
@@ -25,6 +27,8 @@ from tuner.db.migrate import create_or_check
 from tuner.tokens import check_doors
 
 _V1 = (models, operators, targets, jobs, records, artifacts, benchmarks, devices, events, tokens)
+
+THREADS = 24  # that answer requests; each has a connection to the database when it wants one
 
 
 class _App(FastAPI):
@@ -50,7 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
-    app.state.engine = make_engine(settings)
+    app.state.engine = make_engine(settings, connections=THREADS)
     app.state.uploads = Turns("uploads", at_once=4)
     app.state.imports = Turns("imports", at_once=1)  # they write, and one writes at a time
     app.state.heavy = Turns("large reads", at_once=1)
@@ -58,6 +62,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.doorkeeper = Doorkeeper(settings, app.state.engine)
     errors.install(app)
     lookups.install(app)
+    events.install(app)
+    app.add_middleware(LimitPatience)
     app.add_middleware(LimitBodies, limit_of=partial(limit_of, settings))
     app.add_middleware(AskForToken, doorkeeper=app.state.doorkeeper)
     app.add_middleware(RefuseCrossSite)
@@ -73,5 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    current_default_thread_limiter().total_tokens = THREADS
     yield
+    await app.state.event_hub.close()
     app.state.engine.dispose()

@@ -45,8 +45,8 @@ class Spool:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._look_at = _IN_MEMORY_BYTES
-        settings.uploads_dir.mkdir(parents=True, exist_ok=True)
-        spool = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(settings.uploads_dir))  # noqa: SIM115
+        settings.temporary_dir.mkdir(parents=True, exist_ok=True)
+        spool = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(settings.temporary_dir))  # noqa: SIM115
         self.file = cast(IO[bytes], spool)
 
     def write(self, chunk: bytes) -> None:

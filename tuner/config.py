@@ -94,11 +94,6 @@ class Settings(BaseSettings):
         return self.root / "operators"
 
     @property
-    def uploads_dir(self) -> Path:
-        """Where uploads lie while they are read, without names."""
-        return self.root / "uploads"
-
-    @property
     def jobs_dir(self) -> Path:
         """What unfinished jobs keep on disk, a folder each: libraries of candidates, modules not published yet."""
         return self.root / "jobs"

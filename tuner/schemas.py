@@ -95,7 +95,7 @@ class JobIn(_In):
     """A job to submit."""
 
     model: str = Field(min_length=1, max_length=400, description="preset, hub id, folder, op:NAME:ARGS or model id")
-    target: str = Field("local", description="target name, or a TVM target as JSON")
+    target: str = Field("local", max_length=16_000, description="target name, or a TVM target as JSON")
     budget: BudgetIn = Field(default_factory=BudgetIn)
     batch: int = Field(1, ge=1, le=1024)
     seq_len: int = Field(128, ge=1, le=65536)

@@ -24,7 +24,7 @@ router = APIRouter(prefix="/artifacts", tags=["artifacts"])
 Format = Literal["tar", "so", "dylib", "source"]
 
 _LIBRARY = "application/octet-stream"
-_RANGES = re.compile(r"bytes=(\d+-\d*|-\d+)(\s*,\s*(\d+-\d*|-\d+))*")
+_RANGES = re.compile(r"bytes=(\d{1,18}-\d{0,18}|-\d{1,18})(\s*,\s*(\d{1,18}-\d{0,18}|-\d{1,18}))*")
 
 
 @router.get("")
@@ -98,6 +98,6 @@ def _range_problem(header: str | None, size_bytes: int) -> str:
     if header is None:
         return ""
     if not _RANGES.fullmatch(header.strip()):
-        return f"The range {header!r} can't be read."
+        return f"The range {header[:60]!r} can't be read."
     beyond = [start for start in re.findall(r"(\d+)-", header) if int(start) >= size_bytes]
-    return f"The range {header!r} begins after the end of the file ({size_bytes} bytes)." if beyond else ""
+    return f"The range {header[:60]!r} begins after the end of the file ({size_bytes} bytes)." if beyond else ""

@@ -3,66 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 
 import anyio
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, FastAPI, Header, Query, Request
 from sqlalchemy import Engine
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api.deps import EngineDep
+from api.event_hub import EventHub
 from tuner.db import events, jobs
 from tuner.db.engine import read
 from tuner.schemas import EventOut
 
 router = APIRouter(prefix="/events", tags=["events"])
 
-POLL_SEC = 0.5
+MAX_ID = 2**63 - 1
 HEARTBEAT_SEC = 15
 SHUTDOWN_SEC = 1.0  # for streams to end by themselves when the server does
 
 
+def install(app: FastAPI) -> None:
+    """Give the app what its streams listen to."""
+    engine = app.state.engine
+    app.state.event_hub = EventHub(partial(_fetch, engine), partial(_last_id, engine))
+
+
 @router.get("", response_class=EventSourceResponse)
-def stream_events(
+async def stream_events(
+    request: Request,
     engine: EngineDep,
     job_id: str | None = None,
-    last_event_id: Annotated[int | None, Query(ge=0, description="go on after this event")] = None,
-    last_event_header: Annotated[int | None, Header(alias="Last-Event-ID", ge=0)] = None,
+    last_event_id: Annotated[int | None, Query(ge=0, le=MAX_ID, description="go on after this event")] = None,
+    last_event_header: Annotated[int | None, Header(alias="Last-Event-ID", ge=0, le=MAX_ID)] = None,
 ) -> EventSourceResponse:
     """Events as they happen: ``id`` is the event's, ``event`` its kind, ``data`` its JSON.
 
     Goes on after ``Last-Event-ID``. Without it a job's stream starts with all that happened so far, the stream of all
     jobs with what happens next.
     """
+    hub: EventHub = request.app.state.event_hub
+    hub.refuse_too_many()
     after = last_event_header if last_event_header is not None else last_event_id
-    with read(engine) as session:
-        if job_id is not None:
-            jobs.get(session, job_id)
-        if after is None:
-            after = 0 if job_id is not None else events.last_id(session)
+    start = await run_sync(_start, engine, job_id, after)
     shutdown = anyio.Event()
     return EventSourceResponse(
-        _stream(engine, after, job_id, shutdown),
+        _messages(hub.stream(start, job_id, shutdown)),
         ping=HEARTBEAT_SEC,
         shutdown_event=shutdown,
         shutdown_grace_period=SHUTDOWN_SEC,
     )
 
 
-async def _stream(
-    engine: Engine, after: int, job_id: str | None, shutdown: anyio.Event
-) -> AsyncIterator[ServerSentEvent]:
-    while not shutdown.is_set():
-        batch = await run_sync(_fetch, engine, after, job_id)
-        for event in batch:
-            after = event.id
-            yield ServerSentEvent(event.model_dump_json(), event=event.kind, id=str(event.id))
-        if not batch:
-            with anyio.move_on_after(POLL_SEC):
-                await shutdown.wait()
+async def _messages(events: AsyncIterator[EventOut]) -> AsyncIterator[ServerSentEvent]:
+    async for event in events:
+        yield ServerSentEvent(event.model_dump_json(), event=event.kind, id=str(event.id))
+
+
+def _start(engine: Engine, job_id: str | None, after: int | None) -> int:
+    """Where a stream begins. Raises NotFound for a job that is not there."""
+    with read(engine) as session:
+        if job_id is not None:
+            jobs.get(session, job_id)
+        if after is not None:
+            return after
+        return 0 if job_id is not None else events.last_id(session)
 
 
 def _fetch(engine: Engine, after: int, job_id: str | None) -> list[EventOut]:
     with read(engine) as session:
         return [EventOut.model_validate(event, from_attributes=True) for event in events.since(session, after, job_id)]
+
+
+def _last_id(engine: Engine) -> int:
+    with read(engine) as session:
+        return events.last_id(session)

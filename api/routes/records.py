@@ -57,8 +57,8 @@ async def export_records(
         return _attachment(blocks, "application/x-ndjson", "records.jsonl")
 
     def pack(still_wanted: Callable[[], bool]) -> IO[bytes]:
-        settings.uploads_dir.mkdir(parents=True, exist_ok=True)
-        file = tempfile.TemporaryFile(dir=settings.uploads_dir)  # noqa: SIM115 (closed once it is sent)
+        settings.temporary_dir.mkdir(parents=True, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=settings.temporary_dir)  # noqa: SIM115 (closed once it is sent)
         still_wanted = request.app.state.gaps.asking(still_wanted)
         metaschedule.export_archive(engine, file, *wanted, still_wanted=still_wanted)
         return file

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -125,7 +127,7 @@ def test_imports_and_submits_at_once_all_succeed(web: WebProcess) -> None:
 def test_an_upload_leaves_nothing_on_the_disk(client: TestClient, settings: Settings) -> None:
     content = lines(1) + b" " * (3 * MIB)
     assert client.post("/v1/records/import", content=content).json()["imported"] == 1
-    assert list(settings.uploads_dir.iterdir()) == []
+    assert list(settings.temporary_dir.iterdir()) == []
 
 
 def test_what_is_busy_says_when_to_come_again(client: TestClient) -> None:
@@ -133,3 +135,40 @@ def test_what_is_busy_says_when_to_come_again(client: TestClient) -> None:
     answer = client.post("/v1/records/import", content=lines(1))
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy")
     assert int(answer.headers["retry-after"]) > 0
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"model": f"op:gemm:{'9' * 190},{'9' * 190},1"},
+        {"model": '{"op": "gemm", "args": ' + "[" * 300},
+        {"model": "minilm-l6", "target": '{"kind": "llvm", "mattr": [1, "a"]}'},
+        {"model": "minilm-l6", "target": '{"kind": "llvm", "mcpu": ' + "[" * 9000},
+        {"model": "minilm-l6", "target": "x" * 16_001},
+        {"model": "minilm-l6", "batch": 10**400},
+        {"model": "minilm-l6", "budget": {"trials": 10**400}},
+        {"model": "minilm-l6", "head": "\ud800"},
+    ],
+    ids=range(8),
+)
+def test_a_job_of_impossible_numbers_and_names_is_refused(client: TestClient, job: dict[str, Any]) -> None:
+    answer = client.post("/v1/jobs", content=json.dumps(job), headers={"content-type": "application/json"})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["error"]["code"] in ("invalid_input", "model_unknown", "target_unknown")
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/models", "/v1/operators", "/v1/records/import"])
+@pytest.mark.parametrize("body", [DEEP, '{"model": ' + DEEP, "9" * 9999, '"\\ud800"', "\x00"])
+def test_bodies_that_are_hard_to_read_are_refused(client: TestClient, path: str, body: str) -> None:
+    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.json()["error"]["hint"]
+
+
+@pytest.mark.parametrize("number", ["9" * 20, "9" * 5000, "-1"])
+def test_an_event_that_no_database_can_count_to_is_refused(client: TestClient, number: str) -> None:
+    assert client.get("/v1/events", params={"last_event_id": number}).status_code == 422
+    assert client.get("/v1/events", headers={"Last-Event-ID": number}).status_code == 422

@@ -1,4 +1,4 @@
-"""The web process as it really runs: uvicorn in a process of its own, on a free port."""
+"""The web process as it really runs: in a process of its own, on a free port."""
 
 from __future__ import annotations
 
@@ -62,9 +62,8 @@ def serve_process(settings: Settings) -> Iterator[WebProcess]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory", "--port", str(port)]
-    environment = {**os.environ, "TUNER_DATA_DIR": str(settings.root)}
-    process = subprocess.Popen([*command, "--log-level", "warning"], env=environment)
+    given = settings.model_copy(update={"port": port, "log_level": "WARNING"})
+    process = subprocess.Popen([sys.executable, "-m", "api.web_process"], env={**os.environ, **given.as_env()})
     try:
         web = WebProcess(process, f"http://127.0.0.1:{port}", settings)
         web.wait_until_up()

@@ -109,11 +109,7 @@ def service_processes(settings: Settings, own_engine: bool) -> list[ProcessSpec]
     )
     if own_engine:
         specs.append(_engine_process(settings, settings.engine, env))
-    argv = python_module(
-        "uvicorn",
-        *("api.app:create_app", "--factory", "--host", settings.host, "--port", str(settings.port)),
-        *("--no-access-log", "--timeout-graceful-shutdown", "2", "--log-level", settings.log_level.lower()),
-    )
+    argv = python_module("api.web_process")
     answers = functools.partial(probes.web_answers, probes.web_url(settings))
     specs.append(ProcessSpec("web", argv, env, ready=answers, healthy=answers, unhealthy_sec=_BUSY_SEC))
     argv = python_module("tuner.jobs.coordinator_process")

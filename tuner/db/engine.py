@@ -28,14 +28,17 @@ _FAILED = (
 )
 
 
-def make_engine(settings: Settings) -> Engine:
-    """The engine for ``settings.db_url``; makes the folder of a SQLite file if it is missing."""
+def make_engine(settings: Settings, connections: int = 5) -> Engine:
+    """The engine for ``settings.db_url``; makes the folder of a SQLite file if it is missing.
+
+    ``connections`` are kept; a few more are made when more threads want one at once.
+    """
     url = make_url(settings.db_url)
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_sqlite and url.database:
         with _storage(settings.root):
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, json_serializer=parameters.to_json, pool_pre_ping=not is_sqlite)
+    engine = create_engine(url, json_serializer=parameters.to_json, pool_pre_ping=not is_sqlite, pool_size=connections)
     dialects.prepare(engine)
     event.listen(engine, "handle_error", _name_trouble)
     return engine

@@ -4,6 +4,7 @@
 const KINDS = ["state", "message", "round", "workloads", "benchmark", "artifact", "device", "deleted"];
 const url = document.body.dataset.events;
 const link = document.getElementById("link");
+const RETRY_MS = 10000;
 let source = null;
 let position = document.body.dataset.position; // id of the newest event the page knows
 
@@ -26,7 +27,12 @@ function open() {
     if (before) refresh();
     before = true;
   };
-  source.onerror = () => show("lost");
+  const opened = source;
+  source.onerror = () => {
+    show("lost");
+    // Refused, as when too many listen; a connection that only broke is made again by the browser itself.
+    if (opened.readyState === EventSource.CLOSED) setTimeout(() => opened === source && !document.hidden && open(), RETRY_MS);
+  };
   source.onmessage = refresh;
   for (const kind of KINDS) source.addEventListener(kind, refresh);
 }

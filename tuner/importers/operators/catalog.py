@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from tuner import strict_json
 from tuner.errors import InvalidInput, ModelUnknown
 
 PREFIX = "op:"
+_MAX_EXTENT = 2**31 - 1
 _MAX_BYTES = 4 * 1024**3  # of all tensors together: a mistyped extent is refused before anything is allocated
 
 Shape = tuple[int, ...]
@@ -102,7 +103,7 @@ def parse(text: str) -> Operator:
     """
     if text.startswith("{"):
         try:
-            given = json.loads(text)
+            given = strict_json.parse(text, max_depth=4)
             name, args = given["op"], given["args"]
         except (ValueError, KeyError, TypeError):
             raise InvalidInput(
@@ -125,9 +126,9 @@ def operator(name: str, args: list[object]) -> Operator:
     try:
         numbers = tuple(int(str(arg)) for arg in args)
     except ValueError:
-        raise InvalidInput(f"{name} got arguments that are no whole numbers: {args}.", usage) from None
-    if len(numbers) != len(kind.parameters) or min(numbers) < 1:
-        raise InvalidInput(f"{name} can't take the arguments {list(numbers)}.", usage)
+        raise InvalidInput(f"{name} got arguments that are no whole numbers: {_shown(args)}.", usage) from None
+    if len(numbers) != len(kind.parameters) or min(numbers) < 1 or max(numbers) > _MAX_EXTENT:
+        raise InvalidInput(f"{name} can't take the arguments {_shown(args)}.", usage)
     found = Operator(kind, numbers)
     size_bytes = 4 * sum(math.prod(shape) for shape in found.shapes)
     if size_bytes > _MAX_BYTES:
@@ -136,3 +137,8 @@ def operator(name: str, args: list[object]) -> Operator:
             f"Use smaller extents; up to {_MAX_BYTES // 2**30} GiB are allowed.",
         )
     return found
+
+
+def _shown(args: list[object]) -> str:
+    """Arguments as far as anybody reads them."""
+    return ", ".join(str(arg)[:20] for arg in args[:8])
