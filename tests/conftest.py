@@ -8,9 +8,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from tests.support import databases, postgres
+from tests.support import databases, no_io, postgres
 from tuner.config import Settings
 from tuner.db.engine import make_engine
+
+no_io.install()
+
+
+@pytest.fixture(autouse=True)
+def nothing_but_the_database_within_write() -> Iterator[None]:
+    """Fails a test in which a transaction waited for anything else, even where the code went on."""
+    yield
+    assert no_io.taken() == []
 
 
 @pytest.fixture(scope="session", autouse=True)

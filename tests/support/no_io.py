@@ -1,62 +1,95 @@
-"""Proof that nobody touches a file or the network while holding the database's write lock."""
+"""Within ``tuner.db.engine.write`` nothing but the database may be read, written or waited for: every test holds it.
+
+Whoever opens, looks at, moves or removes a file there, starts a process or connects to somebody keeps all other writers
+waiting for as long as a disk, a network or a person's file system takes.
+"""
 
 from __future__ import annotations
 
 import builtins
+import functools
 import io
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine
+from sqlmodel import Session
 
-_FORBIDDEN = (
-    (builtins, "open"),
-    (io, "open"),
-    (os, "open"),
-    (os, "stat"),
-    (os, "lstat"),
-    (os, "listdir"),
-    (os, "scandir"),
-    (os, "replace"),
-    (os, "rename"),
-    (os, "unlink"),
-    (os, "mkdir"),
-    (socket.socket, "connect"),
-)
+from tuner.db import engine as engine_module
+
+_FORBIDDEN: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (builtins, ("open",)),
+    (io, ("open",)),
+    (
+        os,
+        (
+            "open", "stat", "lstat", "access", "listdir", "scandir", "mkdir", "rmdir", "remove", "unlink", "rename",
+            "replace", "link", "symlink", "truncate", "utime", "chmod", "statvfs", "fsync", "posix_spawn",
+        ),
+    ),
+    (socket.socket, ("connect", "connect_ex", "sendall", "recv", "accept")),
+    (subprocess.Popen, ("_execute_child",)),
+)  # fmt: skip
+# What looks at files of its own accord, to import a module or to show a line of a traceback.
+_EXEMPT = ("importlib", "linecache", "tokenize", "traceback", "warnings", "inspect", "coverage")
+
+_state = threading.local()
+_found: list[str] = []
 
 
-@contextmanager
-def no_io_in_write(engine: Engine) -> Iterator[None]:
-    """Within the block, ``write`` on this engine fails with an AssertionError at the first look at a file."""
-    here = threading.local()
+def install() -> None:
+    """Hold it from now on, in this process, for all modules, whenever they were imported."""
+    original = engine_module.write
 
-    def begin(connection: Connection) -> None:
-        here.writing = connection.get_execution_options().get("immediate", False)
+    @contextmanager
+    def write(engine: Engine) -> Iterator[Session]:
+        with original(engine) as session:
+            _state.depth = getattr(_state, "depth", 0) + 1
+            try:
+                yield session
+            finally:
+                _state.depth -= 1
 
-    def end(_connection: Connection) -> None:
-        here.writing = False
+    for module in list(sys.modules.values()):
+        if getattr(module, "write", None) is original:
+            module.write = write  # type: ignore[attr-defined]
+    for owner, names in _FORBIDDEN:
+        for name in names:
+            if hasattr(owner, name):
+                setattr(owner, name, _forbidden(owner, name, getattr(owner, name)))
 
-    def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if getattr(here, "writing", False):
-                raise AssertionError(f"{function.__name__}{args} while the write lock is held")
-            return function(*args, **kwargs)
 
-        return call
+def taken() -> list[str]:
+    """What was done within ``write`` since this was last asked."""
+    found = list(_found)
+    _found.clear()
+    return found
 
-    listeners = (("begin", begin), ("commit", end), ("rollback", end))
-    with pytest.MonkeyPatch.context() as patch:
-        for name, listener in listeners:
-            event.listen(engine, name, listener)
-        for owner, name in _FORBIDDEN:
-            patch.setattr(owner, name, guarded(getattr(owner, name)))
-        try:
-            yield
-        finally:
-            for name, listener in listeners:
-                event.remove(engine, name, listener)
+
+def _forbidden(owner: Any, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if getattr(_state, "depth", 0) and not _is_exempt():
+            what = f"{owner.__name__}.{name}{args[:2]!r} within write"
+            _found.append(what)
+            raise AssertionError(what)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _is_exempt() -> bool:
+    frame = sys._getframe(2)
+    for _ in range(12):
+        if str(frame.f_globals.get("__name__", "")).startswith(_EXEMPT):
+            return True
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return False
