@@ -3,11 +3,13 @@
 #   PIP_ARGS="..."         flags for pip: a mirror, or the index of torch's CPU build
 #   ARGS="--cold"          flags for `tunesmith demo` or a benchmark: ARGS=--help lists them
 #   TESTS="tests/unit"     a part of the tests
+#   WORKERS=0              test files at a time: 0 is one after the other, in one process
 PYTHON ?= python3
 PIP_ARGS ?=
 EXTRAS ?= dev
 ARGS ?=
 TESTS ?= tests
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,7 +38,7 @@ serve: install ## start the service on this machine
 	$(BIN)/tunesmith serve
 
 test: install browser postgres ## all tests
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-arm64: install ## a job for 64-bit ARM, on an emulated machine that is downloaded first
 	$(BIN)/python -m tests.support.arm64
