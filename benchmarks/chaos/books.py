@@ -62,7 +62,7 @@ class Books:
         timed = Counter((r.workload_id, r.target_family, r.candidate) for r in records if r.run_secs)
         of_job, of_round = Counter(r.job_id for r in records), Counter(r.round_id for r in records)
         return {
-            "jobs not done": sum(job.state != "succeeded" for job in jobs),
+            "jobs not done": sum(job.state != "succeeded" for job in jobs) or int(not jobs),
             "records lost": sum(1 for key, run_secs in self._seen.items() if kept.get(key) != run_secs)
             + sum(max(0, row.measured - of_round[row.id]) for row in rounds if row.state == "done"),
             "records doubled": sum(count - 1 for count in timed.values()),

@@ -15,6 +15,7 @@ from tuner.cli.ports import any_free_port
 from tuner.client.http import Client
 from tuner.config import Settings
 from tuner.errors import ServiceUnreachable, StartFailed
+from tuner.tokens import known_token
 
 _START_SEC, _STOP_SEC = 180.0, 20.0
 
@@ -54,7 +55,7 @@ class Service:
 
     def client(self) -> Client:
         """A client for a call or two."""
-        return Client(self.url, timeout_sec=5.0)
+        return Client(self.url, known_token(self.settings.token_file), timeout_sec=5.0)
 
     def tree(self) -> list[psutil.Process]:
         """All its processes, the supervisor first."""
