@@ -36,8 +36,8 @@ _FORBIDDEN: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (socket.socket, ("connect", "connect_ex", "sendall", "recv", "accept")),
     (subprocess.Popen, ("_execute_child",)),
 )  # fmt: skip
-# What looks at files of its own accord, to import a module or to show a line of a traceback.
-_EXEMPT = ("importlib", "linecache", "tokenize", "traceback", "warnings", "inspect", "coverage")
+# What looks at files of its own accord: to import a module, to show a line of a traceback, to name a zone of time once.
+_EXEMPT = ("importlib", "linecache", "tokenize", "traceback", "warnings", "inspect", "coverage", "zoneinfo")
 
 _state = threading.local()
 _found: list[str] = []

@@ -141,4 +141,4 @@ def operator(name: str, args: list[object]) -> Operator:
 
 def _shown(args: list[object]) -> str:
     """Arguments as far as anybody reads them."""
-    return ", ".join(str(arg)[:20] for arg in args[:8])
+    return ", ".join(str(arg)[:20] for arg in args[:8]) or "none"

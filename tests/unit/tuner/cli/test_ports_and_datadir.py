@@ -53,7 +53,8 @@ def test_port_zero_is_any_free_one_decided_before_anything_starts(tmp_path: Path
     assert decided.port
     assert decided.tracker_port
     assert is_free(HOST, decided.port)
-    assert str(decided.port) in serve.service_processes(decided, own_engine=True)[-2].argv
+    web = serve.service_processes(decided, own_engine=True)[-2]
+    assert (web.name, web.env["TUNER_PORT"]) == ("web", str(decided.port))
 
 
 def test_the_engines_port_is_none_that_an_outgoing_connection_can_take() -> None:
@@ -77,7 +78,7 @@ def test_processes_without_settings_are_told_the_log_level(tmp_path: Path) -> No
     for spec in serve.service_processes(decided, own_engine=True):
         if "--log-level" in spec.argv:
             told[spec.name] = spec.argv[spec.argv.index("--log-level") + 1]
-    assert told == {"tracker": "ERROR", "device": "ERROR", "web": "error"}
+    assert told == {"tracker": "ERROR", "device": "ERROR"}
 
 
 def test_service_with_an_engine_elsewhere_starts_none(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def test_a_line_that_is_too_long_is_one_damaged_line(monkeypatch: pytest.MonkeyP
         (gzip.compress(b"first\n") + gzip.compress(b"") * 10_001, "more than 10000 gzips"),
         (b"\x1f\x8b\x08\x08\0\0\0\0\0\xff" + b"a" * MIB, "too early"),  # a file name without end
     ],
+    ids=["cut", "something behind", "wrong length", "too many", "endless name"],  # a gzip holds the time it was made
 )
 def test_what_follows_the_damage_in_a_gzip_is_one_damaged_line(content: bytes, says: str) -> None:
     *_, (_, last) = read(content)
