@@ -108,3 +108,9 @@ def test_the_light_agent_is_installed_at_the_pins_of_the_rest() -> None:
     assert [line for line in wanted if project.count(f'    "{line}",') < 2] == []
     (command,) = re.findall(r"^pip install (apache-tvm==.*)$", (DOCS / "mac.md").read_text(), re.MULTILINE)
     assert sorted(command.split()) == sorted(re.sub(">=.*", "", line) for line in wanted)
+
+
+def test_each_promise_names_a_test_that_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/reliability.md").read_text()))
+    source = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert named - set(re.findall(r"def (test_\w+)\(", source)) == set()
