@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,3 +112,18 @@ def test_a_module_for_this_machine_is_run_and_compared(settings: Settings, datab
         manifest = client.get(f"/v1/artifacts/{job.artifact_id}").json()["manifest"]
     assert (manifest["load_check"], manifest["tested"]) == ("device", "loaded and run")
     assert manifest["verification"]["max_abs_error"] < 1e-3
+
+
+def test_a_job_goes_on_with_what_it_imported_when_the_folder_is_gone(
+    settings: Settings, database: Engine, model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    wish = JobIn(model=str(folder), target="m1-cpu", seq_len=SEQ_LEN, compile_only=True)
+    job_id = submit_job(database, settings, wish).id
+    stages.import_model(settings, job_id)
+    shutil.rmtree(folder)
+    for stage in (stages.extract, stages.compile_module, stages.verify):
+        stage(settings, job_id)
+    with read(database) as session:
+        assert jobs.get(session, job_id).artifact_id

@@ -90,6 +90,7 @@ class Job(SQLModel, table=True):
     wish: str = ""  # "" | cancel | pause | resume: what the user asked for and the coordinator has yet to do
     message: str = ""  # what it is doing or waiting for, for people
     progress: float = 0.0  # 0..1
+    import_key: str = ""  # of the import that the job made, which its later stages use
     attempts: int = 0  # of the present stage
     stage_stamp: str = ""  # when it was started: tuner.jobs.moments
     trials: int = 0  # measured so far by this job

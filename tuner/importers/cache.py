@@ -83,8 +83,8 @@ def import_source(source: ModelSource, batch: int, seq_len: int, root: Path) -> 
     ``hub.fetch_weights`` is called before; a preset that lacks its trained weights then gets random ones.
     """
     key = import_key(source, batch, seq_len)
-    if _is_kept(root, key):
-        return describe(root, key)
+    if known := find(root, key):
+        return known
     if source.source == "operator":
         return _import_operator(key, source, root)
     loaded = load_torch(source)
@@ -105,6 +105,11 @@ def import_source(source: ModelSource, batch: int, seq_len: int, root: Path) -> 
         samples=len(samples),
     )
     return _keep(root, imported, prepared, [Sample(i, o) for i, o in zip(samples, wanted, strict=True)])
+
+
+def find(root: Path, key: str) -> Imported | None:
+    """The import of this key; None when it is not in the cache, or not any more."""
+    return describe(root, key) if key and _is_kept(root, key) else None
 
 
 def _import_operator(key: str, source: ModelSource, root: Path) -> Imported:

@@ -27,6 +27,7 @@ from tuner.jobs.workbench import (
     database,
     device_address,
     finals_of,
+    import_now,
     imported_of,
     peak_of,
     remote_device,
@@ -71,7 +72,7 @@ def import_model(settings: Settings, job_id: str) -> None:
     if source.source == "operator" and not catalog.is_operator(source.location):
         refuse_bound(source, make_target(job.target_json))
     hub.fetch_weights(source)
-    imported = imported_of(settings, job_id)
+    imported = import_now(settings, job_id)
     with write(database(settings)) as db:
         job = jobs.get(db, job_id)
         model = models_.get(db, job.model_id)

@@ -84,7 +84,21 @@ def source_of(settings: Settings, job_id: str) -> tuple[Job, ModelSource]:
 
 
 def imported_of(settings: Settings, job_id: str) -> Imported:
-    """The job's import, from the cache or made now."""
+    """What the job has imported, whatever became of the model's files since; if the cache lost it, as it is now."""
+    with read(database(settings)) as db:
+        job = jobs.get(db, job_id)
+    return cache.find(settings.imports_dir, job.import_key) or _import(settings, job_id)
+
+
+def import_now(settings: Settings, job_id: str) -> Imported:
+    """The job's import, made of the model as its name means it now, and from here on the job's own."""
+    imported = _import(settings, job_id)
+    with write(database(settings)) as db:
+        jobs.get(db, job_id).import_key = imported.key
+    return imported
+
+
+def _import(settings: Settings, job_id: str) -> Imported:
     job, source = source_of(settings, job_id)
     return cache.import_source(source, job.batch, job.seq_len, settings.imports_dir)
 
