@@ -157,7 +157,7 @@ DEEP = "[" * 100_000
 def test_a_job_of_impossible_numbers_and_names_is_refused(client: TestClient, job: dict[str, Any]) -> None:
     answer = client.post("/v1/jobs", content=json.dumps(job), headers={"content-type": "application/json"})
     assert answer.status_code == 422, answer.text
-    assert answer.json()["error"]["code"] in ("invalid_input", "model_unknown", "target_unknown")
+    assert answer.json()["error"]["code"] in ("invalid_input", "budget_invalid", "model_unknown", "target_unknown")
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/models", "/v1/operators", "/v1/records/import"])
