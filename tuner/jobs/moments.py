@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import platform
 from pathlib import Path
 
@@ -11,18 +10,20 @@ import psutil
 
 def stamp(now: float) -> str:
     """A moment as text for a row; ``now`` is of ``time.monotonic``, in seconds."""
-    return f"{_boot()} {now:.3f}"
+    return f"{_BOOT} {now:.3f}"
 
 
 def reading(stamped: str) -> float | None:
     """The monotonic clock's reading at a moment, in seconds; None when it was another boot's or machine's clock."""
     boot, _, seconds = stamped.rpartition(" ")
-    return float(seconds) if boot == _boot() else None
+    return float(seconds) if boot == _BOOT else None
 
 
-@functools.cache
 def _boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:  # elsewhere the minute of the boot, which names it well enough on one machine
         return f"{platform.node()}-{round(psutil.boot_time() / 60)}"
+
+
+_BOOT = _boot()  # asked for once, and not within a transaction
