@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api import lookups
-from tests.support.no_io import no_io_in_write
+from tests.support.no_io import taken
 from tests.support.tiny_models import write_untrained
 from tests.support.web import Web, serve
 from tuner.importers import source
@@ -21,12 +21,12 @@ from tuner.importers import source
 
 def test_a_submit_looks_at_files_before_it_takes_the_write_lock(client: TestClient, tmp_path: Path) -> None:
     folder = str(write_untrained(tmp_path / "model"))
-    with no_io_in_write(client.app.state.engine):  # type: ignore[attr-defined]
-        job = client.post("/v1/jobs", json={"model": folder, "seq_len": 16})
-        assert job.status_code == 201
-        again = client.post("/v1/jobs", json={"model": job.json()["model_id"], "seq_len": 16})
-        assert again.json()["model_id"] == job.json()["model_id"]
-        assert client.post("/v1/models", json={"name": folder}).status_code == 201
+    job = client.post("/v1/jobs", json={"model": folder, "seq_len": 16})
+    assert job.status_code == 201
+    again = client.post("/v1/jobs", json={"model": job.json()["model_id"], "seq_len": 16})
+    assert again.json()["model_id"] == job.json()["model_id"]
+    assert client.post("/v1/models", json={"name": folder}).status_code == 201
+    assert taken() == []
 
 
 def test_a_named_pipe_in_the_place_of_a_file_is_refused_by_name(client: TestClient, tmp_path: Path) -> None:
