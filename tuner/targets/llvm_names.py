@@ -6,7 +6,6 @@ import json
 from importlib import resources
 from typing import Any
 
-
 # Written by tools/llvm_names.py; read at once, as it is asked within transactions.
 _NAMES: dict[str, Any] = json.loads(resources.files("tuner.data").joinpath("llvm_names.json").read_text())
 
