@@ -144,7 +144,7 @@ def test_a_job_measures_what_a_log_suggests_first(engine: Engine) -> None:
     operator, mod = module("op:swish_gemm:16,64,24")
     workload = describe(mod, "swish_gemm", 1)
     lines = [_log_line("swish_gemm", [16, 64, 24], steps, 1e-3) for steps in (FUSED, [["RF", 2, 2, 0]])]
-    store.import_ansor(engine, lines)
+    store.import_ansor(engine, enumerate(lines, 1))
     target = local_target()
     job = _job(engine, workload, target)
     seeded = seeds.bring_in(engine, job, operator, workload.id, mod, tvm.target.Target(target))
