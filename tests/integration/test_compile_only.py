@@ -24,6 +24,7 @@ from tuner.jobs import stages
 from tuner.schemas import JobIn
 
 SEQ_LEN = 16
+FACTS = device_facts()
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def test_the_same_request_gives_the_same_artifact(
 
 def test_a_module_for_this_machine_is_run_and_compared(settings: Settings, database: Engine, model: Path) -> None:
     with write(database) as session:
-        devices.seen(session, settings.device_key, facts=device_facts())
+        devices.seen(session, settings.device_key, facts=FACTS)
     job = compiled(settings, database, model, "local")
     with talking_to(settings) as client:
         manifest = client.get(f"/v1/artifacts/{job.artifact_id}").json()["manifest"]
