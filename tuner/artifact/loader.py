@@ -6,13 +6,15 @@ The same file lies in every artifact as ``loader.py``:
     model = load("artifact.tar")
     outputs = model.run(input_ids=ids, attention_mask=mask)
 
-or ``python loader.py artifact.tar --runs 50`` to time it.
+or ``python loader.py artifact.tar --runs 50`` to time it. An artifact for texts takes them as they come, see
+``Runner.run``, and needs its ``texts.py`` beside this file.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import mmap
 import os
@@ -22,6 +24,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -60,21 +63,57 @@ class Runner:
             library = Path(folder, "library").with_suffix(Path(manifest["library"]).suffix)
             _view(places[manifest["library"]]).tofile(library)
             module = tvm.runtime.load_module(str(library))  # mapped: the file may go once it is loaded
-            self._main = relax.VirtualMachine(module, self._device)["main"]
+            # Of texts each call takes the memory it needs, and gives it back: a pool would keep the most it ever was.
+            memory = "naive" if manifest.get("texts") else None
+            self._main = relax.VirtualMachine(module, self._device, memory_cfg=memory)["main"]
         self._own_core = os.environ.get(_BIND) == "1"
+        self._texts = _texts_module() if manifest.get("texts") else None
+        # TVM starts workers for each thread that calls it, and they would fight for the cores: all calls go by one.
+        self._turn = ThreadPoolExecutor(1, "tunesmith") if self._texts else None
 
-    def run(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name for one array per input, of exactly the manifest's shapes; dtypes are converted."""
+    def run(self, **inputs: Any) -> dict[str, Any]:
+        """Outputs by name for one array per input, of exactly the manifest's shapes; dtypes are converted.
+
+        An artifact for texts takes lists of token ids, one list a text, and gives what there is of each token as a list
+        of arrays ``(length, features)``; or arrays ``(batch, seq)`` with their ``attention_mask``, as tokenizers pad
+        them: padding is skipped, and is zeros in arrays ``(batch, seq, features)``. What there is of each text is
+        ``(texts, features)``. It may be called from several threads; calls are run one after the other, each by all
+        cores. Raises ArtifactError when the inputs are none of these.
+        """
+        if self._turn is not None:
+            return self._turn.submit(self._run_texts, inputs).result()
         result = self._call([*self._arguments(inputs), *self._params])
         values = [result] if hasattr(result, "numpy") else list(result)
         return {spec["name"]: value.numpy() for spec, value in zip(self.outputs, values, strict=True)}
 
-    def bound(self, **inputs: np.ndarray) -> Callable[[], Any]:
-        """A call that runs on these inputs as often as it is made, and copies nothing in or out."""
+    def _run_texts(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        assert self._texts is not None
+        about = self.manifest["texts"]
+        names = [spec["name"] for spec in self.inputs if spec["name"] not in ("positions", "starts")]
+        try:
+            wanted = self._texts.request(inputs, names, about["longest"])
+        except ValueError as error:
+            raise ArtifactError(str(error)) from None
+        parts: list[list[np.ndarray]] = [[] for _ in self.outputs]
+        for run in wanted.runs(about["most_tokens"], about["first_position"]):
+            arguments = [self._tvm.runtime.tensor(run[spec["name"]], self._device) for spec in self.inputs]
+            result = self._call([*arguments, *self._params])
+            for part, value in zip(parts, [result] if hasattr(result, "numpy") else result, strict=True):
+                part.append(value.numpy())
+        joined = [part[0] if len(part) == 1 else np.concatenate(part) for part in parts]
+        return {
+            spec["name"]: wanted.by_token(value) if spec["shape"][0] == "tokens" else value
+            for spec, value in zip(self.outputs, joined, strict=True)
+        }
+
+    def bound(self, **inputs: Any) -> Callable[[], Any]:
+        """A call that runs on these inputs as often as it is made; at fixed shapes it copies nothing in or out."""
+        if self._turn is not None:
+            return lambda: self.run(**inputs)
         arguments = [*self._arguments(inputs), *self._params]
         return lambda: self._call(arguments)
 
-    def benchmark(self, runs: int = 50, **inputs: np.ndarray) -> tuple[float, float, float]:
+    def benchmark(self, runs: int = 50, **inputs: Any) -> tuple[float, float, float]:
         """Milliseconds of one inference over ``runs`` runs after a warm-up: (median, 10th, 90th percentile)."""
         call = self.bound(**(inputs or self.example()))
         times_ms = []
@@ -86,8 +125,10 @@ class Runner:
         median, p10, p90 = np.percentile(times_ms, [50, 10, 90])
         return float(median), float(p10), float(p90)
 
-    def example(self) -> dict[str, np.ndarray]:
-        """Inputs of the right shapes: ones for the attention mask, zeros for everything else."""
+    def example(self) -> dict[str, Any]:
+        """Inputs of the right shapes: ones for the attention mask, zeros for everything else; one text of 32 tokens."""
+        if self._texts:
+            return {"input_ids": [[0] * min(32, self.manifest["texts"]["longest"])]}
         fill = {"attention_mask": 1}
         return {i["name"]: np.full(i["shape"], fill.get(i["name"], 0), dtype=i["dtype"]) for i in self.inputs}
 
@@ -151,6 +192,17 @@ def load(path: str | Path) -> Runner:
     os.environ.setdefault("TVM_NUM_THREADS", str(_threads(manifest)))
     os.environ.setdefault(_BIND, "1" if _take_all_cpus(int(os.environ["TVM_NUM_THREADS"])) else "0")
     return Runner(manifest, places)
+
+
+def _texts_module() -> Any:
+    """``texts.py`` of this file's folder: the module of the package, or of an unpacked artifact."""
+    spec = importlib.util.spec_from_file_location("tunesmith_texts", Path(__file__).with_name("texts.py"))
+    if spec is None or spec.loader is None or not Path(__file__).with_name("texts.py").is_file():
+        raise ArtifactError(f"This artifact needs its texts.py beside {Path(__file__).name}: unpack it too.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def _locate(path: Path) -> dict[str, _Place]:
@@ -267,6 +319,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
     median, p10, p90 = runner.benchmark(options.runs)
     for name, value in outputs.items():
+        value = value[0] if isinstance(value, list) else value
         print(f"{name}: {value.dtype}{list(value.shape)} mean {value.mean():.6f}")
     threads = os.environ["TVM_NUM_THREADS"]
     print(f"median {median:.2f} ms, p10 {p10:.2f}, p90 {p90:.2f} over {options.runs} runs, {threads} threads")

@@ -49,7 +49,8 @@ def describe_job(
     baseline_ms = min((row.median_ms for row in rows if row.variant.startswith(_BASELINE)), default=None)
     left = _left(job, last_round)
     return JobOut(
-        **job.model_dump(include=set(JobOut.model_fields) - {"state", "error"}),
+        **job.model_dump(include=set(JobOut.model_fields) - {"state", "error", "lengths"}),
+        lengths=[job.lengths[0], job.lengths[len(job.lengths) // 2], job.lengths[-1]] if job.lengths else None,
         model=model.name,
         budget=BudgetOut(trials=job.budget_trials, seconds=job.budget_sec),
         state=cast(JobState, job.state),

@@ -12,6 +12,8 @@ import tvm
 from tvm import tirx
 from tvm.s_tir import Schedule, ScheduleError
 
+from tuner.kernels import written
+
 _LANES, _ROWS = 16, 8
 
 
@@ -25,6 +27,12 @@ def schedule_plainly(mod: Any) -> Any:
 
 def plain_schedule(func: Any) -> Any:
     """One function, scheduled; its attributes are kept."""
+    if (by_choice := written.plain(func)) is not None:
+        return (
+            by_choice.with_attr({**func.attrs, "tirx.is_scheduled": True})
+            if "global_symbol" in func.attrs
+            else (by_choice.without_attr("global_symbol").with_attr("tirx.is_scheduled", True))
+        )
     schedule = Schedule(tvm.IRModule({"main": func}))
     root = schedule.get_sblock("root")
     for block in schedule.get_child_blocks(root):
@@ -75,7 +83,10 @@ def _schedule_block(schedule: Any, block: Any) -> None:
 
 def _divisor(schedule: Any, loop: Any, wanted: int) -> int:
     """The largest of ``wanted``, half of it, ... that divides the loop's extent."""
-    extent = int(schedule.get(loop).extent)
+    found = schedule.get(loop).extent
+    if not isinstance(found, tirx.IntImm):
+        return 1
+    extent = int(found)
     while extent % wanted:
         wanted //= 2
     return wanted

@@ -14,6 +14,7 @@ import tvm
 from safetensors.numpy import load_file
 from tvm import relax
 
+from tuner.artifact import texts
 from tuner.measuring.measure import DeviceAddress
 from tuner.measuring.timing import load_library
 
@@ -30,13 +31,25 @@ class RemoteModule:
         weights = load_file(folder / "params.safetensors") if manifest["params"] else {}
         self._device = remote.device("cpu" if kind == "llvm" else kind, 0)
         self._inputs = [(tensor["name"], tensor["dtype"]) for tensor in manifest["inputs"]]
+        self._texts = manifest.get("texts") or {}
+        self._shapes = [tensor["shape"] for tensor in manifest["outputs"]]
         self._outputs = [tensor["name"] for tensor in manifest["outputs"]]
         self._params = [self._send(weights[name]) for name in manifest["params"]]
         library = load_library(remote, str(folder / manifest["library"]), f"{folder.name}-{manifest['library']}")
         self._machine = relax.VirtualMachine(library, self._device)
 
     def run(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name for one array per input."""
+        """Outputs by name for one array per input; of texts, padded as they are given."""
+        if self._texts:
+            names = [name for name, _ in self._inputs if name not in ("positions", "starts")]
+            wanted = texts.request(inputs, names, self._texts["longest"])
+            (run,) = wanted.runs(self._texts["most_tokens"], self._texts["first_position"])
+            found = self._outputs_of(run)
+            by_token = {name for name, shape in zip(self._outputs, self._shapes, strict=True) if shape[0] == "tokens"}
+            return {n: np.asarray(wanted.by_token(v)) if n in by_token else v for n, v in found.items()}
+        return self._outputs_of(inputs)
+
+    def _outputs_of(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         self._set(inputs)
         self._machine.invoke_stateful("main")
         found = self._machine.get_outputs("main")
@@ -44,10 +57,17 @@ class RemoteModule:
         return {name: value.numpy() for name, value in zip(self._outputs, values, strict=True)}
 
     def time_ms(self, inputs: Mapping[str, np.ndarray], repeat: int) -> list[float]:
-        """Milliseconds of ``repeat`` inferences, taken on the device itself, after two that are not counted."""
+        """Milliseconds of ``repeat`` inferences, taken on the device itself, after two that are not counted; of texts,
+        those of one."""
+        texts_given = 1
+        if self._texts:
+            names = [name for name, _ in self._inputs if name not in ("positions", "starts")]
+            wanted = texts.request(dict(inputs), names, self._texts["longest"])
+            (inputs,) = wanted.runs(self._texts["most_tokens"], self._texts["first_position"])
+            texts_given = len(wanted.lengths)
         self._set(inputs)
         evaluator = self._machine.time_evaluator("invoke_stateful", self._device, number=1, repeat=1 + repeat)
-        return [float(seconds) * 1e3 for seconds in evaluator("main").results[1:]]
+        return [float(seconds) * 1e3 / texts_given for seconds in evaluator("main").results[1:]]
 
     def _set(self, inputs: Mapping[str, np.ndarray]) -> None:
         arrays = [self._send(inputs[name].astype(dtype)) for name, dtype in self._inputs]
