@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-SMALL = frozenset({"device", "lease", "alembic_version"})  # tables that do not grow with use
+SMALL = frozenset({"device", "lease", "token", "identity", "alembic_version"})  # tables that do not grow with use
 
 
 @dataclass(frozen=True)

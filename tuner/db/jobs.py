@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import case, update
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import update
 from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, select
 
@@ -74,6 +74,16 @@ def workloads(session: Session, job_id: str, with_tir: bool = False) -> list[tup
     if not with_tir:
         query = query.options(load_only(*_SHORT, raiseload=True))
     return [(job_workload, workload) for job_workload, workload in session.exec(query)]
+
+
+def count_trial(session: Session, job_id: str, workload_id: str, took_us: float | None) -> None:
+    """Count a candidate that was measured for the job; ``took_us`` None: it failed. Call within ``write``."""
+    values: dict[str, Any] = {"trials": col(JobWorkload.trials) + 1}
+    if took_us is not None:
+        best = col(JobWorkload.best_us)
+        values["best_us"] = case((best.is_(None) | (best > took_us), took_us), else_=best)
+    link = (col(JobWorkload.job_id) == job_id, col(JobWorkload.workload_id) == workload_id)
+    session.connection().execute(update(JobWorkload).where(*link).values(values))
 
 
 def rounds(session: Session, job_id: str, state: str | None = None) -> list[Round]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, false, func, insert, not_, or_, update
+from sqlalchemy import ColumnElement, and_, case, delete, false, insert, not_, or_, update
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
@@ -19,6 +19,7 @@ POISON = ("crash", "timeout")  # error classes of candidates that ended a device
 TROUBLE = (*POISON, "build_timeout")  # error classes that a machine in trouble causes as well
 MAX_ATTEMPTS = 3  # at a candidate whose failures may be the machine's, on different days; then it is to blame
 RETRY_AFTER = timedelta(hours=20)
+_WITHOUT_TRACE = defer(Record.trace, raiseload=True)  # type: ignore[arg-type]
 
 
 def known_candidates(session: Session, workload_id: str, family: str, job_id: str | None = None) -> set[str]:
@@ -80,33 +81,20 @@ def add(session: Session, record: Record) -> bool:
 
     False when its (workload, family, candidate) is known and not to be tried again. Call within ``write``.
     """
-    known = get(session, record.workload_id, record.target_family, record.candidate)
-    if known is None:
-        return append(session, record)
-    if _is_seed(known):
-        return not _is_seed(record) and append(session, record)
-    is_again = record.source == "measured" and known.error_class in TROUBLE and known.attempt < MAX_ATTEMPTS
-    return is_again and append(session, record)
+    attempts = _attempts(session, record)
+    known = _counting(attempts)
+    if known is not None and not _may_follow(known, record):
+        return False
+    _append(session, record, attempts)
+    return True
 
 
-def append(session: Session, record: Record) -> bool:
+def append(session: Session, record: Record) -> None:
     """Store another attempt at a candidate, whatever is known of it; a failure never takes a time's place.
 
     Call within ``write``.
     """
-    known = get(session, record.workload_id, record.target_family, record.candidate)
-    record.attempt = 1 + _attempts(session, record)
-    if known is not None and _is_seed(known):
-        session.delete(known)
-    elif known is not None and known.mean_sec is not None and record.mean_sec is None:
-        record.superseded = True
-    elif known is not None:
-        known.superseded = True
-        session.add(known)
-    session.flush()
-    session.add(record)
-    session.flush()
-    return True
+    _append(session, record, _attempts(session, record))
 
 
 def add_new(session: Session, rows: Sequence[dict[str, Any]]) -> int:
@@ -120,7 +108,7 @@ def add_new(session: Session, rows: Sequence[dict[str, Any]]) -> int:
         known = select(Record).where(
             Record.workload_id == workload_id, Record.target_family == family, col(Record.candidate).in_(candidates)
         )
-        found: list[Record] = list(session.scalars(known.options(defer(Record.trace))))  # type: ignore[arg-type]
+        found: list[Record] = list(session.scalars(known.options(_WITHOUT_TRACE)))
         for one in found:
             key = (workload_id, family, one.candidate)
             row = fresh.get(key, {})
@@ -209,7 +197,7 @@ def find(
 ) -> Found[Record]:
     """Records without their traces, fastest first and those without a time last; ``failed`` None: both kinds."""
     query = select(Record).where(*matching(workload_id, family, job_id, failed))
-    query = query.options(defer(Record.trace, raiseload=True))  # type: ignore[arg-type]
+    query = query.options(_WITHOUT_TRACE)
     time, number = col(Record.mean_sec), col(Record.id)
     timed = Part(query.where(time.is_not(None)), (time, number))
     untimed = Part(query.where(time.is_(None)), (number,))
@@ -247,13 +235,38 @@ def counts() -> ColumnElement[bool]:
     return col(Record.superseded) == false()
 
 
-def _attempts(session: Session, record: Record) -> int:
-    query = select(func.max(Record.attempt)).where(
+def _attempts(session: Session, record: Record) -> list[Record]:
+    """All that is known of a record's candidate, without traces."""
+    query = select(Record).where(
         Record.workload_id == record.workload_id,
         Record.target_family == record.target_family,
         Record.candidate == record.candidate,
     )
-    return session.exec(query).one() or 0
+    return list(session.scalars(query.options(_WITHOUT_TRACE)))
+
+
+def _counting(attempts: Iterable[Record]) -> Record | None:
+    return next((one for one in attempts if not one.superseded), None)
+
+
+def _may_follow(known: Record, record: Record) -> bool:
+    if _is_seed(known):
+        return not _is_seed(record)
+    return record.source == "measured" and known.error_class in TROUBLE and known.attempt < MAX_ATTEMPTS
+
+
+def _append(session: Session, record: Record, attempts: Sequence[Record]) -> None:
+    known = _counting(attempts)
+    record.attempt = 1 + max((one.attempt for one in attempts), default=0)
+    if known is not None and _is_seed(known):
+        session.delete(known)
+    elif known is not None and known.mean_sec is not None and record.mean_sec is None:
+        record.superseded = True
+    elif known is not None:
+        known.superseded = True
+        session.add(known)
+    session.add(record)
+    session.flush()
 
 
 def tried() -> ColumnElement[bool]:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from rpc.versions import PINS
-from tuner.db import canaries, clock, records
+from tuner.db import canaries, clock, jobs, records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, JobWorkload, Record, Round, Workload
 from tuner.errors import NotFound
@@ -126,11 +126,7 @@ class Journal:
                 records.append(db, row)
             else:
                 records.add(db, row)
-            link = db.get(JobWorkload, (task.job.id, task.workload.id))
-            assert link is not None
-            link.trials += 1
-            if seconds is not None and (link.best_us is None or seconds * 1e6 < link.best_us):
-                link.best_us = seconds * 1e6
+            jobs.count_trial(db, task.job.id, task.workload.id, None if seconds is None else seconds * 1e6)
 
     def approve(self, task: Task, proposal: Proposal) -> None:
         """Its outputs are right."""
