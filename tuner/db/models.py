@@ -73,6 +73,7 @@ class Job(SQLModel, table=True):
         Index(None, "state", "created_at", "id"),
         Index(None, "model_id", "created_at", "id"),
         Index(None, "target", "created_at", "id"),
+        Index(None, "thinned", "finished_at"),
     )
     id: str = Field(default_factory=lambda: new_id("job"), primary_key=True)
     model_id: str = Field(foreign_key="model.id")
@@ -102,6 +103,7 @@ class Job(SQLModel, table=True):
     created_at: datetime = _stamp()
     started_at: datetime | None = Field(default=None, sa_type=UtcTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    thinned: bool = False  # of its events only those that are kept for good are left
 
 
 class Workload(SQLModel, table=True):
@@ -233,6 +235,7 @@ class Artifact(SQLModel, table=True):
     sha256: str
     manifest: dict[str, Any] = _json(default_factory=dict)
     created_at: datetime = _stamp()
+    evicted_at: datetime | None = Field(default=None, sa_type=UtcTime)  # when its file went, by the user's rule
 
 
 class Evidence(SQLModel, table=True):
