@@ -21,7 +21,7 @@ from tuner.kernels.workload import extract, layout_free
 from tuner.schemas import OperatorIn
 
 SOURCE = """
-from tvm import te
+from tvm import te, topi
 
 def scaled(m, n):
     a, b = te.placeholder((m, n), name="a"), te.placeholder((n,), name="b")
@@ -30,6 +30,47 @@ def scaled(m, n):
 def halves(n):
     a = te.placeholder((n,), "float16", name="a")
     return [a, te.compute((n,), lambda i: a[i], name="out")]
+
+def _one(n, index):
+    a = te.placeholder((n,), name="a")
+    return [a, te.compute((n,), lambda i: a[index(a, i)], name="out")]
+
+def beyond(n):
+    return _one(n, lambda a, i: i + 1)
+
+def before(n):
+    return _one(n, lambda a, i: i - 1)
+
+def looked_up(n):
+    return _one(n, lambda a, i: a[i].astype("int32"))
+
+def wraps(n):
+    return _one(n, lambda a, i: te.floordiv(i * 1073741824, 1073741824))
+
+def endless(n):
+    a, r = te.placeholder((n,), name="a"), te.reduce_axis((0, 10**12), name="r")
+    return [a, te.compute((n,), lambda i: te.sum(a[i], axis=r), name="out")]
+
+def huge(n):
+    a = te.placeholder((n,), name="a")
+    middle = te.compute((n, 2**20, 2**10), lambda i, j, k: a[i], name="middle")
+    return [a, te.compute((n,), lambda i: middle[i, 0, 0], name="out")]
+
+def padded(n):
+    a = te.placeholder((n, n), name="a")
+    return [a, topi.nn.pad(a, [1, 1], [1, 1])]
+
+def joined(n):
+    a, b = te.placeholder((n, n), name="a"), te.placeholder((1, n), name="b")
+    return [a, b, topi.concatenate([a, b], 0)]
+
+def softmax(n):
+    a = te.placeholder((n, n), name="a")
+    return [a, topi.nn.softmax(a, axis=1)]
+
+def convolved(n):
+    x, w = te.placeholder((1, 2, n, n), name="x"), te.placeholder((4, 2, 3, 3), name="w")
+    return [x, w, topi.nn.conv2d_nchw(x, w, 1, 1, 1)]
 
 def broken(n):
     raise ValueError("not today")
@@ -76,14 +117,40 @@ def test_a_function_that_fails_is_named_with_its_reason(source: Path, function: 
 def test_what_can_not_be_tuned_is_refused_at_import(source: Path, tmp_path: Path) -> None:
     operator = written.from_file(source, "halves", [4], [])
     for wrong, says in (
-        (operator, "not float32"),
-        (operator.model_copy(update={"tir": '{"nodes": []}'}), "no TIR"),
-        (written.from_file(source, "scaled", [4, 8], [0, 1]), "constants"),
+        (operator, "computes in float16"),
+        (operator.model_copy(update={"tir": '{"nodes": []}'}), "no graph"),
         (OperatorIn(name="list", tir=str(tvm.ir.save_json(tvm.ir.Range(0, 1)))), "no function"),
     ):
-        path = files.write(tmp_path / "operators", wrong)
         with pytest.raises(ModelInvalid, match=says):
-            cache.import_source(resolve_source(str(path)), 1, 1, tmp_path / "imports")
+            files.write(tmp_path / "operators", wrong)
+    path = files.write(tmp_path / "operators", written.from_file(source, "scaled", [4, 8], [0, 1]))
+    with pytest.raises(ModelInvalid, match="constants"):
+        cache.import_source(resolve_source(str(path)), 1, 1, tmp_path / "imports")
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        ("beyond", "out of its bounds"),
+        ("before", "out of its bounds"),
+        ("endless", "steps"),
+        ("huge", "GiB"),
+        ("wraps", "overflow"),
+        ("looked_up", "out of its bounds"),
+    ],
+)
+def test_what_could_leave_its_tensors_or_never_end_is_refused_before_it_runs(
+    source: Path, tmp_path: Path, function: str, says: str
+) -> None:
+    path = files.write(tmp_path / "operators", written.from_file(source, function, [8], []))
+    with pytest.raises(ModelInvalid, match=says):
+        cache.import_source(resolve_source(str(path)), 1, 1, tmp_path / "imports")
+
+
+@pytest.mark.parametrize("function", ["padded", "joined", "softmax", "convolved"])
+def test_what_guards_its_indices_is_taken(source: Path, tmp_path: Path, function: str) -> None:
+    path = files.write(tmp_path / "operators", written.from_file(source, function, [8], []))
+    assert cache.import_source(resolve_source(str(path)), 1, 1, tmp_path / "imports").samples
 
 
 def test_contestants_of_an_operator_compute_the_same(tmp_path: Path) -> None:

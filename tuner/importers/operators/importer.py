@@ -10,10 +10,11 @@ import numpy as np
 import torch
 import tvm
 from tvm import relax
+from tvm_ffi.serialization import from_json_graph_str
 
 from tuner.errors import ModelInvalid
 from tuner.graph.pipeline import Prepared
-from tuner.importers.operators import files, torch_side
+from tuner.importers.operators import bounds, files, torch_side
 from tuner.importers.operators.catalog import Operator, is_operator, parse
 from tuner.importers.operators.expressions import define
 from tuner.importers.source import ModelSource
@@ -72,10 +73,12 @@ def load_operator(source: ModelSource) -> LoadedOperator:
         return _loaded(operator.kind.name, definition.func, definition.constants, operator)
     given = files.read(Path(source.location))
     try:
-        func = tvm.ir.load_json(given.tir)
+        func = from_json_graph_str(given.tir).without_attr("layout_free_buffers")
     except Exception as error:  # whatever TVM's parser meets
         raise ModelInvalid(f"{source.location} holds no TIR: {error}", "Write it with `tunesmith tune-op`.") from None
-    return _loaded(given.name, func, tuple(given.constants), None)
+    loaded = _loaded(given.name, func, tuple(given.constants), None)
+    bounds.check(given.name, func)
+    return loaded
 
 
 def reference(loaded: LoadedOperator, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
