@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.model_files import in_place
 from tests.support.processes import python_code
 from tests.support.tiny_models import write_model
 from tuner.bench import launch
@@ -22,8 +23,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def spec(model: str, *variants: Variant, seq_len: int = 16, rounds: int = 2, max_sec: float | None = None) -> Spec:
+    fetched = in_place(model)
     return Spec(
-        model=model,
+        source=fetched.source,
+        folder=fetched.folder,
         batch=1,
         seq_len=seq_len,
         threads=1,

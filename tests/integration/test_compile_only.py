@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from api.app import create_app
 from rpc.facts import device_facts
-from tests.support.submitting import submit_job
+from tests.support.submitting import submit_fetched
 from tests.support.tiny_models import write_model
 from tuner.config import Settings
 from tuner.db import devices, jobs
@@ -49,7 +49,7 @@ def database(settings: Settings) -> Iterator[Engine]:
 def compiled(settings: Settings, database: Engine, model: Path, target: str) -> Job:
     """The job after its last stage."""
     wish = JobIn(model=str(model), target=target, seq_len=SEQ_LEN, compile_only=True)
-    job_id = submit_job(database, settings, wish).id
+    job_id = submit_fetched(database, settings, wish).id
     for stage in (stages.import_model, stages.extract, stages.compile_module, stages.verify):
         stage(settings, job_id)
     with read(database) as session:

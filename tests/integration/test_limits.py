@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from tvm import te
 from tvm.s_tir import Schedule
 
+from tests.support.model_files import in_place
 from tests.support.rows import make_record
 from tuner.compiler.module import read_manifest
 from tuner.config import Settings
@@ -20,7 +21,6 @@ from tuner.db.models import Job, JobWorkload, Record
 from tuner.errors import LimitExceeded
 from tuner.importers import cache
 from tuner.importers.cache import Imported
-from tuner.importers.source import resolve_source
 from tuner.jobs import stages
 from tuner.jobs.deliver import TUNED, compile_job, staging
 from tuner.jobs.engine import run_stage
@@ -177,7 +177,7 @@ class Operator:
 
 @pytest.fixture
 def operator(settings: Settings, trace: Callable[[Any, Any], str]) -> Operator:
-    imported = cache.import_source(resolve_source("op:gemm:32,64,64"), 1, 1, settings.imports_dir)
+    imported = cache.import_source(in_place("op:gemm:32,64,64"), 1, 1, settings.imports_dir)
     description = presets.resolve("m1-metal", "local").tvm
     gpu = make_target(description)
     (one,) = extract(cache.load_module(settings.imports_dir, imported), gpu)

@@ -68,6 +68,9 @@ class Job(SQLModel, table=True):
     )
     id: str = Field(default_factory=lambda: new_id("job"), primary_key=True)
     model_id: str = Field(foreign_key="model.id")
+    source_json: dict[str, Any] = _json(default_factory=dict)  # what the model's name meant: tuner.importers.source
+    snapshot: str | None = None  # folder of its files below sources/; empty: it has none; None: not fetched yet
+    import_key: str = ""  # of its import, once that was made
     target: str  # name as asked for: local, ...
     target_json: dict[str, Any] = _json(default_factory=dict)  # the TVM target once resolved
     target_family: str = ""  # key records are shared by, once resolved

@@ -16,12 +16,11 @@ from safetensors.numpy import load_file, save_file
 from rpc.drafts import draft
 from rpc.versions import PINS
 from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
-from tuner.importers import hub
 from tuner.importers.huggingface import load_torch
 from tuner.importers.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
 from tuner.importers.pytorch import export
 from tuner.importers.reference import reference_outputs, sample_inputs
-from tuner.importers.source import ModelSource
+from tuner.importers.snapshot import Fetched
 
 _ABOUT = "import.json"
 
@@ -50,6 +49,7 @@ class Imported:
     key: str
     name: str
     location: str
+    revision: str
     family: str
     head: str
     weights: str
@@ -62,39 +62,40 @@ class Imported:
     sampled: str = "tokenised text, padded and full"
 
 
-def import_key(source: ModelSource, batch: int, seq_len: int) -> str:
-    """Identity of an import: the source with its files' sizes and times, the shape, and everything that reads them.
+def import_key(fetched: Fetched, batch: int, seq_len: int) -> str:
+    """Identity of an import: the source with its revision, the snapshot of its files, the shape, and everything that
+    reads them.
 
     A preset whose trained weights have come since it was imported with random ones is another model.
     """
     described = {
-        "source": asdict(source),
-        "files": [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in source.files],
-        "lacks_weights": hub.lacks_weights(source),
+        "source": asdict(fetched.source),
+        "snapshot": fetched.folder.name if fetched.folder else "",
         "shape": [batch, seq_len],
         "versions": [PIPELINE_VERSION, PINS],
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def import_source(source: ModelSource, batch: int, seq_len: int, root: Path) -> Imported:
-    """Import a model, or find it in the cache below ``root``. Raises what loading and exporting raise.
+def import_source(fetched: Fetched, batch: int, seq_len: int, root: Path) -> Imported:
+    """Import a model, or find it in the cache below ``root``; a preset without files gets random weights.
 
-    ``hub.fetch_weights`` is called before; a preset that lacks its trained weights then gets random ones.
+    Raises what loading and exporting raise.
     """
-    key = import_key(source, batch, seq_len)
-    if _is_kept(root, key):
+    key = import_key(fetched, batch, seq_len)
+    if is_kept(root, key):
         return describe(root, key)
-    if source.source == "operator":
-        return _import_operator(key, source, root)
-    loaded = load_torch(source)
+    if fetched.source.source == "operator":
+        return _import_operator(key, fetched, root)
+    loaded = load_torch(fetched)
     samples = sample_inputs(loaded, batch, seq_len)
     wanted = [reference_outputs(loaded, inputs) for inputs in samples]
     prepared = prepare(export(loaded, batch, seq_len))
     imported = Imported(
         key=key,
-        name=source.name,
+        name=loaded.source.name,
         location=loaded.source.location,
+        revision=loaded.source.revision,
         family=loaded.source.family,
         head=loaded.source.head,
         weights=loaded.weights,
@@ -107,14 +108,15 @@ def import_source(source: ModelSource, batch: int, seq_len: int, root: Path) -> 
     return _keep(root, imported, prepared, [Sample(i, o) for i, o in zip(samples, wanted, strict=True)])
 
 
-def _import_operator(key: str, source: ModelSource, root: Path) -> Imported:
-    loaded = load_operator(source)
+def _import_operator(key: str, fetched: Fetched, root: Path) -> Imported:
+    source, loaded = fetched.source, load_operator(fetched)
     samples = loaded.samples()
     wanted = [reference(loaded, inputs) for inputs in samples]
     imported = Imported(
         key=key,
         name=source.name,
         location=source.location,
+        revision="",
         family=source.family,
         head="",
         weights=source.weights,
@@ -167,7 +169,8 @@ def named_params(params: list[np.ndarray]) -> dict[str, np.ndarray]:
     return {f"p{index}": np.ascontiguousarray(value) for index, value in enumerate(params)}
 
 
-def _is_kept(root: Path, key: str) -> bool:
+def is_kept(root: Path, key: str) -> bool:
+    """Is this import in the cache?"""
     return (root / key / _ABOUT).is_file()
 
 
@@ -180,7 +183,7 @@ def _keep(root: Path, imported: Imported, prepared: Prepared, samples: list[Samp
         try:
             folder.rename(root / imported.key)
         except OSError:
-            if not _is_kept(root, imported.key):
+            if not is_kept(root, imported.key):
                 raise
     return describe(root, imported.key)
 

@@ -23,7 +23,7 @@ Weights = Literal["pretrained", "random", "unknown"]
 
 FAMILIES = ("bert", "distilbert", "electra", "roberta")
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>\w[\w./-]*))?", re.ASCII)
 _PATH_LIKE = ("/", "./", "../", "~", ".\\", "..\\")
 
 
@@ -33,7 +33,7 @@ class ModelSource:
 
     ``location`` is an absolute folder or a hub id, of an operator its spelling or its file. ``family`` and ``head`` are
     empty and ``max_seq_len`` (tokens) is ``None`` while they are unknown, which they are for a hub id until it is
-    downloaded.
+    downloaded. ``revision`` is what was asked for of a hub id (empty: the newest), then the commit that it was.
     """
 
     name: str
@@ -44,6 +44,7 @@ class ModelSource:
     max_seq_len: int | None
     weights: Weights
     allow_pickle: bool = False
+    revision: str = ""
 
     @property
     def folder(self) -> Path | None:
@@ -52,16 +53,14 @@ class ModelSource:
         return path if path.is_absolute() and self.source != "operator" else None
 
     @property
-    def files(self) -> list[Path]:
-        """The local files it consists of, sorted; none when it is on the hub or an operator known by name."""
-        if self.source == "operator":
-            return [path for path in (Path(self.location),) if path.is_file()]
-        return sorted(file for file in self.folder.iterdir() if file.is_file()) if self.folder else []
+    def has_files(self) -> bool:
+        """Does it consist of files? An operator known by name does not."""
+        return self.source != "operator" or not catalog.is_operator(self.location)
 
 
 def resolve_source(name: str, allow_pickle: bool = False, head: str | None = None) -> ModelSource:
     """Find out what a name means: an operator (``op:gemm:128,3072,768``), a preset, then a local folder or operator
-    file, then a hub id (``organisation/model``).
+    file, then a hub id (``organisation/model``, ``organisation/model@revision``).
 
     Raises ``ModelUnknown`` (none of them), ``ModelInvalid`` (a folder that is no model we can load) or
     ``InvalidInput`` (no such head, an operator's arguments).
@@ -86,9 +85,10 @@ def resolve_source(name: str, allow_pickle: bool = False, head: str | None = Non
         return from_folder(path, name, allow_pickle, wanted)
     if name.startswith(_PATH_LIKE):
         raise ModelUnknown(f"There is no folder {path.absolute()}.", "Give the folder that holds config.json.")
-    if _HUB_ID.fullmatch(name):
-        return ModelSource(name, "hub", name, "", wanted or "", None, "unknown", allow_pickle)
-    raise ModelUnknown(f"{name!r} is no preset, no folder and no hub id (organisation/model).", _nearest(name))
+    if hub := _HUB_ID.fullmatch(name):
+        revision = hub["revision"] or ""
+        return ModelSource(name, "hub", hub["id"], "", wanted or "", None, "unknown", allow_pickle, revision)
+    raise ModelUnknown(f"{name!r} is no preset, no folder and no hub id (organisation/model@revision).", _nearest(name))
 
 
 def from_folder(path: Path, name: str, allow_pickle: bool, head: Head | None) -> ModelSource:

@@ -32,11 +32,13 @@ from tuner.jobs.device_watch import DeviceWatch
 from tuner.jobs.disk_watch import DiskWatch
 from tuner.jobs.endings import Endings
 from tuner.jobs.engine import Engine
+from tuner.jobs.fetches import Fetches
 from tuner.jobs.flight import Flight
 from tuner.jobs.forecast import Forecast
 from tuner.jobs.launcher import Launcher
 from tuner.jobs.leadership import Leadership, NotLeading
 from tuner.jobs.messages import message_of
+from tuner.jobs.model_files import ModelFiles
 from tuner.jobs.moments import reading
 from tuner.jobs.plan import Situation
 from tuner.jobs.room import Room
@@ -61,6 +63,7 @@ class Coordinator:
         free_bytes: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
         owner: str = "",
+        fetches: Fetches | None = None,
     ) -> None:
         """``free_bytes`` says how much disk is left where the data directory is; ``clock`` is monotonic, in seconds."""
         owner = owner or f"{platform.node()}:{os.getpid()}:{secrets.token_hex(3)}"
@@ -71,6 +74,7 @@ class Coordinator:
         self._lead = Leadership(database, owner, clock)
         self._term = 0
         self._flight = Flight(engine)
+        self._files = ModelFiles(settings, database, self._lead, fetches or Fetches(settings))
         self._disk = DiskWatch(free_bytes, settings.min_free_bytes, settings.root)
         self._forecast = Forecast(settings.round_batch)
         self._busy = BusyTime()
@@ -86,16 +90,19 @@ class Coordinator:
         """One pass; False when another coordinator leads."""
         try:
             if not self._lead.take():
+                self._files.close()
                 return False
             self._pass()
         except NotLeading:
             log.warning("another coordinator has taken over in the middle of a pass")
+            self._files.close()
             return False
         return True
 
     def resign(self) -> None:
         """Let a successor take over at once; tasks run on."""
         self._lead.resign()
+        self._files.close()
         self._flight.close()
 
     def _pass(self) -> None:
@@ -104,6 +111,8 @@ class Coordinator:
         if self._term != self._lead.term:
             self._begin(active)
         self._forget_all_but({job.id for job in active})
+        if self._files.look(active, self._clock(), self._disk.problem(self._clock())):
+            active = self._active()
         if not active and not self._flight:
             return
         self._flight.reach()
@@ -208,6 +217,7 @@ class Coordinator:
             wish_age_sec=now - since,
             running=self._flight.of(job.id),
             now=now,
+            fetching=self._files.message(job, now),
             engine_problem=self._flight.problem,
             device_problem=self._devices.problem(self._launcher.device_key(job)),
             storage_problem=self._disk.problem(now),

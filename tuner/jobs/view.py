@@ -48,6 +48,7 @@ def describe_job(
     return JobOut(
         **job.model_dump(include=set(JobOut.model_fields) - {"state", "error"}),
         model=model.name,
+        revision=job.source_json.get("revision", ""),
         budget=BudgetOut(trials=job.budget_trials, seconds=job.budget_sec),
         state=cast(JobState, job.state),
         trials_per_sec=trials_per_sec(job),
