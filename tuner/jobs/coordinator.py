@@ -41,6 +41,7 @@ from tuner.jobs.moments import reading
 from tuner.jobs.plan import Situation
 from tuner.jobs.room import Room
 from tuner.jobs.target_lookup import resolve_target
+from tuner.jobs.tasks import only
 from tuner.schemas import JobState
 from tuner.state import STAGES
 
@@ -267,12 +268,9 @@ class Coordinator:
     def _forget_all_but(self, job_ids: set[str]) -> None:
         self._forecast.keep_only(job_ids)
         self._launcher.keep_only(job_ids)
-        for job_id in self._wishes.keys() - job_ids:
-            del self._wishes[job_id]
-        for job_id in self._rests.keys() - job_ids:
-            del self._rests[job_id]
-        for job_id in self._faulty_until.keys() - job_ids:
-            del self._faulty_until[job_id]
+        self._wishes = only(self._wishes, job_ids)
+        self._rests = only(self._rests, job_ids)
+        self._faulty_until = only(self._faulty_until, job_ids)
         if job_ids != self._on_disk:
             self._on_disk = job_ids
             job_folders.sweep(self._settings, self._database, job_ids)

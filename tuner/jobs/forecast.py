@@ -11,6 +11,7 @@ from tuner.db import jobs
 from tuner.db.models import Job, Round
 from tuner.jobs import ledger, tuning
 from tuner.jobs.eta import fewest_trials
+from tuner.jobs.tasks import only
 from tuner.search.planner import WorkloadState
 
 History = tuple[tuple[int, float], ...]
@@ -44,7 +45,7 @@ class Forecast:
 
     def keep_only(self, job_ids: Collection[str]) -> None:
         """Forget all other jobs."""
-        self._earlier = {job_id: found for job_id, found in self._earlier.items() if job_id in job_ids}
+        self._earlier = only(self._earlier, job_ids)
 
     def _known_before(self, session: Session, job: Job) -> dict[str, History]:
         if job.id not in self._earlier:

@@ -20,7 +20,7 @@ from tuner.jobs.leadership import Leadership
 from tuner.jobs.messages import message_of, tuning_message
 from tuner.jobs.moments import stamp
 from tuner.jobs.room import Applicant
-from tuner.jobs.tasks import Task, needs_device, stage_key
+from tuner.jobs.tasks import Task, needs_device, only, stage_key
 from tuner.jobs.tuning import budget_left, resting
 from tuner.schemas import JobState
 from tuner.search.planner import Stop
@@ -135,4 +135,4 @@ class Launcher:
 
     def keep_only(self, job_ids: Collection[str]) -> None:
         """Forget the turns of all other jobs."""
-        self._turns = {job_id: turn for job_id, turn in self._turns.items() if job_id in job_ids}
+        self._turns = only(self._turns, job_ids)

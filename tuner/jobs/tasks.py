@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tuner.db.models import Job
 from tuner.schemas import JobState
 from tuner.state import STAGES
+
+V = TypeVar("V")
 
 NEEDS_DEVICE: frozenset[JobState] = frozenset({"extracting", "tuning", "compiling"})  # they measure
 RUNS_MODULE: frozenset[JobState] = frozenset({"verifying", "benchmarking"})  # here, or on a remote device
@@ -43,3 +47,8 @@ def needs_device(state: JobState, remote: bool, compile_only: bool = False) -> b
 def stage_key(job: Job) -> str:
     """The engine's key for the stage that a job is in: the same until the process that ran it has died."""
     return f"{job.id}/{STAGES[job.state]}/{job.attempts}"  # type: ignore[index]
+
+
+def only(kept: Mapping[str, V], job_ids: Collection[str]) -> dict[str, V]:
+    """What is kept of these jobs."""
+    return {job_id: value for job_id, value in kept.items() if job_id in job_ids}

@@ -64,7 +64,7 @@ def device_address(settings: Settings, job: Job) -> DeviceAddress:
 
 def _expected(settings: Settings, job: Job, key: str) -> Expected | None:
     """Records are of the CPU that a named target means; who writes a target as JSON says for himself what it is for."""
-    if job.target.lstrip().startswith("{"):
+    if presets.is_json(job.target):
         return None
     return expected_of(job.target_json, exact=key == settings.device_key)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from tuner.errors import TargetUnknown
@@ -145,13 +146,19 @@ def resolve(
     """
     text = name.strip()
     targets = {target.name: target for target in known(device_key, facts, measured)}
-    if text.startswith("{"):
+    if is_json(text):
         return _custom(text, list(targets.values()))
     if text in targets:
         return targets[text]
     raise TargetUnknown(f"There is no target {text!r}.", _nearest(text, list(targets)))
 
 
+def is_json(name: str) -> bool:
+    """Is a target given as JSON, not by a name?"""
+    return name.lstrip().startswith("{")
+
+
+@lru_cache(maxsize=4096)  # a pass of the coordinator asks it of each job, several times
 def device_key_of(name: str, device_key: str) -> str:
     """The tracker key of the device for a target's name or JSON, also of one known only when its device was seen."""
     try:
