@@ -1,0 +1,27 @@
+"""The tables. The database is the only truth; everything else can be lost and made again."""
+
+from tuner.db.models.artifacts import Artifact, Benchmark, Evidence
+from tuner.db.models.columns import new_id
+from tuner.db.models.jobs import Event, Job, JobWorkload, Model, Round, Submission
+from tuner.db.models.records import CanaryTime, Record, Workload
+from tuner.db.models.service import Device, Identity, Lease, Token
+
+__all__ = [
+    "Artifact",
+    "Benchmark",
+    "CanaryTime",
+    "Device",
+    "Event",
+    "Evidence",
+    "Identity",
+    "Job",
+    "JobWorkload",
+    "Lease",
+    "Model",
+    "Record",
+    "Round",
+    "Submission",
+    "Token",
+    "Workload",
+    "new_id",
+]

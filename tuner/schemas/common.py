@@ -1,0 +1,39 @@
+"""What every list and every refusal looks like."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+T = TypeVar("T")
+
+
+class In(BaseModel):
+    """What comes in: a field that is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Page(BaseModel, Generic[T]):
+    """One page of a list; ``total`` counts all that match, ``cursor`` asks for the next page (null: there is none)."""
+
+    items: list[T]
+    total: int
+    limit: int
+    offset: int
+    cursor: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """The inside of every error answer."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class ErrorOut(BaseModel):
+    """Every error answer."""
+
+    error: ErrorBody

@@ -1,0 +1,114 @@
+"""Jobs: what is asked for, how far it is, what happened."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from tuner.schemas.common import ErrorBody, In
+
+JobState = Literal[
+    "submitted", "importing", "extracting", "tuning", "paused", "compiling", "verifying", "benchmarking",
+    "succeeded", "failed", "cancelled",
+]  # fmt: skip
+
+
+class BudgetIn(In):
+    """How much tuning: a preset, or trials and/or minutes (whichever ends first)."""
+
+    preset: Literal["express", "full"] | None = None
+    trials: int | None = None
+    minutes: float | None = None
+
+
+class JobIn(In):
+    """A job to submit."""
+
+    model: str = Field(min_length=1, max_length=400, description="preset, hub id, folder, op:NAME:ARGS or model id")
+    target: str = Field("local", max_length=16_000, description="target name, or a TVM target as JSON")
+    budget: BudgetIn = Field(default_factory=BudgetIn)
+    batch: int = Field(1, ge=1, le=1024)
+    seq_len: int = Field(128, ge=1, le=65536)
+    cold: bool = Field(False, description="ignore records that are already known")
+    compile_only: bool = Field(
+        False, description="no tuning and no device: compile from known records and default schedules"
+    )
+    priority: int = Field(0, ge=-100, le=100)
+    head: Literal["encoder", "sequence-classification"] | None = None
+    allow_pickle: bool = False
+
+
+class BudgetOut(BaseModel):
+    trials: int
+    seconds: float | None
+
+
+class JobOut(BaseModel):
+    id: str
+    model: str
+    model_id: str
+    weights: str  # pretrained | random | unknown
+    target: str
+    batch: int
+    seq_len: int
+    budget: BudgetOut
+    cold: bool
+    compile_only: bool = False
+    priority: int
+    state: JobState
+    wish: str
+    message: str
+    progress: float
+    trials: int
+    trials_per_sec: float | None
+    tuning_sec: float
+    eta_low_sec: float | None  # of tuning: the planner may stop before the budget ends
+    eta_high_sec: float | None
+    predicted_ms: float | None
+    latency_ms: float | None
+    baseline_ms: float | None  # best PyTorch variant of the same run
+    speedup: float | None  # baseline_ms / latency_ms
+    kind: Literal["model", "operator"] = "model"
+    gflops: float | None = None  # of an operator, at latency_ms, else at predicted_ms
+    artifact_id: str | None
+    error: ErrorBody | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class JobWorkloadOut(BaseModel):
+    workload_id: str
+    name: str
+    summary: str
+    flops: float
+    weight: int
+    position: int
+    tunable: bool
+    trials: int
+    untuned_us: float | None
+    best_us: float | None
+    gflops: float | None  # at best_us
+    share: float | None  # of the summed time of all workloads, 0..1
+    intensity: float | None  # FLOPs per byte of memory traffic
+    peak_share: float | None  # gflops of what the device can do at most; None while its peak is unknown
+
+
+class CurvePoint(BaseModel):
+    """Predicted latency after a round."""
+
+    t_sec: float  # of tuning
+    trials: int
+    predicted_ms: float | None
+
+
+class EventOut(BaseModel):
+    """What happened; ``data`` of the SSE stream."""
+
+    id: int
+    job_id: str | None
+    kind: str
+    data: dict[str, Any]
+    created_at: datetime
