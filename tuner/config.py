@@ -16,6 +16,7 @@ DEFAULT_PORT = 8000
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Days = Annotated[float, Field(gt=0, le=36_500)]
 
 
 class Settings(BaseSettings):
@@ -53,6 +54,11 @@ class Settings(BaseSettings):
     min_free_bytes: int = Field(512 * 1024 * 1024, description="Jobs stop cleanly when less disk than this is free.")
     measuring_lock: Path | None = Field(
         None, description="File that is locked while this machine measures; unset: one per user in /tmp."
+    )
+    cache_bytes: int = Field(50 * 1000**3, ge=0, description="Most that imported models may take.")
+    keep_events_days: Days = Field(30.0, description="Events of a job are thinned out so long after its end.")
+    keep_artifacts_days: Days | None = Field(
+        None, description="Artifacts that newer ones have replaced are removed after so long; unset: never."
     )
     logs_dir: Path | None = Field(None, description="Folder of shipped tuning logs; unset: tuning_logs of the package.")
     log_level: LogLevel = Field("INFO", description="Level of the log of each of the service's processes.")

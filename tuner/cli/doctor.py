@@ -24,10 +24,12 @@ from tuner.cli import probes
 from tuner.cli.datadir import running_service
 from tuner.cli.ports import any_free_port
 from tuner.cli.serve import device_processes
+from tuner.cli.words import size
 from tuner.config import Settings
 from tuner.db import migrate
 from tuner.db.engine import make_engine
 from tuner.errors import TunerError
+from tuner.importers import shelf
 from tuner.jobs.readiness import Check, working
 from tuner.versions import check_versions
 
@@ -45,6 +47,7 @@ def doctor(settings: Settings, say: Callable[[str], None] = lambda _: None) -> I
     versions = check_installed()
     yield versions
     yield check_data_dir(settings)
+    yield check_kept(settings)
     yield check_schema(settings)
     yield check_compiler()
     service = running_service(settings)
@@ -76,6 +79,20 @@ def check_data_dir(settings: Settings) -> Check:
     if free < settings.min_free_bytes:
         return Check("disk", False, detail, f"Free some space: jobs stop below {settings.min_free_bytes / 1e9:.1f} GB.")
     return Check("disk", True, detail)
+
+
+def check_kept(settings: Settings) -> Check:
+    """What imports and artifacts take, and by which rules they go."""
+    imports = sum(one.size_bytes for one in shelf.kept(settings.imports_dir))
+    artifacts = sum(path.stat().st_size for path in settings.artifacts_dir.glob("art-*.tar"))
+    days = settings.keep_artifacts_days
+    kept_for = "for ever" if days is None else f"for {days:g} days"
+    return Check(
+        "kept",
+        True,
+        f"imports {size(imports)} of {size(settings.cache_bytes)} (TUNER_CACHE_BYTES), "
+        f"artifacts {size(artifacts)}, replaced ones {kept_for} (TUNER_KEEP_ARTIFACTS_DAYS)",
+    )
 
 
 def check_schema(settings: Settings) -> Check:

@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(demo.demo, service.serve, service.doctor, agent.agent),
+    *(demo.demo, service.serve, service.doctor, service.gc, agent.agent),
     *(jobs.tune, operators.tune_op, jobs.jobs, jobs.show, jobs.follow),
     *(jobs.cancel, jobs.pause, jobs.resume, jobs.delete),
     *(compiling.compile, artifacts.artifacts, artifacts.download, artifacts.run),

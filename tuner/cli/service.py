@@ -65,6 +65,31 @@ def db_upgrade(data_dir: DataDirOption = None) -> None:
         notes.print(f"it was copied to {backup} before", highlight=False, soft_wrap=True)
 
 
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Let go of what nobody needs any more; a running service does so every hour."""
+    from tuner.cli.words import size
+    from tuner.db.engine import make_engine
+    from tuner.db.migrate import check_schema
+    from tuner.jobs.housekeeping import clean, survey
+
+    settings = settings_with(data_dir=data_dir)
+    check_schema(settings)
+    engine = make_engine(settings)
+    found = survey(settings, engine)
+    gone = []
+    for one in found.going if dry_run else clean(settings, engine):
+        console.print(f"{one.kind:11} {one.name}  {size(one.size_bytes)}  {one.why}", markup=False, soft_wrap=True)
+        gone.append(one)
+    engine.dispose()
+    for artifact_id in found.lost:
+        notes.print(f"the file of {artifact_id} is gone, and nobody here removed it", soft_wrap=True, highlight=False)
+    total = size(sum(one.size_bytes for one in gone))
+    notes.print(f"{total} {'would go' if dry_run else 'went'}", highlight=False)
+
+
 def version() -> None:
     """Show the versions of TuneSmith and what it stands on."""
     for name in _SHOWN:

@@ -99,7 +99,7 @@ def artifacts_table(artifacts: Iterable[ArtifactOut]) -> Table:
             escape(family(manifest["target"])) if "target" in manifest else words.DASH,
             f"{manifest['coverage']:.0%}" if manifest.get("coverage") is not None else words.DASH,
             str(manifest.get("tested", words.DASH)),
-            words.size(one.size_bytes),
+            words.size(one.size_bytes) if one.evicted_at is None else "removed",
             words.ago(one.created_at, now),
         )
     return table

@@ -16,14 +16,12 @@ from safetensors.numpy import load_file, save_file
 from rpc.drafts import draft
 from rpc.versions import PINS
 from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
-from tuner.importers import hub
+from tuner.importers import hub, shelf
 from tuner.importers.huggingface import load_torch
 from tuner.importers.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
 from tuner.importers.pytorch import export
 from tuner.importers.reference import reference_outputs, sample_inputs
 from tuner.importers.source import ModelSource
-
-_ABOUT = "import.json"
 
 
 @dataclass(frozen=True)
@@ -108,8 +106,12 @@ def import_source(source: ModelSource, batch: int, seq_len: int, root: Path) -> 
 
 
 def find(root: Path, key: str) -> Imported | None:
-    """The import of this key; None when it is not in the cache, or not any more."""
-    return describe(root, key) if key and _is_kept(root, key) else None
+    """The import of this key, which is used now; None when it is not in the cache, or not any more."""
+    try:
+        shelf.note_use(root, key)
+        return describe(root, key)
+    except FileNotFoundError:
+        return None
 
 
 def _import_operator(key: str, source: ModelSource, root: Path) -> Imported:
@@ -137,7 +139,7 @@ def _import_operator(key: str, source: ModelSource, root: Path) -> Imported:
 
 def describe(root: Path, key: str) -> Imported:
     """What an import in the cache is."""
-    values = json.loads((root / key / _ABOUT).read_text())
+    values = json.loads((root / key / shelf.ABOUT).read_text())
     for field in ("inputs", "outputs"):
         values[field] = [Tensor(**tensor) for tensor in values[field]]
     return Imported(**values)
@@ -173,7 +175,7 @@ def named_params(params: list[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _is_kept(root: Path, key: str) -> bool:
-    return (root / key / _ABOUT).is_file()
+    return (root / key / shelf.ABOUT).is_file()
 
 
 def _keep(root: Path, imported: Imported, prepared: Prepared, samples: list[Sample]) -> Imported:
@@ -198,7 +200,7 @@ def _write(folder: Path, imported: Imported, prepared: Prepared, samples: list[S
         arrays = {f"in.{name}": value for name, value in sample.inputs.items()}
         arrays |= {f"out.{name}": value for name, value in sample.outputs.items()}
         np.savez(folder / f"sample{index}.npz", **arrays)  # type: ignore[arg-type]
-    (folder / _ABOUT).write_text(json.dumps(asdict(imported)))
+    (folder / shelf.ABOUT).write_text(json.dumps(asdict(imported)))
 
 
 def _tensors(names: tuple[str, ...], arrays: Mapping[str, np.ndarray]) -> list[Tensor]:

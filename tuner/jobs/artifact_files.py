@@ -20,8 +20,11 @@ def locate(settings: Settings, artifact: Artifact) -> Path:
     """The artifact's tar. Raises ArtifactMissing when it is gone."""
     path = settings.artifacts_dir / artifact.path
     if not path.is_file():
+        why = f"is gone: {path}"
+        if artifact.evicted_at:
+            why = f"was removed on {artifact.evicted_at:%Y-%m-%d}, as TUNER_KEEP_ARTIFACTS_DAYS says"
         raise ArtifactMissing(
-            f"The file of artifact {artifact.id} is gone: {path}.",
+            f"The file of artifact {artifact.id} {why}.",
             "Submit its job again with `tunesmith tune`: it starts from the records and makes the same artifact.",
         )
     return path

@@ -42,6 +42,7 @@ from tuner.jobs.plan import Situation
 from tuner.jobs.room import Room
 from tuner.jobs.target_lookup import resolve_target
 from tuner.jobs.tasks import only
+from tuner.jobs.tidying import Tidying
 from tuner.schemas import JobState
 from tuner.state import STAGES
 
@@ -82,6 +83,7 @@ class Coordinator:
         self._wishes: dict[str, tuple[str, float]] = {}
         self._rests: dict[str, tuple[float, str]] = {}  # until when a job starts nothing, and why
         self._faulty_until: dict[str, float] = {}  # until when a job is not even looked at
+        self._tidying = Tidying(settings, database)
         self._on_disk: set[str] | None = None
 
     def tick(self) -> bool:
@@ -113,6 +115,7 @@ class Coordinator:
             self._begin(active)
         self._forget_all_but({job.id for job in active})
         self._flight.reach()
+        self._tidying.turn(self._clock(), is_idle=not self._flight.occupying())
         if not active and not self._flight:
             return
         if self._reap():

@@ -89,10 +89,10 @@ def _path_without_file(engine: Engine, made: Packed) -> str:
 
 
 def _stored(session: Session, made: Packed, lost_path: str) -> Artifact:
-    """The row of this content; one whose file is lost gets the new file."""
+    """The row of this content; one whose file is lost, or was removed, gets the new file."""
     known = artifacts.put(session, made.row)
-    if known.path == lost_path:
-        for name in ("path", "size_bytes", "sha256", "manifest"):
+    if known.path == lost_path or known.evicted_at is not None:
+        for name in ("path", "size_bytes", "sha256", "manifest", "evicted_at"):
             setattr(known, name, getattr(made.row, name))
         session.add(known)
     return known

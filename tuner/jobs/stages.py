@@ -22,7 +22,7 @@ from tuner.errors import DeviceUnavailable, ProcessLost
 from tuner.importers import cache, hub
 from tuner.importers.operators import catalog
 from tuner.importers.operators.bound import refuse_bound
-from tuner.jobs import deliver, from_records, job_folders, publish, tuning
+from tuner.jobs import deliver, from_records, housekeeping, job_folders, publish, tuning
 from tuner.jobs.workbench import (
     database,
     device_address,
@@ -80,6 +80,8 @@ def import_model(settings: Settings, job_id: str) -> None:
         model.family, model.head, model.max_seq_len = imported.family, imported.head, imported.max_seq_len
         if imported.note:
             events.emit(db, "message", {"message": imported.note}, job_id)
+    for gone in housekeeping.make_room(settings, database(settings)):
+        log.info("import %s went: %s", gone.name, gone.why)
 
 
 @_stage

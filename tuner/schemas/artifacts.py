@@ -15,6 +15,7 @@ class ArtifactOut(BaseModel):
     sha256: str
     manifest: dict[str, Any]
     created_at: datetime
+    evicted_at: datetime | None = None  # when its file was removed, by the rule that the user set
 
 
 class ArtifactCheck(BaseModel):

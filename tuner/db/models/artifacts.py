@@ -9,7 +9,7 @@ from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
 from tuner.db.models.columns import json_column, number_column, stamp_column
-from tuner.db.types import BigInt
+from tuner.db.types import BigInt, UtcTime
 
 
 class Artifact(SQLModel, table=True):
@@ -24,6 +24,7 @@ class Artifact(SQLModel, table=True):
     sha256: str
     manifest: dict[str, Any] = json_column(default_factory=dict)
     created_at: datetime = stamp_column()
+    evicted_at: datetime | None = Field(default=None, sa_type=UtcTime)  # when its file went, by the user's rule
 
 
 class Evidence(SQLModel, table=True):

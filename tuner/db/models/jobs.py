@@ -38,6 +38,7 @@ class Job(SQLModel, table=True):
         Index(None, "state", "created_at", "id"),
         Index(None, "model_id", "created_at", "id"),
         Index(None, "target", "created_at", "id"),
+        Index(None, "thinned", "finished_at"),
     )
     id: str = Field(default_factory=lambda: new_id("job"), primary_key=True)
     model_id: str = Field(foreign_key="model.id")
@@ -68,6 +69,7 @@ class Job(SQLModel, table=True):
     created_at: datetime = stamp_column()
     started_at: datetime | None = Field(default=None, sa_type=UtcTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    thinned: bool = False  # of its events only those that are kept for good are left
 
 
 class JobWorkload(SQLModel, table=True):
