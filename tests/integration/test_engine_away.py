@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from distributed import Client, Nanny
+from tornado.iostream import IOStream
 
 from tests.support.engine import address_of, engine_process, engine_settings
 from tests.support.processes import free_port, is_running, kill_hard, stop_hard, wait_until, within
@@ -128,6 +130,21 @@ def test_probe_tells_an_engine_without_workers_from_one_that_is_not_there(engine
     assert engine.count() is None
     kill_hard(engine.pid)
     assert count_workers(f"tls://127.0.0.1:{free_port()}", security(engine.settings)) is None
+
+
+def test_engine_that_ends_between_connection_and_handshake_is_away(
+    engine: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended_before(stream: IOStream, *args: Any, **kwargs: Any) -> Awaitable[IOStream]:
+        stream.close()
+        return start_tls(stream, *args, **kwargs)
+
+    start_tls = IOStream.start_tls
+    monkeypatch.setattr(IOStream, "start_tls", ended_before)
+    assert engine.count() is None
+    monkeypatch.setattr("tuner.jobs.engine.count_workers", lambda *_: 1)
+    with pytest.raises(EngineUnavailable):
+        engine.client.poll()
 
 
 async def close_for_good(dask_worker: Nanny) -> None:

@@ -25,7 +25,7 @@ from tuner.config import Settings
 from tuner.db.engine import storage_full
 from tuner.errors import EngineUnavailable, StageFailed, TunerError
 from tuner.jobs import garbage
-from tuner.jobs.engine_probe import count_workers
+from tuner.jobs.engine_probe import UNREACHABLE, count_workers
 from tuner.jobs.engine_tls import security
 
 log = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ class DaskEngine:
             raise self._unavailable()
         try:
             yield self._connected()
-        except (OSError, asyncio.TimeoutError, ClosedClientError) as error:
+        except (*UNREACHABLE, ClosedClientError) as error:
             self._retry_at = time.monotonic() + RETRY_SEC
             raise self._unavailable() from error
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from distributed import Security
 
 TIMEOUT_SEC = 2.0
+# What a question raises when its connection fails; ValueError is tornado's, for one that ends before its handshake.
+UNREACHABLE = (OSError, asyncio.TimeoutError, ValueError)
 
 
 def count_workers(address: str, security: Security | None, timeout_sec: float = TIMEOUT_SEC) -> int | None:
@@ -33,5 +35,5 @@ def count_workers(address: str, security: Security | None, timeout_sec: float = 
 
     try:
         return asyncio.run(asyncio.wait_for(ask(), timeout_sec))
-    except (OSError, asyncio.TimeoutError, KeyError, TypeError):
+    except (*UNREACHABLE, KeyError, TypeError):
         return None
