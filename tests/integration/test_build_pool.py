@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import psutil
@@ -31,7 +31,13 @@ def tir() -> str:
 
 
 @pytest.fixture
-def pool() -> Iterator[BuildPool]:
+def others() -> Collection[psutil.Process]:
+    """Who was there before the pool: the tests' Postgres, for one."""
+    return psutil.Process().children()
+
+
+@pytest.fixture
+def pool(others: Collection[psutil.Process]) -> Iterator[BuildPool]:
     pool = BuildPool(workers=2, timeout_sec=20.0)
     yield pool
     pool.close()
@@ -46,11 +52,12 @@ def deadly(tir: str, path: Path, kind: str, once: bool = False) -> tuple[BuildJo
     return BuildJob(tir, TARGET, where), where  # type: ignore[arg-type]
 
 
-def processes(kind: str = "") -> list[int]:
-    """All that this process has started and that still runs."""
+def processes(kind: str = "", but: Collection[psutil.Process] = ()) -> list[int]:
+    """What this process has started and that still runs, with all that it started; ``but`` those of others."""
+    own = [child for child in psutil.Process().children() if child not in but]
     return [
-        child.pid for child in psutil.Process().children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and kind in " ".join(child.cmdline())
+        process.pid for child in own for process in (child, *child.children(recursive=True))
+        if process.status() != psutil.STATUS_ZOMBIE and kind in " ".join(process.cmdline())
     ]  # fmt: skip
 
 
@@ -102,12 +109,12 @@ def test_candidate_whose_process_is_killed_or_stopped_is_built_by_the_next(tir: 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_batches_go_on_whichever_process_is_killed_between_them(
-    pool: BuildPool, tir: str, tmp_path: Path, number: int
+    others: Collection[psutil.Process], pool: BuildPool, tir: str, tmp_path: Path, number: int
 ) -> None:
     for batch in range(3):
         results = pool.build(good(tir, tmp_path / str(batch), 4))
         assert [result.error for result in results] == [""] * 4
-        for pid in processes():  # helpers too
+        for pid in processes(but=others):  # helpers too
             os.kill(pid, number)
     assert [result.error for result in pool.build(good(tir, tmp_path / "last", 4))] == [""] * 4
 
