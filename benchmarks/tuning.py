@@ -83,7 +83,7 @@ def kernels_of(shape: Shape, target: dict[str, object], count: int | None = None
     from tuner.measuring.measure import COLD_WEIGHT_BYTES, evaluator_settings
 
     root = report.OUT / "imports"
-    imported = cache.import_source(resolve_source(shape.model), shape.batch, shape.seq_len, root)
+    imported = cache.import_source(resolve_source(shape.model), cache.Shape(shape.batch, shape.seq_len), root)
     found = [one for one in extract(cache.load_module(root, imported), make_target(target)) if one.tunable]
     found.sort(key=lambda one: -one.weight * one.flops)
     return [

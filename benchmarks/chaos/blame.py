@@ -28,6 +28,7 @@ class _Suspect:
 
     id: str
     tir: str
+    tir_to_check: str = ""
 
 
 def wrongly_blamed(engine: Engine, failed: Sequence[Record], folder: Path, threads: int) -> list[Record]:

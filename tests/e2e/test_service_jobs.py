@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -252,6 +253,28 @@ def test_loader_needs_tvm_and_numpy_only(artifact: Path, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert f"last_hidden_state: float32[1, {SEQ_LEN}, 32]" in done.stdout
     assert "median" in done.stdout
+
+
+def test_a_job_for_texts_ends_with_an_artifact_that_takes_them_as_they_are(
+    service: Service, model: Path, finished: Observed, tmp_path: Path
+) -> None:
+    watch = submit(service, model, lengths="2:14", budget={"trials": TRIALS})
+    watch.wait_for("succeeded")
+    job = watch.ask()
+    watch.close()
+    assert job["lengths"] == [2, 8, 14]
+    assert job["predicted_ms"] > 0
+    assert job["latency_ms"] > 0
+    tar = tmp_path / "texts.tar"
+    tar.write_bytes(httpx.get(f"{service.url}/v1/artifacts/{job['artifact_id']}/download", timeout=60).content)
+    with tarfile.open(tar) as members:
+        members.extractall(tmp_path, filter="data")
+    call = "load('texts.tar').run(input_ids=[[5, 6], [7] * 9])['last_hidden_state']"
+    script = f"from loader import load; print([rows.shape for rows in {call}])"
+    answer = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert answer.returncode == 0, answer.stderr
+    hidden = json.loads((tmp_path / "manifest.json").read_text())["outputs"][0]["shape"][1]
+    assert answer.stdout.strip() == f"[(2, {hidden}), (9, {hidden})]"
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,16 @@ def test_an_export_as_metaschedule_is_its_pair_of_files(client: TestClient, expo
     assert [row[0] for row in rows] == [0, 0, 0]
 
 
+def test_an_export_as_metaschedule_leaves_out_kernels_without_a_schedule(
+    client: TestClient, engine: Engine, exported: bytes
+) -> None:
+    with write(engine) as session:
+        records.add(session, make_record("written", 1e-3, trace='{"kernel":"attention"}'))
+    answer = client.get("/v1/records/export", params={"format": "metaschedule"})
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert b"attention" not in archive.read("database_tuning_record.json")
+
+
 @pytest.mark.parametrize("how", ["body", "gzip", "form"])
 def test_a_log_is_imported_and_known_records_are_counted(empty: TestClient, exported: bytes, how: str) -> None:
     def send() -> httpx.Response:

@@ -20,7 +20,7 @@ from tuner.config import Settings
 from tuner.db.models import Job, Workload
 from tuner.errors import VerificationFailed
 from tuner.importers import cache
-from tuner.importers.cache import import_key
+from tuner.importers.cache import Shape, import_key
 from tuner.importers.source import resolve_source
 from tuner.jobs.deliver import TUNED, UNTUNED, staging, verify_job
 from tuner.jobs.provenance import coverage, keep_records
@@ -56,17 +56,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_import_is_known_by_its_source_shape_and_files(model: Path) -> None:
     source = resolve_source(str(model))
-    key = import_key(source, 1, SEQ_LEN)
-    assert key == import_key(resolve_source(str(model)), 1, SEQ_LEN)
-    other = [import_key(source, 2, SEQ_LEN), import_key(source, 1, SEQ_LEN + 1)]
-    other.append(import_key(dataclasses.replace(source, head="sequence-classification"), 1, SEQ_LEN))
+    key = import_key(source, Shape(1, SEQ_LEN))
+    assert key == import_key(resolve_source(str(model)), Shape(1, SEQ_LEN))
+    other = [import_key(source, Shape(2, SEQ_LEN)), import_key(source, Shape(1, SEQ_LEN + 1))]
+    other.append(import_key(dataclasses.replace(source, head="sequence-classification"), Shape(1, SEQ_LEN)))
     weights = model / "model.safetensors"
     before = weights.stat()
     os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    other.append(import_key(source, 1, SEQ_LEN))
+    other.append(import_key(source, Shape(1, SEQ_LEN)))
     os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert len({key, *other}) == 5
-    assert import_key(source, 1, SEQ_LEN) == key
+    assert import_key(source, Shape(1, SEQ_LEN)) == key
 
 
 def test_what_a_killed_import_left_goes_with_the_next(model: Path, tmp_path: Path) -> None:

@@ -171,6 +171,18 @@ def test_module_computes_what_pytorch_does_on_full_padded_and_mixed_batches(case
         assert comparison.ok, comparison
 
 
+def test_attention_of_long_sequences_is_one_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuner.graph.attention._LONG", SEQ_LEN)
+    write_model(tmp_path / "model", "bert", "encoder")
+    imported = import_tiny(tmp_path / "model", "encoder", BATCH, SEQ_LEN, tmp_path / "imports")
+    mod = cache.load_module(tmp_path / "imports", imported)
+    names = [one.name for one in extract(mod, tvm.target.Target(local_target()))]
+    assert [name for name in names if name.startswith(("attention", "softmax", "keys_t"))] == ["attention"]
+    runner = compile_plainly(tmp_path / "imports", imported, BATCH, SEQ_LEN, tmp_path / "compiled")
+    for sample in cache.load_samples(tmp_path / "imports", imported):
+        assert compare(runner.run(**sample.inputs), sample.outputs).ok
+
+
 def test_ids_beyond_the_vocabulary_are_clipped_and_harm_nobody(case: Case, compiled: Runner) -> None:
     inputs = compiled.example()
     last = {**inputs, "input_ids": np.full_like(inputs["input_ids"], CONFIGS[case.kind]["vocab_size"] - 1)}

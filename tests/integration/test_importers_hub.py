@@ -15,7 +15,7 @@ from tests.support.processes import within
 from tests.support.tiny_models import CONFIGS, write_model
 from tuner.errors import ModelInvalid, ModelUnknown, ModelUnreachable
 from tuner.importers import hub
-from tuner.importers.cache import Imported, import_source
+from tuner.importers.cache import Imported, Shape, import_source
 from tuner.importers.huggingface import load_torch
 from tuner.importers.presets import Preset
 from tuner.importers.source import ModelSource, resolve_source
@@ -126,7 +126,7 @@ def test_silent_hub_is_asked_once_in_an_import(
 ) -> None:
     hub.fetch_weights(preset)
     once = visits(silent_endpoint)
-    assert import_source(preset, 1, 16, tmp_path / "imports").weights == "random"
+    assert import_source(preset, Shape(1, 16), tmp_path / "imports").weights == "random"
     assert (once > 0, visits(silent_endpoint)) == (True, 0)
 
 
@@ -146,7 +146,7 @@ def test_preset_that_was_imported_untrained_is_imported_anew_once_the_hub_is_bac
 ) -> None:
     def imported() -> Imported:
         hub.fetch_weights(preset)
-        return import_source(preset, 1, 16, tmp_path / "imports")
+        return import_source(preset, Shape(1, 16), tmp_path / "imports")
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     untrained = imported()

@@ -180,7 +180,7 @@ class Operator:
 
 @pytest.fixture
 def operator(settings: Settings, trace: Callable[[Any, Any], str]) -> Operator:
-    imported = cache.import_source(resolve_source("op:gemm:32,64,64"), 1, 1, settings.imports_dir)
+    imported = cache.import_source(resolve_source("op:gemm:32,64,64"), cache.Shape(1, 1), settings.imports_dir)
     description = presets.resolve("m1-metal", "local").tvm
     gpu = make_target(description)
     (one,) = extract(cache.load_module(settings.imports_dir, imported), gpu)

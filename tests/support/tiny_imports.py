@@ -21,7 +21,7 @@ def local_target() -> dict[str, Any]:
 
 def import_tiny(folder: Path, head: str, batch: int, seq_len: int, root: Path) -> Imported:
     """Import the model in ``folder``; the cache is below ``root``."""
-    return cache.import_source(resolve_source(str(folder), False, head), batch, seq_len, root)
+    return cache.import_source(resolve_source(str(folder), False, head), cache.Shape(batch, seq_len), root)
 
 
 def compile_plainly(root: Path, imported: Imported, batch: int, seq_len: int, folder: Path) -> Runner:

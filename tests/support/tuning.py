@@ -74,12 +74,14 @@ class Bench:
         self.tuner.builders.close()
         self.engine.dispose()
 
-    def job(self, mod: Any, cold: bool = False) -> Job:
-        """A job that tunes this one workload."""
+    def job(self, mod: Any, cold: bool = False, lengths: list[int] | None = None) -> Job:
+        """A job that tunes this one workload; with ``lengths`` for texts."""
         found = describe(mod, "product", 1)
         target = local_target()
         with write(self.engine) as db:
-            job = add_job(db, "tuning", target_json=target, target_family=triples.family(target), cold=cold)
+            job = add_job(
+                db, "tuning", target_json=target, target_family=triples.family(target), cold=cold, lengths=lengths
+            )
             fields = ("id", "name", "summary", "flops", "weight_bytes", "tir")
             records.put_workload(db, Workload(**{name: getattr(found, name) for name in fields}))
             db.add(JobWorkload(job_id=job.id, workload_id=found.id))

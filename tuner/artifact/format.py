@@ -22,6 +22,7 @@ _IDENTITY = (
     "weights",
     "batch",
     "seq_len",
+    "texts",
     "inputs",
     "outputs",
     "target",

@@ -6,7 +6,7 @@ The same file lies in every artifact as ``loader.py``:
     model = load("artifact.tar")
     outputs = model.run(input_ids=ids, attention_mask=mask)
 
-or ``python loader.py artifact.tar --runs 50`` to time it.
+or ``python loader.py artifact.tar --runs 50`` to time it. One for texts needs its ``texts.py`` beside this file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -60,21 +62,34 @@ class Runner:
             library = Path(folder, "library").with_suffix(Path(manifest["library"]).suffix)
             _view(places[manifest["library"]]).tofile(library)
             module = tvm.runtime.load_module(str(library))  # mapped: the file may go once it is loaded
-            self._main = relax.VirtualMachine(module, self._device)["main"]
+            memory = "naive" if manifest.get("texts") else None  # nothing is kept: a pool keeps the most it ever was
+            self._main = relax.VirtualMachine(module, self._device, memory_cfg=memory)["main"]
         self._own_core = os.environ.get(_BIND) == "1"
+        self._texts = _texts_module().Texts(manifest, self._run_once) if manifest.get("texts") else None
 
-    def run(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name for one array per input, of exactly the manifest's shapes; dtypes are converted."""
-        result = self._call([*self._arguments(inputs), *self._params])
-        values = [result] if hasattr(result, "numpy") else list(result)
-        return {spec["name"]: value.numpy() for spec, value in zip(self.outputs, values, strict=True)}
+    def run(self, **inputs: Any) -> dict[str, Any]:
+        """Outputs by name for one array per input, of exactly the manifest's shapes; dtypes are converted. Of an
+        artifact for texts: as ``Texts.run`` in ``texts.py`` says. Raises ArtifactError when they are not such."""
+        if self._texts is not None:
+            try:
+                return dict(self._texts.run(inputs))
+            except ValueError as error:
+                raise ArtifactError(str(error)) from None
+        return dict(zip((spec["name"] for spec in self.outputs), self._run_once(self._ordered(inputs)), strict=True))
 
-    def bound(self, **inputs: np.ndarray) -> Callable[[], Any]:
-        """A call that runs on these inputs as often as it is made, and copies nothing in or out."""
-        arguments = [*self._arguments(inputs), *self._params]
-        return lambda: self._call(arguments)
+    def _run_once(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        """Outputs in order for inputs in order."""
+        result = self._call([*(self._tvm.runtime.tensor(value, self._device) for value in inputs), *self._params])
+        return [value.numpy() for value in ([result] if hasattr(result, "numpy") else result)]
 
-    def benchmark(self, runs: int = 50, **inputs: np.ndarray) -> tuple[float, float, float]:
+    def bound(self, **inputs: Any) -> Callable[[], Any]:
+        """A call that runs on these inputs as often as it is made; at fixed shapes it copies nothing in or out."""
+        if self._texts is not None:
+            return lambda: self.run(**inputs)
+        arguments = [self._tvm.runtime.tensor(value, self._device) for value in self._ordered(inputs)]
+        return lambda: self._call([*arguments, *self._params])
+
+    def benchmark(self, runs: int = 50, **inputs: Any) -> tuple[float, float, float]:
         """Milliseconds of one inference over ``runs`` runs after a warm-up: (median, 10th, 90th percentile)."""
         call = self.bound(**(inputs or self.example()))
         times_ms = []
@@ -86,10 +101,11 @@ class Runner:
         median, p10, p90 = np.percentile(times_ms, [50, 10, 90])
         return float(median), float(p10), float(p90)
 
-    def example(self) -> dict[str, np.ndarray]:
-        """Inputs of the right shapes: ones for the attention mask, zeros for everything else."""
-        fill = {"attention_mask": 1}
-        return {i["name"]: np.full(i["shape"], fill.get(i["name"], 0), dtype=i["dtype"]) for i in self.inputs}
+    def example(self) -> dict[str, Any]:
+        """Inputs of the right shapes: ones for the attention mask, zeros for everything else; one text of 32 tokens."""
+        if self._texts is not None:
+            return {"input_ids": np.zeros((1, min(32, self.manifest["texts"]["longest"])), np.int32)}
+        return {i["name"]: np.full(i["shape"], i["name"] == "attention_mask", i["dtype"]) for i in self.inputs}
 
     def _call(self, arguments: list[Any]) -> Any:
         """Run on this thread; where TVM's workers are bound to cores, it stays for that time on the one they left."""
@@ -115,18 +131,18 @@ class Runner:
         np.copyto(copy, value)
         return self._tvm.runtime.from_dlpack(copy)
 
-    def _arguments(self, inputs: dict[str, np.ndarray]) -> list[Any]:
+    def _ordered(self, inputs: dict[str, Any]) -> list[np.ndarray]:
+        """Inputs in the manifest's order, as it wants them."""
         names = [spec["name"] for spec in self.inputs]
         if set(inputs) != set(names):
             raise ArtifactError(f"The inputs are {', '.join(names)}; got {', '.join(sorted(inputs)) or 'none'}.")
-        arguments = []
+        ordered = []
         for spec in self.inputs:
             value = np.ascontiguousarray(inputs[spec["name"]], dtype=spec["dtype"])
-            if value.shape != tuple(spec["shape"]):
-                wanted, got = tuple(spec["shape"]), value.shape
-                raise ArtifactError(f"{spec['name']} has shape {got}, this artifact is compiled for {wanted}.")
-            arguments.append(self._tvm.runtime.tensor(value, self._device))
-        return arguments
+            if value.shape != (wanted := tuple(spec["shape"])):
+                raise ArtifactError(f"{spec['name']} has shape {value.shape}, this artifact is compiled for {wanted}.")
+            ordered.append(value)
+        return ordered
 
 
 def load(path: str | Path) -> Runner:
@@ -151,6 +167,17 @@ def load(path: str | Path) -> Runner:
     os.environ.setdefault("TVM_NUM_THREADS", str(_threads(manifest)))
     os.environ.setdefault(_BIND, "1" if _take_all_cpus(int(os.environ["TVM_NUM_THREADS"])) else "0")
     return Runner(manifest, places)
+
+
+def _texts_module() -> Any:
+    """``texts.py`` of this file's folder: the package's, or an unpacked artifact's."""
+    file = Path(__file__).with_name("texts.py")
+    if not file.is_file():
+        raise ArtifactError(f"This artifact needs its texts.py beside {Path(__file__).name}: unpack it too.")
+    source = SourceFileLoader("tunesmith_texts", str(file))
+    module = sys.modules[source.name] = ModuleType(source.name)  # dataclasses look it up there
+    source.exec_module(module)
+    return module
 
 
 def _locate(path: Path) -> dict[str, _Place]:
@@ -245,19 +272,16 @@ def misfit(manifest: dict[str, Any]) -> str:
 
     if target["kind"] == "llvm" and target.get("mcpu"):
         own = {"kind": "llvm", "mtriple": codegen.llvm_get_system_triple(), "mcpu": codegen.llvm_get_system_cpu()}
-        missing = simd(target) - simd(own)
-        if missing:
-            names = ", ".join(sorted(missing))
-            return f"This artifact is compiled for {target['mcpu']}, this processor lacks {names}."
+        if missing := ", ".join(sorted(simd(target) - simd(own))):
+            return f"This artifact is compiled for {target['mcpu']}, this processor lacks {missing}."
     return ""
 
 
 def main() -> None:
     """Times an artifact from the command line, and says what came out."""
     parser = argparse.ArgumentParser(description="Run a TuneSmith artifact.")
-    parser.add_argument(
-        "artifact", nargs="?", default=str(Path(__file__).parent), help="the tar or its unpacked folder"
-    )
+    folder = str(Path(__file__).parent)
+    parser.add_argument("artifact", nargs="?", default=folder, help="the tar or its unpacked folder")
     parser.add_argument("--runs", type=int, default=50)
     options = parser.parse_args()
     try:
@@ -268,8 +292,8 @@ def main() -> None:
     median, p10, p90 = runner.benchmark(options.runs)
     for name, value in outputs.items():
         print(f"{name}: {value.dtype}{list(value.shape)} mean {value.mean():.6f}")
-    threads = os.environ["TVM_NUM_THREADS"]
-    print(f"median {median:.2f} ms, p10 {p10:.2f}, p90 {p90:.2f} over {options.runs} runs, {threads} threads")
+    timed = f"{options.runs} runs, {os.environ['TVM_NUM_THREADS']} threads"
+    print(f"median {median:.2f} ms, p10 {p10:.2f}, p90 {p90:.2f} over {timed}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from tuner.bench.operator import operator_calls
 from tuner.bench.outputs import checked
 from tuner.bench.peers import peer
 from tuner.bench.spec import Failure, Result, Spec, Timing, Variant
+from tuner.bench.texts import of_one, text_calls, texts_in_a_call
 from tuner.errors import TunerError
 from tuner.importers.huggingface import LoadedModel, load_torch, variant
 from tuner.importers.reference import reference_outputs, sample_inputs
@@ -56,7 +57,7 @@ def run(spec: Spec) -> Result:
         threads=spec.threads,
         machine=device_facts()["cpu"],
         weights=weights,
-        timings=[Timing(variant=name, **stats[name].as_dict()) for name in calls],
+        timings=[of_one(Timing(variant=name, **stats[name].as_dict()), texts_in_a_call(spec)) for name in calls],
         max_abs_errors=errors,
         canary_us=watch.typical_us,
     )
@@ -65,6 +66,8 @@ def run(spec: Spec) -> Result:
 def _model_calls(spec: Spec, source: ModelSource) -> tuple[str, dict[str, Callable[[], Any]], dict[str, float]]:
     """The model's weights, its variants, and how far each one's outputs are from the reference."""
     loaded = load_torch(source, spec.seed)
+    if spec.lengths:
+        return loaded.weights, *text_calls(spec, loaded)
     check_seq_len(spec.model, loaded.source.max_seq_len, spec.seq_len)
     inputs = sample_inputs(loaded, spec.batch, spec.seq_len)[0]
     calls = {entry.name: _callable(entry, loaded, inputs, spec.threads) for entry in spec.variants}

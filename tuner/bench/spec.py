@@ -28,6 +28,7 @@ class Variant(BaseModel):
 class Spec(BaseModel):
     """One benchmark: a model as ``resolve_source`` takes it, a shape, how long, and who takes part.
 
+    With ``lengths`` it is texts of such lengths instead, and times are of one text.
     ``rounds`` to ``max_sec`` are those of ``tuner.bench.compare.interleave``; ``canary`` is the path of the reference
     kernel's library, which is timed between the rounds.
     """
@@ -39,6 +40,7 @@ class Spec(BaseModel):
     allow_pickle: bool = False
     batch: int = Field(ge=1)
     seq_len: int = Field(ge=1)
+    lengths: list[int] = Field(default_factory=list)
     threads: int = Field(ge=1)
     rounds: int = Field(10, ge=1)
     per_round: int = Field(5, ge=1)

@@ -111,7 +111,7 @@ def run(
         hint = "See what it is made for: tar -xOf FILE manifest.json"
         raise UploadInvalid(str(error), hint if file.exists() else "Give an artifact that was downloaded.") from error
     if output:
-        np.savez(output, **outputs)  # type: ignore[arg-type]
+        np.savez(output, **outputs)
     latency = {"median_ms": median, "p10_ms": p10, "p90_ms": p90, "runs": runs}
     if as_json:
         shapes = {name: {"shape": list(v.shape), "dtype": str(v.dtype)} for name, v in outputs.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from tuner.cli import tables, words
 from tuner.cli.common import JsonOption, UrlOption, checked, connected, console, notes, print_json
 from tuner.cli.progress import watch
+from tuner.cli.text_file import token_counts
 from tuner.client.events import follow as follow_job
 from tuner.client.http import Client
 from tuner.schemas import BenchmarkOut, BudgetIn, JobIn, JobOut
@@ -27,6 +29,12 @@ def tune(
     minutes: Annotated[float | None, typer.Option(help="Budget in minutes of tuning.")] = None,
     batch: Annotated[int, typer.Option(help="Batch size to compile for.")] = 1,
     seq_len: Annotated[int, typer.Option(help="Sequence length to compile for.")] = 128,
+    lengths: Annotated[
+        str | None, typer.Option(help="For texts in any batch, of these lengths in tokens: 4:256, or mix.")
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="The same, lengths as in this file, a text a line.")
+    ] = None,
     cold: Annotated[bool, typer.Option("--cold", help="Ignore records that are already known.")] = False,
     compile_only: Annotated[
         bool, typer.Option("--compile-only", help="From known records and default schedules; needs no device.")
@@ -48,6 +56,8 @@ def tune(
         "budget": BudgetIn(preset=preset, trials=trials, minutes=minutes),
         "batch": batch,
         "seq_len": seq_len,
+        "lengths": lengths,
+        "text_lengths": token_counts(texts) if texts else None,
         "cold": cold,
         "compile_only": compile_only,
         "priority": priority,

@@ -160,7 +160,9 @@ def is_waiting(job: JobOut) -> bool:
 
 
 def shape(job: JobOut) -> str:
-    """``1 x 128``: batch times sequence length; an operator has its extents in its name."""
+    """``1 x 128``: batch times sequence length, or ``texts of 4-256``; an operator has its extents in its name."""
+    if job.lengths:
+        return f"texts of {job.lengths[0]}-{job.lengths[-1]}"
     return DASH if job.kind == "operator" else f"{job.batch} x {job.seq_len}"
 
 

@@ -14,7 +14,8 @@ _HINT = "Give the token ids yourself with --inputs FILE.npz."
 
 
 def encode(manifest: dict[str, Any], text: str) -> dict[str, np.ndarray]:
-    """Arrays by input name, each ``(batch, seq_len)`` as compiled; every row of the batch is the text.
+    """Arrays by input name, each ``(batch, seq_len)`` as compiled, every row of the batch is the text; for an artifact
+    for texts, ``(1, length)``.
 
     Raises ``InvalidInput`` when the model has no tokenizer, ``ModelUnreachable`` when it lies on a hub out of reach.
     """
@@ -28,6 +29,9 @@ def encode(manifest: dict[str, Any], text: str) -> dict[str, np.ndarray]:
         raise ModelUnreachable(error.message, _HINT) from error
     except (OSError, ValueError) as error:
         raise InvalidInput(f"The tokenizer of {location} can't be used: {error}.", _HINT) from error
+    if about := manifest.get("texts"):
+        encoded = tokenizer([text], truncation=True, max_length=about["longest"], return_tensors="np")
+        return {"input_ids": encoded["input_ids"]}
     batch, seq_len = manifest["inputs"][0]["shape"]
     encoded = tokenizer([text] * batch, padding="max_length", truncation=True, max_length=seq_len, return_tensors="np")
     zeros = np.zeros((batch, seq_len))

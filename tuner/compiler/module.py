@@ -21,14 +21,14 @@ from tuner.artifact.format import artifact_id, sha256_of
 from tuner.artifact.symbols import check_library
 from tuner.graph.pipeline import Prepared, build, finish, kernel_names
 from tuner.importers.cache import Imported, named_params
-from tuner.kernels import ready_made
+from tuner.kernels import ready_made, written
 from tuner.kernels.context import Replay, make_target
 from tuner.kernels.defaults import schedule_by_default
-from tuner.kernels.left_out import refusal
+from tuner.kernels.left_out import NO_CHOICE, refusal
 from tuner.kernels.link import linker_for
 from tuner.kernels.prefetch import insert_prefetches
 from tuner.kernels.space import space_for
-from tuner.kernels.workload import module_from_json
+from tuner.kernels.workload import module_from_json, names_of
 from tuner.targets import triples
 
 
@@ -56,8 +56,8 @@ def compile_into(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     tvm_target = make_target(target)
-    database, left_out = _database(tvm_target, winners)
-    mod, params = finish(prepared, database, tvm_target, lambda rest: schedule_by_default(rest, tvm_target))
+    database, replaced, left_out = _chosen(prepared.mod, tvm_target, winners)
+    mod, params = finish(prepared, database, tvm_target, lambda rest: schedule_by_default(rest, tvm_target), replaced)
     library = "lib" + triples.library_suffix(target)
     source = build(insert_prefetches(mod), tvm_target, str(folder / library), linker_for(target))
     (folder / f"source.{source.kind}").write_text(source.text)
@@ -67,11 +67,20 @@ def compile_into(
     return Compiled(list(named), library, f"source.{source.kind}", checked, left_out)
 
 
-def _database(target: Any, winners: Mapping[str, tuple[str, list[float]]]) -> tuple[Any, dict[str, str]]:
-    """The winners for TVM to apply, and the reasons of those that can't be."""
-    database, left_out = ms.database.MemoryDatabase(), {}
+def _chosen(
+    model: Any, target: Any, winners: Mapping[str, tuple[str, list[float]]]
+) -> tuple[Any, dict[str, Any], dict[str, str]]:
+    """The winners: schedules for TVM to apply, kernels written out by the names of those they replace in the model, and
+    the reasons of those that can't be used."""
+    database, replaced, left_out = ms.database.MemoryDatabase(), dict[str, Any](), {}
     for tir, (trace, run_secs) in winners.items():
         mod = module_from_json(tir)
+        if written.is_choice(trace):
+            if (made := written.rewritten(trace, mod, target)) is None:
+                left_out[tir] = NO_CHOICE
+            else:
+                replaced |= dict.fromkeys(names_of(model, mod), made["main"])
+            continue
         replay = Replay(mod, target, space_for(target))
         by_name = ready_made.is_name(trace)
         schedule = ready_made.schedule(trace, mod, target) if by_name else replay.schedule(trace)
@@ -80,7 +89,7 @@ def _database(target: Any, winners: Mapping[str, tuple[str, list[float]]]) -> tu
             continue
         database.commit_workload(mod)
         database.commit_tuning_record(replay.record(schedule, run_secs))
-    return database, left_out
+    return database, replaced, left_out
 
 
 def base_manifest(
@@ -97,8 +106,7 @@ def base_manifest(
             "note": imported.note,
         },
         "weights": imported.weights,
-        "batch": batch,
-        "seq_len": seq_len,
+        **({"texts": imported.texts} if imported.texts else {"batch": batch, "seq_len": seq_len}),
         "inputs": [asdict(tensor) for tensor in imported.inputs],
         "outputs": [asdict(tensor) for tensor in imported.outputs],
         "library": compiled.library,
@@ -123,11 +131,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Put the manifest and the loader beside the library."""
-    spec = find_spec("tuner.artifact.loader")
-    assert spec is not None
-    assert spec.origin is not None
-    shutil.copyfile(spec.origin, folder / "loader.py")
+    """Put the manifest and the loader, which may be two files, beside the library."""
+    for name in ("loader", *(["texts"] if manifest.get("texts") else [])):
+        spec = find_spec(f"tuner.artifact.{name}")
+        assert spec is not None
+        assert spec.origin is not None
+        shutil.copyfile(spec.origin, folder / f"{name}.py")
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
 
 

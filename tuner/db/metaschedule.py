@@ -41,7 +41,8 @@ def export_archive(
             for record, workload in walk(engine, workload_id, family, job_id, failed):
                 if not still_wanted():
                     break
-                if not (_ID.fullmatch(workload.id) and workload.tir and record.trace):
+                # Only a schedule has a trace that MetaSchedule reads; a kernel that was written out has a choice.
+                if not (_ID.fullmatch(workload.id) and workload.tir and record.trace.startswith("[")):
                     continue
                 if workload.id != previous:
                     workloads.append(_workload_line(workload.id, workload.tir))

@@ -1,4 +1,6 @@
-"""Attention as four kernels that read queries, keys and values where the projection left them.
+"""Attention as one kernel, or for GPUs as four, that read queries, keys and values where the projection left them.
+
+One: ``attention_kernel.py``. Four:
 
     transpose   K            -> (batch, heads, dim, seq)   so that the scores vectorise over keys
     scores      Q, K^T, mask -> (batch, heads, seq, seq)   scale and mask in the epilogue
@@ -17,8 +19,12 @@ from typing import Any
 from tvm import relax, te, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from tuner.graph.attention_kernel import Attention, definition
 from tuner.graph.operators import softmax_last_axis
-from tuner.graph.rows import static_shape
+from tuner.graph.rows import same, shape_of
+
+STARTS = "starts"  # the input that tells where each text begins among the rows
+_LONG = 256  # tokens from which scores fit no near cache: one kernel then takes two thirds of the time of four
 
 
 @dataclass(frozen=True)
@@ -74,30 +80,70 @@ def _context(batch: int, seq: int, heads: int, dim: int, start: int) -> Any:
 
 
 @mutator
-class _SplitAttention(PyExprMutator):
-    """Replaces ``relax.nn.attention[_bias]`` by the four kernels."""
+class _Rewriter(PyExprMutator):
+    """Replaces ``relax.nn.attention[_bias]``."""
+
+    def __init__(self, mod: Any, fused: bool, longest: int) -> None:
+        super().__init__(mod)
+        self._fused = fused
+        self._longest = longest
+        self._kernels: dict[Attention, Any] = {}
+        self._starts = next((param for param in mod["main"].params if str(param.name) == STARTS), None)
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = super().visit_call_(call)
         name = str(getattr(call.op, "name", ""))
         if name not in ("relax.nn.attention", "relax.nn.attention_bias") or call.attrs.causal_mask is not None:
             return call
-        shapes = [static_shape(a) for a in call.args[:3]]
-        if any(s is None for s in shapes) or len(set(shapes)) != 1:
+        shapes = [shape_of(a) for a in call.args[:3]]
+        if shapes[0] is None or any(s is None or not same(s, shapes[0]) for s in shapes):
             return call
-        assert shapes[0] is not None
-        return self._kernels(call, *shapes[0])
-
-    def _kernels(self, call: relax.Call, batch: int, seq: int, heads: int, dim: int) -> relax.Expr:
-        query, key, value = (self._columns(a, batch * seq, heads * dim) for a in call.args[:3])
+        batch, seq, heads, dim = shapes[0]
+        rows = seq if self._starts is not None else batch * seq
+        query, key, value = (self._columns(a, rows, heads * dim) for a in call.args[:3])
         scale = 1.0 / sqrt(dim) if call.attrs.scale is None else float(call.attrs.scale.value)
+        bias = list(call.args[3:])
+        if self._starts is not None:
+            return self._one(
+                self._attention(heads, dim, scale, (query, key, value), longest=self._longest),
+                rows,
+                query,
+                key,
+                value,
+                [self._starts],
+            )
+        shape = shape_of(bias[0]) if bias else ()
+        if not self._fused or seq < _LONG or shape is None or (shape and shape[2] != 1):
+            return self._four(batch, seq, heads, dim, scale, (query, key, value), bias)
+        fixed = self._attention(heads, dim, scale, (query, key, value), longest=seq, texts=batch, bias=shape)
+        return self._one(fixed, rows, query, key, value, bias)
+
+    def _attention(self, heads: int, dim: int, scale: float, qkv: tuple[_Columns, ...], **rest: Any) -> Attention:
+        sources = _distinct(*qkv)
+        widths = tuple(shape_of(source)[-1] for source in sources)  # type: ignore[index]
+        query, key, value = (
+            (next(n for n, source in enumerate(sources) if source.same_as(one.source)), one.start) for one in qkv
+        )
+        return Attention(heads, dim, scale, widths, query, key, value, **rest)
+
+    def _one(self, attention: Attention, rows: Any, query: Any, key: Any, value: Any, rest: list[Any]) -> relax.Expr:
+        if attention not in self._kernels:
+            own = definition(attention).without_attr("global_symbol")
+            self._kernels[attention] = self.builder_.add_func(own, "attention")
+        kernel = self._kernels[attention]
+        arguments = [*_distinct(query, key, value), *rest]
+        out = relax.TensorType((rows, attention.heads * attention.dim), "float32")
+        return relax.call_tir(kernel, arguments, out)
+
+    def _four(self, batch: int, seq: int, heads: int, dim: int, scale: float, qkv: Any, bias: list[Any]) -> relax.Expr:
+        query, key, value = qkv
         emit_te = self.builder_.emit_te
         keys_t = emit_te(_transposed_keys(batch, seq, heads, dim, key.start), key.source, primfunc_name_hint="keys_t")
         scores = emit_te(
             _scores(batch, seq, heads, dim, query.start, scale),
             query.source,
             keys_t,
-            *call.args[3:],
+            *bias,
             primfunc_name_hint="attention_scores",
         )
         probs = emit_te(softmax_last_axis, scores, primfunc_name_hint="softmax")
@@ -105,13 +151,13 @@ class _SplitAttention(PyExprMutator):
             _context(batch, seq, heads, dim, value.start), probs, value.source, primfunc_name_hint="attention_context"
         )
 
-    def _columns(self, expr: relax.Expr, rows: int, width: int) -> _Columns:
+    def _columns(self, expr: relax.Expr, rows: Any, width: int) -> _Columns:
         """Trace an operand back to the projection it is a slice of; else view it as ``(rows, width)``."""
         source = expr
         value = self.lookup_binding(expr) if isinstance(expr, relax.Var) else expr
         if isinstance(value, relax.Call) and str(getattr(value.op, "name", "")) == "relax.reshape":
             source = value.args[0]
-            if static_shape(source) == (rows, width):
+            if (known := shape_of(source)) is not None and same(known, (rows, width)):
                 return self._slice_of(source)
         return _Columns(self.builder_.emit(relax.op.reshape(source, (rows, width))), 0)
 
@@ -130,9 +176,20 @@ class _SplitAttention(PyExprMutator):
         return _Columns(split.args[0], starts[int(item.index)])
 
 
-def split_attention(mod: Any) -> Any:
-    """Rewrite every attention operator of ``main`` into kernels over the fused projection."""
-    rewriter = _SplitAttention(mod)
+def _distinct(*columns: _Columns) -> list[Any]:
+    """The tensors that columns are of, each once."""
+    found: list[Any] = []
+    for one in columns:
+        if not any(one.source.same_as(known) for known in found):
+            found.append(one.source)
+    return found
+
+
+def rewrite_attention(mod: Any, fused: bool, longest: int = 0) -> Any:
+    """Rewrite every attention operator of ``main`` into kernels over the fused projection: one where ``fused``,
+    sequences are long and the bias is the same for all queries, else four. Where ``main`` takes ``starts``, its rows
+    are texts of up to ``longest`` one after the other."""
+    rewriter = _Rewriter(mod, fused, longest)
     func = rewriter.visit_expr(mod["main"])
     mod = rewriter.builder_.get()
     mod.update_func(mod.get_global_var("main"), func)

@@ -6,7 +6,7 @@ finish    put schedules in, lift the weight layouts they chose, fold parameters 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,12 @@ from tvm.relax import transform
 from tvm.relax.frontend import detach_params
 from tvm.relax.frontend.torch import from_exported_program
 
-from tuner.graph.attention import split_attention
+from tuner.graph.attention import STARTS, rewrite_attention
 from tuner.graph.operators import legalizations
+from tuner.graph.replaced import replace_kernels
 from tuner.graph.rows import flatten_rows
 
-PIPELINE_VERSION = 1  # part of the key of cached imports: raise it when `prepare` makes other kernels
+PIPELINE_VERSION = 2  # part of the key of cached imports: raise it when `prepare` makes other kernels
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,11 @@ class Prepared:
     inputs: int
 
 
-def prepare(program: Any) -> Prepared:
+def prepare(program: Any, fused_attention: bool = True, longest: int = 0) -> Prepared:
     """Rewrite an exported program into the kernels that are tuned.
+
+    ``fused_attention``: of long sequences in one kernel, which is for CPUs. A program that takes ``starts`` is of texts
+    of any lengths up to ``longest``, one after the other in its rows.
 
     Parameters are folded as far as they can be before a layout is chosen: weights transposed, Q/K/V weights joined,
     position embeddings looked up.
@@ -51,9 +55,11 @@ def prepare(program: Any) -> Prepared:
     mod = from_exported_program(program, keep_params_as_input=True, run_ep_decomposition=False)
     mod, params = detach_params(mod)
     inputs = int(mod["main"].attrs["num_input"])
+    if longest:
+        mod = _named_extents(mod)
     mod = flatten_rows(mod)
     mod = transform.CanonicalizeBindings()(transform.CombineParallelMatmul()(mod))
-    mod = flatten_rows(split_attention(mod))
+    mod = flatten_rows(rewrite_attention(mod, fused_attention, longest))
     mod, folded = fold_params(mod, [value.numpy() for value in params["main"]])
     mod = tvm.transform.Sequential(
         [
@@ -71,13 +77,28 @@ def prepare(program: Any) -> Prepared:
     return Prepared(mod, folded, inputs)
 
 
-def finish(prepared: Prepared, database: Any, target: Any, schedule_rest: Any) -> tuple[Any, list[np.ndarray]]:
-    """Apply the schedules of ``database``; ``schedule_rest`` is a pass for kernels that have none.
+def _named_extents(mod: Any) -> Any:
+    """Extents by what they count, the exporter numbers them: how many ``tokens`` there are, and ``texts``."""
+    main = mod["main"]
+    known = {str(param.name): param.ty.shape.values[0] for param in main.params[:3]}
+    names = {known["input_ids"]: "tokens", known[STARTS]: "texts"}
+    bounds = {names[var]: int(main.attrs["tir_var_upper_bound"][str(var)]) for var in names}
+    main = main.bind_symbolic_vars({var: tirx.Var(name, "int64") for var, name in names.items()})
+    main = main.without_attr("tir_var_lower_bound").with_attr("tir_var_upper_bound", bounds)
+    mod.update_func(mod.get_global_var("main"), main)
+    return mod
+
+
+def finish(
+    prepared: Prepared, database: Any, target: Any, schedule_rest: Any, replaced: Mapping[str, Any] | None = None
+) -> tuple[Any, list[np.ndarray]]:
+    """Apply the schedules of ``database``; ``schedule_rest`` is a pass for kernels that have none. ``replaced``: whole
+    functions to put in the place of others, by the names of these.
 
     Returns the module, ready to build, and its parameters in the layouts the schedules chose.
     """
     with target, database, tvm.transform.PassContext(opt_level=3):
-        mod = transform.MetaScheduleApplyDatabase(enable_warning=False)(prepared.mod)
+        mod = transform.MetaScheduleApplyDatabase(enable_warning=False)(replace_kernels(prepared.mod, replaced or {}))
         mod = transform.SplitLayoutRewritePreproc()(mod)
         mod, params = fold_params(mod, prepared.params)
         mod = transform.FoldConstant()(mod)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+import tvm_ffi
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
@@ -27,13 +28,22 @@ _UNARY = {
 _BINARY = {"relax.add", "relax.multiply", "relax.subtract", "relax.divide"}
 
 
-def static_shape(expr: Any) -> tuple[int, ...] | None:
-    """The shape of a tensor expression as integers, None when it is symbolic or no tensor."""
+def shape_of(expr: Any) -> tuple[Any, ...] | None:
+    """The shape of a tensor expression, integers where extents are known and expressions else; None: no tensor."""
     type_ = expr.ty
     if not isinstance(type_, relax.TensorType) or type_.shape is None:
         return None
     dims = list(type_.shape.values if hasattr(type_.shape, "values") else type_.shape)
-    return tuple(int(d) for d in dims) if all(hasattr(d, "value") for d in dims) else None
+    return tuple(int(d) if hasattr(d, "value") else d for d in dims)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Are two shapes, or extents of them, the same for all numbers of rows?"""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, int) or isinstance(other, int):
+        return isinstance(one, int) and isinstance(other, int) and one == other
+    return bool(tvm_ffi.structural_equal(one, other))
 
 
 def _op_name(call: Any) -> str:
@@ -48,7 +58,9 @@ class _FlattenRows(PyExprMutator):
         call = super().visit_call_(call)
         name = _op_name(call)
         if name == "relax.reshape":
-            return self._reshape(call.args[0], static_shape(call), call)
+            return self._reshape(call.args[0], shape_of(call), call)
+        if name == "relax.expand_dims":
+            return self._expanded(call)
         if name == "relax.permute_dims":
             return self._permute(call)
         if name == "relax.matmul":
@@ -60,8 +72,15 @@ class _FlattenRows(PyExprMutator):
         if name == "relax.nn.layer_norm":
             return self._layer_norm(call)
         if name == "relax.take":  # the importer's "fast" mode lets a token id beyond the vocabulary read wild memory
-            return relax.op.take(call.args[0], call.args[1], call.attrs.axis, mode="clip")
+            return self._take(call)
         return call
+
+    def _take(self, call: relax.Call) -> relax.Expr:
+        """Of an axis of one element the only one is a reshape; else reads beyond the end become reads of the last."""
+        shape, axis = shape_of(call.args[0]), call.attrs.axis
+        if shape is not None and axis is not None and shape[int(axis)] == 1 and shape_of(call.args[1]) == ():
+            return self._reshape(call.args[0], shape_of(call), call)
+        return relax.op.take(call.args[0], call.args[1], axis, mode="clip")
 
     def _bound(self, expr: relax.Expr) -> relax.Expr:
         if isinstance(expr, relax.Var):
@@ -77,7 +96,7 @@ class _FlattenRows(PyExprMutator):
         value = self._bound(expr)
         if not isinstance(value, relax.Call) or _op_name(value) != "relax.reshape":
             return None
-        inner, shape = static_shape(value.args[0]), static_shape(value)
+        inner, shape = shape_of(value.args[0]), shape_of(value)
         if inner is None or shape is None or len(inner) != 2 or len(shape) < 3 or inner[1] != shape[-1]:
             return None
         return value.args[0]
@@ -86,7 +105,7 @@ class _FlattenRows(PyExprMutator):
         found = self._rows(expr)
         if found is not None:
             return found
-        shape = static_shape(expr)
+        shape = shape_of(expr)
         assert shape is not None
         return self._emit(relax.op.reshape(expr, (prod(shape[:-1]), shape[-1])))
 
@@ -97,9 +116,12 @@ class _FlattenRows(PyExprMutator):
         while isinstance(value, relax.Call) and _op_name(value) == "relax.reshape":
             source = value.args[0]
             value = self._bound(source)
-        if static_shape(source) == shape:
+        if (known := shape_of(source)) is not None and same(known, shape):
             return source
         return relax.op.reshape(source, shape)
+
+    def _expanded(self, call: relax.Call) -> relax.Expr:
+        return self._reshape(call.args[0], shape_of(call), call)
 
     def _permute(self, call: relax.Call) -> relax.Expr:
         inner = self._bound(call.args[0])
@@ -112,27 +134,27 @@ class _FlattenRows(PyExprMutator):
         return inner.args[0] if axes == sorted(axes) else relax.op.permute_dims(inner.args[0], axes)
 
     def _matmul(self, call: relax.Call) -> relax.Expr:
-        left, right = static_shape(call.args[0]), static_shape(call.args[1])
-        out = static_shape(call)
+        left, right = shape_of(call.args[0]), shape_of(call.args[1])
+        out = shape_of(call)
         if left is None or right is None or out is None or len(left) < 3 or len(right) != 2:
             return call
         product = self._emit(relax.op.matmul(self._as_rows(call.args[0]), call.args[1], out_dtype="float32"))
         return relax.op.reshape(product, out)
 
     def _unary(self, call: relax.Call) -> relax.Expr:
-        rows, out = self._rows(call.args[0]), static_shape(call)
+        rows, out = self._rows(call.args[0]), shape_of(call)
         if rows is None or out is None:
             return call
         return relax.op.reshape(self._emit(relax.Call(call.op, [rows], call.attrs)), out)
 
     def _binary(self, call: relax.Call) -> relax.Expr:
-        out = static_shape(call)
+        out = shape_of(call)
         if out is None or len(out) < 3 or all(self._rows(a) is None for a in call.args):
             return call
         args = []
         for arg in call.args:
-            shape = static_shape(arg)
-            if shape == out:
+            shape = shape_of(arg)
+            if shape is not None and same(shape, out):
                 args.append(self._as_rows(arg))
             elif shape is not None and len(shape) <= 1:
                 args.append(arg)
@@ -141,7 +163,7 @@ class _FlattenRows(PyExprMutator):
         return relax.op.reshape(self._emit(relax.Call(call.op, args, call.attrs)), out)
 
     def _layer_norm(self, call: relax.Call) -> relax.Expr:
-        out = static_shape(call)
+        out = shape_of(call)
         axes = [int(a) for a in call.attrs.axes]
         if out is None or len(out) < 3 or axes not in ([-1], [len(out) - 1]):
             return call

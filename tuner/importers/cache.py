@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,12 @@ from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
 from tuner.importers import hub, shelf
 from tuner.importers.huggingface import load_torch
 from tuner.importers.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
-from tuner.importers.pytorch import export
+from tuner.importers.pytorch import export, export_texts
 from tuner.importers.reference import reference_outputs, sample_inputs
 from tuner.importers.source import ModelSource
+from tuner.lengths import MOST_TOKENS, UNKNOWN_LONGEST
+
+_SAMPLED_TEXTS, _SAMPLED_TOKENS = 5, 96  # of an import for texts; its samples are padded, its module skips that
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,21 @@ class Tensor:
     """Name, shape and dtype of an input or output."""
 
     name: str
-    shape: list[int]
+    shape: list[int | str]
     dtype: str
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a model is imported for: ``batch`` sequences of ``seq_len`` tokens, or ``texts`` of any number and lengths.
+
+    ``fused_attention``: in one kernel where sequences are long, as CPUs have it.
+    """
+
+    batch: int = 1
+    seq_len: int = 128
+    texts: bool = False
+    fused_attention: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,9 +74,10 @@ class Imported:
     samples: int
     against: str = PYTORCH  # what its outputs are compared with
     sampled: str = "tokenised text, padded and full"
+    texts: dict[str, int] = field(default_factory=dict)  # of texts of any lengths: longest, most_tokens, first_position
 
 
-def import_key(source: ModelSource, batch: int, seq_len: int) -> str:
+def import_key(source: ModelSource, shape: Shape) -> str:
     """Identity of an import: the source with its files' sizes and times, the shape, and everything that reads them.
 
     A preset whose trained weights have come since it was imported with random ones is another model.
@@ -69,26 +86,36 @@ def import_key(source: ModelSource, batch: int, seq_len: int) -> str:
         "source": asdict(source),
         "files": [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in source.files],
         "lacks_weights": hub.lacks_weights(source),
-        "shape": [batch, seq_len],
+        "shape": asdict(shape),
         "versions": [PIPELINE_VERSION, PINS],
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def import_source(source: ModelSource, batch: int, seq_len: int, root: Path) -> Imported:
+def import_source(source: ModelSource, shape: Shape, root: Path) -> Imported:
     """Import a model, or find it in the cache below ``root``. Raises what loading and exporting raise.
 
     ``hub.fetch_weights`` is called before; a preset that lacks its trained weights then gets random ones.
     """
-    key = import_key(source, batch, seq_len)
+    key = import_key(source, shape)
     if known := find(root, key):
         return known
     if source.source == "operator":
         return _import_operator(key, source, root)
     loaded = load_torch(source)
-    samples = sample_inputs(loaded, batch, seq_len)
+    texts: dict[str, int] = {}
+    if shape.texts:
+        longest = loaded.source.max_seq_len or UNKNOWN_LONGEST
+        texts = {"longest": longest, "most_tokens": max(MOST_TOKENS, longest)}
+        texts["first_position"] = loaded.module.first_position
+        prepared = prepare(export_texts(loaded, texts["most_tokens"]), longest=longest)
+        samples = sample_inputs(loaded, _SAMPLED_TEXTS, min(longest, _SAMPLED_TOKENS))
+    else:
+        prepared = prepare(export(loaded, shape.batch, shape.seq_len), shape.fused_attention)
+        samples = sample_inputs(loaded, shape.batch, shape.seq_len)
     wanted = [reference_outputs(loaded, inputs) for inputs in samples]
-    prepared = prepare(export(loaded, batch, seq_len))
+    if texts:
+        wanted = [_without_padding(*pair) for pair in zip(samples, wanted, strict=True)]
     imported = Imported(
         key=key,
         name=source.name,
@@ -98,9 +125,10 @@ def import_source(source: ModelSource, batch: int, seq_len: int, root: Path) -> 
         weights=loaded.weights,
         note=loaded.note,
         max_seq_len=loaded.source.max_seq_len,
-        inputs=_tensors(loaded.input_names, samples[0]),
-        outputs=_tensors(loaded.output_names, wanted[0]),
+        inputs=_text_inputs(loaded.input_names) if texts else _tensors(loaded.input_names, samples[0]),
+        outputs=_text_outputs(loaded.output_names, wanted[0]) if texts else _tensors(loaded.output_names, wanted[0]),
         samples=len(samples),
+        texts=texts,
     )
     return _keep(root, imported, prepared, [Sample(i, o) for i, o in zip(samples, wanted, strict=True)])
 
@@ -140,8 +168,8 @@ def _import_operator(key: str, source: ModelSource, root: Path) -> Imported:
 def describe(root: Path, key: str) -> Imported:
     """What an import in the cache is."""
     values = json.loads((root / key / shelf.ABOUT).read_text())
-    for field in ("inputs", "outputs"):
-        values[field] = [Tensor(**tensor) for tensor in values[field]]
+    for key_ in ("inputs", "outputs"):
+        values[key_] = [Tensor(**tensor) for tensor in values[key_]]
     return Imported(**values)
 
 
@@ -163,7 +191,7 @@ def load_samples(root: Path, imported: Imported) -> list[Sample]:
     samples = []
     for index in range(imported.samples):
         with np.load(root / imported.key / f"sample{index}.npz") as arrays:
-            inputs = {t.name: arrays[f"in.{t.name}"] for t in imported.inputs}
+            inputs = {key.removeprefix("in."): arrays[key] for key in arrays if key.startswith("in.")}
             outputs = {t.name: arrays[f"out.{t.name}"] for t in imported.outputs}
         samples.append(Sample(inputs, outputs))
     return samples
@@ -205,3 +233,22 @@ def _write(folder: Path, imported: Imported, prepared: Prepared, samples: list[S
 
 def _tensors(names: tuple[str, ...], arrays: Mapping[str, np.ndarray]) -> list[Tensor]:
     return [Tensor(name, list(arrays[name].shape), str(arrays[name].dtype)) for name in names]
+
+
+def _without_padding(inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Outputs with zeros where the inputs are padding, as a module for texts leaves it."""
+    mask = inputs["attention_mask"]
+    return {name: value * mask[..., None] if value.ndim == 3 else value for name, value in outputs.items()}
+
+
+def _text_inputs(names: tuple[str, ...]) -> list[Tensor]:
+    """As ``RaggedModule`` takes them."""
+    kept = ["input_ids", "positions", "starts", *(name for name in names if name == "token_type_ids")]
+    return [Tensor(name, ["texts" if name == "starts" else "tokens"], "int32") for name in kept]
+
+
+def _text_outputs(names: tuple[str, ...], arrays: Mapping[str, np.ndarray]) -> list[Tensor]:
+    return [
+        Tensor(name, ["tokens" if arrays[name].ndim == 3 else "texts", arrays[name].shape[-1]], "float32")
+        for name in names
+    ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
-from torch.export import ExportedProgram
+from torch.export import Dim, ExportedProgram
 
 from tuner.importers.huggingface import LoadedModel
 from tuner.importers.source import check_seq_len
+from tuner.importers.wrapper import RaggedModule
 
 _aten = torch.ops.aten
 
@@ -23,6 +25,9 @@ _KEPT = (
     _aten.scaled_dot_product_attention.default,
 )
 
+# Ids, positions and starts of three texts; no two extents are alike, so that the exporter takes none for another.
+_EXAMPLE = ([1, 1, 1, 1, 1, 1, 1], [0, 1, 0, 1, 2, 0, 1], [0, 2, 5])
+
 
 def export(loaded: LoadedModel, batch: int, seq_len: int) -> ExportedProgram:
     """The network as an exported program with static shapes, inputs int32 ``(batch, seq_len)``.
@@ -30,10 +35,28 @@ def export(loaded: LoadedModel, batch: int, seq_len: int) -> ExportedProgram:
     Raises ``SequenceTooLong`` when the position embeddings end before ``seq_len``.
     """
     check_seq_len(loaded.source.name, loaded.source.max_seq_len, seq_len)
+    example = tuple(torch.ones((batch, seq_len), dtype=torch.int32) for _ in loaded.input_names)
+    return _decomposed(loaded.module, example)
+
+
+def export_texts(loaded: LoadedModel, most_tokens: int) -> ExportedProgram:
+    """The network as a program over texts of any lengths, one after the other; inputs are ``RaggedModule``'s, up to
+    ``most_tokens`` at a time."""
+    module = RaggedModule(loaded.network, loaded.output_names).eval()
+    example = [torch.tensor(values, dtype=torch.int32) for values in _EXAMPLE]
+    tokens, texts = (Dim(name, min=2, max=most_tokens) for name in ("tokens", "texts"))
+    dims: list[dict[int, Any]] = [{0: tokens}, {0: tokens}, {0: texts}]
+    if "token_type_ids" in loaded.input_names:
+        example.append(torch.zeros_like(example[0]))
+        dims.append({0: tokens})
+    return _decomposed(module, tuple(example), tuple(dims))
+
+
+def _decomposed(module: torch.nn.Module, example: tuple[torch.Tensor, ...], dims: Any = None) -> ExportedProgram:
     table = torch.export.default_decompositions()
     for operator in _KEPT:
         table.pop(operator, None)
-    example = tuple(torch.ones((batch, seq_len), dtype=torch.int32) for _ in loaded.input_names)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*treespec.*")  # torch.export's own use
-        return torch.export.export(loaded.module, example, strict=False).run_decompositions(table)
+        exported = torch.export.export(module, example, dynamic_shapes=dims, strict=False)
+        return exported.run_decompositions(table)

@@ -45,3 +45,49 @@ class PlainModule(torch.nn.Module):
                 named["token_type_ids"] = torch.zeros_like(input_ids)
         outputs = self.network(**named)
         return tuple(cast(torch.Tensor, outputs[name]) for name in self.output_names)
+
+
+class RaggedModule(torch.nn.Module):
+    """Texts of any lengths, one after the other, as one sequence: int32 ``input_ids (tokens,)``, ``positions`` likewise
+    of each within its text, ``starts (texts,)`` of the texts among them, and ``token_type_ids (tokens,)`` for the
+    families that have segments. Returns ``last_hidden_state (tokens, hidden)``, all else by text.
+
+    What follows the encoder looks at the first token of each sequence; it gets the texts' first tokens as sequences of
+    one. Attention looks at all tokens here: whoever compiles this keeps it within each text, by ``starts``.
+    """
+
+    def __init__(self, network: torch.nn.Module, output_names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.output_names = output_names
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        positions: torch.Tensor,
+        starts: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, ...]:
+        """Run the network; shapes as the class says."""
+        hidden: list[torch.Tensor] = []
+
+        def keep_first_tokens(_module: Any, _inputs: Any, output: Any) -> Any:
+            rows = output[0].reshape(-1, output[0].shape[-1])
+            hidden.append(rows)
+            output["last_hidden_state"] = rows.index_select(0, starts)[:, None, :]
+            return output
+
+        named: dict[str, Any] = {"input_ids": input_ids[None], "position_ids": positions[None]}
+        named["attention_mask"] = torch.zeros(1, 1, 1, input_ids.shape[0])
+        if token_type_ids is not None:
+            named["token_type_ids"] = token_type_ids[None]
+        elif hasattr(self.network.config, "type_vocab_size"):
+            named["token_type_ids"] = torch.zeros_like(input_ids)[None]
+        base = cast(Any, self.network).base_model
+        encoder = base.transformer if hasattr(base, "transformer") else base.encoder
+        hook = encoder.register_forward_hook(keep_first_tokens)
+        try:
+            outputs = self.network(**named)
+        finally:
+            hook.remove()
+        return tuple(hidden[0] if name == "last_hidden_state" else outputs[name] for name in self.output_names)

@@ -52,7 +52,8 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
     try:
         say(f"importing {source.name}")
         hub.fetch_weights(source)
-        imported = cache.import_source(source, order.batch, order.seq_len, imports)
+        shape = cache.Shape(order.batch, order.seq_len, fused_attention=target.tvm["kind"] == "llvm")
+        imported = cache.import_source(source, shape, imports)
         found = extract(cache.load_module(imports, imported), make_target(target.tvm))
         shipped.bring_in(engine, settings, {one.id for one in found}, target.family)
         with read(engine) as session:

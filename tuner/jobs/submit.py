@@ -11,10 +11,12 @@ from tuner.config import Settings
 from tuner.db import events, models_
 from tuner.db.engine import read
 from tuner.db.models import Job, Model
-from tuner.errors import BudgetInvalid
+from tuner.errors import BudgetInvalid, InvalidInput
 from tuner.importers.source import ModelSource, check_seq_len, resolve_source
 from tuner.jobs.target_lookup import resolve_target
+from tuner.lengths import MIX, UNKNOWN_LONGEST, Lengths, default_mix, of_range, of_texts
 from tuner.schemas import BudgetIn, JobIn
+from tuner.targets.presets import Target
 
 # Preset: largest number of trials, minutes.
 PRESETS: dict[str, tuple[int, float]] = {"express": (1000, 10.0), "full": (5000, 60.0)}
@@ -37,12 +39,14 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
     """Check the request and add its job, with its model if that is new; ``source`` is what ``source_of`` found. Call
     within ``write``.
 
-    Raises TargetUnknown, BudgetInvalid or SequenceTooLong.
+    Raises TargetUnknown, BudgetInvalid, SequenceTooLong or InvalidInput.
     """
     trials, seconds = no_budget(wish.budget) if wish.compile_only else budget(wish.budget, settings)
     target = resolve_target(session, settings, wish.target)
     model = add_model(session, source)
-    check_seq_len(model.name, model.max_seq_len, wish.seq_len)
+    profile = lengths_of(wish, model, target)
+    if profile is None:
+        check_seq_len(model.name, model.max_seq_len, wish.seq_len)
     job = Job(
         model_id=model.id,
         target=target.name,
@@ -50,6 +54,7 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
         target_family=target.family,
         batch=1 if model.source == "operator" else wish.batch,  # an operator's extents are its own
         seq_len=1 if model.source == "operator" else wish.seq_len,
+        lengths=list(profile.sample) if profile else None,
         budget_trials=trials,
         budget_sec=seconds,
         cold=wish.cold,
@@ -62,6 +67,23 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
     session.flush()
     events.emit(session, "state", {"state": job.state, "message": job.message}, job.id)
     return job
+
+
+def lengths_of(wish: JobIn, model: Model, target: Target) -> Lengths | None:
+    """The profile of a job for texts, None for one at a fixed shape. Raises InvalidInput."""
+    if wish.lengths is None and wish.text_lengths is None:
+        return None
+    if wish.lengths is not None and wish.text_lengths is not None:
+        raise InvalidInput("A profile is a range or lengths, not both.", "Leave out lengths or text_lengths.")
+    if model.source == "operator":
+        raise InvalidInput("An operator has no texts.", "Leave out the lengths; its extents are in its name.")
+    if target.tvm.get("kind") != "llvm":
+        raise InvalidInput(f"Texts of any lengths are for CPUs; {target.name} is none.", "Give --seq-len and --batch.")
+    longest = model.max_seq_len or UNKNOWN_LONGEST
+    if wish.text_lengths is not None:
+        return of_texts(wish.text_lengths, longest)
+    assert wish.lengths is not None
+    return default_mix(longest) if wish.lengths == MIX else of_range(wish.lengths, longest)
 
 
 def add_model(session: Session, source: ModelSource) -> Model:

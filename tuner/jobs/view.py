@@ -18,6 +18,7 @@ from tuner.jobs.device_watch import trouble
 from tuner.jobs.eta import Band, band
 from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.traffic import traffic_bytes
+from tuner.lengths import flops_of_text
 from tuner.schemas import BudgetOut, DeviceOut, ErrorBody, JobOut, JobState, JobWorkloadOut, RecordOut
 from tuner.state import TUNING_AHEAD
 from tuner.targets.roofline import Peak
@@ -49,7 +50,8 @@ def describe_job(
     baseline_ms = min((row.median_ms for row in rows if row.variant.startswith(_BASELINE)), default=None)
     left = _left(job, last_round)
     return JobOut(
-        **job.model_dump(include=set(JobOut.model_fields) - {"state", "error"}),
+        **job.model_dump(include=set(JobOut.model_fields) - {"state", "error", "lengths"}),
+        lengths=[job.lengths[0], job.lengths[len(job.lengths) // 2], job.lengths[-1]] if job.lengths else None,
         model=model.name,
         budget=BudgetOut(trials=job.budget_trials, seconds=job.budget_sec),
         state=cast(JobState, job.state),
@@ -93,25 +95,31 @@ def _left(job: Job, last_round: Mapping[str, Any]) -> Band | None:
 def workload_outs(session: Session, settings: Settings, job_id: str) -> list[JobWorkloadOut]:
     """The job's workloads in graph order. Raises NotFound for an unknown job."""
     job = jobs.get(session, job_id)
-    return describe_workloads(jobs.workloads(session, job_id), peak_for(session, settings, job))
+    return describe_workloads(jobs.workloads(session, job_id), peak_for(session, settings, job), job.lengths)
 
 
-def describe_workloads(rows: Sequence[tuple[JobWorkload, Workload]], peak: Peak | None = None) -> list[JobWorkloadOut]:
+def describe_workloads(
+    rows: Sequence[tuple[JobWorkload, Workload]], peak: Peak | None = None, lengths: Sequence[int] | None = None
+) -> list[JobWorkloadOut]:
     """Pure: ``gflops`` is flops / best time, ``share`` the part of all workloads' summed time (launches x best)."""
     total_us = sum(row.weight * row.best_us for row, _ in rows if row.best_us)
-    return [
-        JobWorkloadOut(
-            **row.model_dump(exclude={"job_id"}),
-            name=workload.name,
-            summary=workload.summary,
-            flops=workload.flops,
-            gflops=workload.flops / row.best_us / 1e3 if row.best_us else None,
-            share=row.weight * row.best_us / total_us if row.best_us else None,
-            intensity=_intensity(workload),
-            peak_share=workload.flops / row.best_us / 1e3 / peak.gflops if row.best_us and peak else None,
+    found = []
+    for row, workload in rows:
+        flops = flops_of_text(workload.flops, workload.name, workload.summary, lengths)
+        reached = flops / row.best_us / 1e3 if row.best_us else None
+        found.append(
+            JobWorkloadOut(
+                **row.model_dump(exclude={"job_id"}),
+                name=workload.name,
+                summary=workload.summary,
+                flops=flops,
+                gflops=reached,
+                share=row.weight * row.best_us / total_us if row.best_us else None,
+                intensity=_intensity(workload),
+                peak_share=reached / peak.gflops if reached and peak else None,
+            )
         )
-        for row, workload in rows
-    ]
+    return found
 
 
 def _intensity(workload: Workload) -> float | None:

@@ -11,10 +11,11 @@ from tuner.db import events, jobs, models_
 from tuner.db.engine import make_engine, read, write
 from tuner.db.models import Job
 from tuner.importers import cache
-from tuner.importers.cache import Imported
+from tuner.importers.cache import Imported, Shape
 from tuner.importers.source import ModelSource, resolve_source
 from tuner.jobs import job_folders
 from tuner.jobs.target_lookup import peak_for
+from tuner.lengths import weights_of
 from tuner.measuring.identity import Expected, expected_of
 from tuner.measuring.measure import DeviceAddress
 from tuner.search.finals import Finals
@@ -100,7 +101,12 @@ def import_now(settings: Settings, job_id: str) -> Imported:
 
 def _import(settings: Settings, job_id: str) -> Imported:
     job, source = source_of(settings, job_id)
-    return cache.import_source(source, job.batch, job.seq_len, settings.imports_dir)
+    return cache.import_source(source, shape_of(job), settings.imports_dir)
+
+
+def shape_of(job: Job) -> Shape:
+    """What a job's model is imported for."""
+    return Shape(job.batch, job.seq_len, bool(job.lengths), job.target_json["kind"] == "llvm")
 
 
 def peak_of(settings: Settings, job: Job) -> Peak | None:
@@ -112,7 +118,14 @@ def peak_of(settings: Settings, job: Job) -> Peak | None:
 def finals_of(settings: Settings, job: Job, tuner: Tuner) -> Finals:
     """The finals of a job, on its device."""
     folder = job_folders.make(settings, database(settings), job.id) / "finals"
-    return Finals(device_address(settings, job), tuner.builders, job.target_json, folder, tuner.canaries.timer(job))
+    return Finals(
+        device_address(settings, job),
+        tuner.builders,
+        job.target_json,
+        folder,
+        tuner.canaries.timer(job),
+        weights_of(job),
+    )
 
 
 def say(settings: Settings, job_id: str, message: str) -> None:

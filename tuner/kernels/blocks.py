@@ -21,3 +21,9 @@ def is_reduction(block: Any) -> bool:
 def operations(block: Any) -> float:
     """Floating-point operations on one element."""
     return float(estimate_tir_flops(block.body))
+
+
+def layout_free(func: Any) -> set[int]:
+    """Indices of arguments that are constants, whose layout the search may choose."""
+    attrs = func.attrs
+    return {int(i) for i in attrs["layout_free_buffers"]} if attrs and "layout_free_buffers" in attrs else set()

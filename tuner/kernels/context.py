@@ -36,7 +36,12 @@ def make_context(mod: Any, target: Any, space: Any, strategy: Any, seed: int, th
 
 def candidate_id(sch: Any) -> str:
     """Identity of a candidate: structural hash of its scheduled module, 16 hex digits."""
-    return f"{tvm_ffi.structural_hash(sch.mod) & (2**64 - 1):016x}"
+    return module_id(sch.mod)
+
+
+def module_id(mod: Any) -> str:
+    """The same, of the module itself."""
+    return f"{tvm_ffi.structural_hash(mod) & (2**64 - 1):016x}"
 
 
 def tuning_record(trace: Any, workload: Any, run_secs: list[float] | None, target: Any, arguments: Any) -> Any:

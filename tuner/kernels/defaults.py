@@ -7,7 +7,7 @@ from typing import Any
 import tvm
 from tvm import tirx
 
-from tuner.kernels import ready_made
+from tuner.kernels import ready_made, written
 from tuner.kernels.fallback import is_scheduled, schedule_plainly
 from tuner.kernels.limits import refuse_beyond_limits
 
@@ -18,6 +18,9 @@ def schedule_by_default(mod: Any, target: Any) -> Any:
     Raises LimitExceeded when a schedule that a function has already is too large for a GPU.
     """
     if target.kind.name == "llvm":
+        for var, func in mod.functions.items():
+            if isinstance(func, tirx.PrimFunc) and (kernel := written.plain(func, target)) is not None:
+                mod[var] = kernel
         return schedule_plainly(mod)
     for var, func in mod.functions.items():
         if isinstance(func, tirx.PrimFunc) and not is_scheduled(func):

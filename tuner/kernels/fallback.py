@@ -75,7 +75,10 @@ def _schedule_block(schedule: Any, block: Any) -> None:
 
 def _divisor(schedule: Any, loop: Any, wanted: int) -> int:
     """The largest of ``wanted``, half of it, ... that divides the loop's extent."""
-    extent = int(schedule.get(loop).extent)
+    extent = schedule.get(loop).extent
+    if not isinstance(extent, tirx.IntImm):  # known only when it runs
+        return 1
+    extent = int(extent)
     while extent % wanted:
         wanted //= 2
     return wanted

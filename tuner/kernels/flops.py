@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tvm
@@ -11,28 +11,37 @@ from tvm import tirx
 from tvm.s_tir import SBlockRealize
 from tvm.s_tir.analysis import estimate_tir_flops
 
+from tuner.graph.attention_kernel import attention_of
+from tuner.kernels.extents import nominal
+from tuner.lengths import NOMINAL
+
 _ARITHMETIC = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Min, tirx.Max)
 _NO_ARITHMETIC = {"tirx.reinterpret", "tirx.if_then_else"}
 _OPERANDS = ("a", "b", "value", "condition", "true_value", "false_value")
 
 
 def flops_of(func: Any) -> float:
-    """Floating-point operations of one launch of an unscheduled function, each distinct one of an element once.
+    """Floating-point operations of one launch of an unscheduled function, each distinct one of an element once; of one
+    text of ``NOMINAL`` tokens, where lengths vary.
 
     TVM's ``estimate_tir_flops`` counts an operand as often as it is used, and a polynomial like ``fast_exp``'s uses its
     argument at each power: 89 operations for a softmax's 28, which then ran at twice the peak.
     """
-    return _of_statement(func.body)
+    if (attention := attention_of(func)) is not None:
+        return attention.flops_of(1, NOMINAL) if attention.ragged else attention.flops
+    return _of_statement(func.body, nominal(func))
 
 
-def _of_statement(statement: Any) -> float:
+def _of_statement(statement: Any, known: Mapping[str, int]) -> float:
     match statement:
         case tirx.For():
-            return int(statement.extent) * _of_statement(statement.body)
+            extent = statement.extent
+            times = int(extent) if isinstance(extent, tirx.IntImm) else known[str(extent)]
+            return times * _of_statement(statement.body, known)
         case tirx.SeqStmt():
-            return sum(map(_of_statement, statement.seq))
+            return sum(_of_statement(one, known) for one in statement.seq)
         case SBlockRealize():
-            return _of_statement(statement.block.body)
+            return _of_statement(statement.block.body, known)
         case tirx.BufferStore():
             return float(sum(map(_is_operation, _distinct(statement.value))))
     return float(estimate_tir_flops(statement))

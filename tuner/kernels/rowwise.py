@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import gcd, prod
 from typing import Any
 
+from tvm import tirx
 from tvm.s_tir import Schedule
 
 from tuner.kernels.blocks import block_names, is_reduction, operations
@@ -26,7 +27,7 @@ _FOLD = 4  # sums left when those of the vectors have been folded; these are the
 
 
 @dataclass(frozen=True)
-class _Variant:
+class Variant:
     """One schedule: this many ``vectors`` of so many ``lanes`` hold partial sums."""
 
     lanes: int
@@ -36,21 +37,23 @@ class _Variant:
 def schedules(mod: Any, target: Any) -> list[Any]:
     """The schedules there are for a module's function ``main``, none where it is not row-wise."""
     found = []
-    for variant in _variants(mod, cpu_of(target)) if target.kind.name == "llvm" else ():
+    for variant in variants(mod, cpu_of(target)) if target.kind.name == "llvm" else ():
         with suppress(*NO_SCHEDULE):
-            found.append(_schedule(mod, variant))
+            found.append(schedule(mod, variant))
     return found
 
 
-def _variants(mod: Any, cpu: Cpu) -> list[_Variant]:
+def variants(mod: Any, cpu: Cpu) -> list[Variant]:
+    """What there is to choose from, nothing where the module's function is not row-wise."""
     columns = _columns(mod) or 0
     lanes = gcd(columns, cpu.lanes)
     if lanes < _FOLD:
         return []
-    return [_Variant(lanes, n) for n in _VECTORS if columns > n * lanes and columns % (n * lanes) == 0]
+    return [Variant(lanes, n) for n in _VECTORS if columns > n * lanes and columns % (n * lanes) == 0]
 
 
-def _schedule(mod: Any, variant: _Variant) -> Any:
+def schedule(mod: Any, variant: Variant) -> Any:
+    """The module's function scheduled so."""
     sch = Schedule(mod)
     names = block_names(sch)
     for name in names[:-1]:
@@ -79,7 +82,7 @@ def _schedule(mod: Any, variant: _Variant) -> Any:
     return sch
 
 
-def _by_vectors(sch: Any, name: str, variant: _Variant) -> list[Any]:
+def _by_vectors(sch: Any, name: str, variant: Variant) -> list[Any]:
     """Split a reduction into partial ones, element by element of vectors; returns the blocks that come before it."""
     steps = []
     for width in dict.fromkeys((variant.vectors * variant.lanes, _FOLD)):
@@ -103,18 +106,21 @@ def _columns(mod: Any) -> int | None:
         return None
     reductions = [name for name in names if is_reduction(_block(sch, name))]
     fitting = all(_extents(sch, name) in (shape, shape[:-1]) for name in names)
-    if not reductions or not fitting or prod(shape[:-1]) < 2:
+    rows = [n for n in shape[:-1] if isinstance(n, int)]
+    if not reductions or not fitting or (len(rows) == len(shape) - 1 and prod(rows) < 2):
         return None
-    return shape[-1] if all(_extents(sch, name) == shape for name in reductions) else None
+    columns = shape[-1]
+    return columns if isinstance(columns, int) and all(_extents(sch, name) == shape for name in reductions) else None
 
 
 def _block(sch: Any, name: str) -> Any:
     return sch.get(sch.get_sblock(name))
 
 
-def _extents(sch: Any, name: str) -> list[int]:
-    """Of a block's axes, the reduction's last."""
-    return [int(axis.dom.extent) for axis in _block(sch, name).iter_vars]
+def _extents(sch: Any, name: str) -> list[int | str]:
+    """Of a block's axes, the reduction's last; by its name, where one is not known yet."""
+    extents = [axis.dom.extent for axis in _block(sch, name).iter_vars]
+    return [int(one) if isinstance(one, tirx.IntImm) else str(one) for one in extents]
 
 
 def _is_kept(sch: Any, name: str) -> bool:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
 import tvm_ffi
-from tvm import relax
-from tvm.s_tir.meta_schedule.arg_info import ArgInfo
+from tvm import relax, tirx
 from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
 
 from tuner.db.models import Workload
+from tuner.graph.attention_kernel import attention_of
+from tuner.kernels.blocks import layout_free as layout_free
+from tuner.kernels.extents import is_symbolic, nominal, shapes
 from tuner.kernels.flops import flops_of
+from tuner.kernels.written import writer_for
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,9 @@ def workload_id(mod: Any) -> str:
     return f"wl-{tvm_ffi.structural_hash(mod) & (2**64 - 1):016x}"
 
 
-def layout_free(func: Any) -> set[int]:
-    """Indices of arguments that are constants, whose layout the search may choose."""
-    attrs = func.attrs
-    return {int(i) for i in attrs["layout_free_buffers"]} if attrs and "layout_free_buffers" in attrs else set()
-
-
 def buffers_of(func: Any) -> list[tuple[tuple[int, ...], str]]:
-    """Shape and dtype of each argument of a PrimFunc, in order."""
-    return [(tuple(int(d) for d in info.shape), str(info.dtype)) for info in ArgInfo.from_prim_func(func)]
+    """Shape and dtype of each argument of a PrimFunc, in order; of one text, where lengths vary."""
+    return shapes(func, nominal(func))
 
 
 def written_arguments(mod: Any) -> list[int]:
@@ -87,7 +84,8 @@ def written_arguments(mod: Any) -> list[int]:
 
 def summarize(func: Any) -> str:
     """Arguments and result in one line: ``float32[128,768], float32[768,768] -> float32[128,768]``."""
-    texts = [f"{dtype}[{','.join(map(str, shape))}]" for shape, dtype in buffers_of(func)]
+    extents = [[int(e) if isinstance(e, tirx.IntImm) else str(e) for e in buffer.shape] for buffer in func.params]
+    texts = [f"{b.dtype}[{','.join(map(str, shape))}]" for b, shape in zip(func.params, extents, strict=True)]
     return ", ".join(texts[:-1]) + " -> " + texts[-1]
 
 
@@ -98,6 +96,8 @@ def _nbytes(shape: tuple[int, ...], dtype: str) -> int:
 def _computes(func: Any) -> bool:
     """Does the function compute on floats? One that reads integers looks up or converts (``take``, masks): search gains
     nothing there, and wild indices crash a device."""
+    if attention_of(func) is not None:
+        return True
     return all(dtype.startswith(("float", "bfloat")) for _, dtype in buffers_of(func))
 
 
@@ -136,7 +136,23 @@ def extract(mod: Any, target: Any) -> list[ExtractedWorkload]:
     order = _first_calls(mod)
     for task in sorted(extract_tasks(mod, target), key=lambda task: order[str(task.task_name)]):
         one = describe(task.dispatched[0], plain_name(str(task.task_name)), int(task.weight))
+        if one.tunable and is_symbolic(one.mod["main"]):  # only what is written out can be searched then
+            one = replace(one, tunable=writer_for(one.mod, target) is not None)
         if one.id in found:
             one = ExtractedWorkload(**{**vars(one), "weight": one.weight + found[one.id].weight})
         found[one.id] = one
     return list(found.values())
+
+
+def names_of(mod: Any, workload: Any) -> list[str]:
+    """Names of the kernels of a module that are the workload, given as its one-function module."""
+    wanted = _alone(workload["main"])
+    return [
+        str(var.name_hint)
+        for var, func in mod.functions.items()
+        if isinstance(func, tirx.PrimFunc) and tvm_ffi.structural_equal(_alone(func), wanted)
+    ]
+
+
+def _alone(func: Any) -> Any:
+    return func.with_attr({"global_symbol": "main", "tirx.noalias": True})

@@ -69,11 +69,15 @@ class DeviceAddress:
 
 @dataclass(frozen=True)
 class Probe:
-    """A library to time: its path here and its arguments as (shape, dtype); ``number`` tells it in results."""
+    """A library to time: its path here and its arguments as (shape, dtype); ``number`` tells it in results.
+
+    Where extents are known only when it runs, ``points`` are arguments to time it with, each with how much it counts.
+    """
 
     number: int
     path: str
     arguments: Shapes
+    points: Sequence[tuple[Shapes, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -166,11 +170,20 @@ def _time(
 ) -> Measured:
     try:
         module = load_library(remote, probe.path)
-        arrays = arguments.of(probe.arguments)
         flush = cold and device.kind == "cpu"  # caches of other devices can't be flushed from here
-        secs = repeats(module, device.of(remote), arrays, flush, _FIRST_LOOK)
+
+        def look(count: int) -> list[float]:
+            """Seconds of each repeat; where there are points, of what they come to together."""
+            total = [0.0] * count
+            for shapes, weight in probe.points or [(probe.arguments, 1.0)]:
+                if weight:
+                    found = repeats(module, device.of(remote), arguments.of(shapes), flush, count)
+                    total = [sum_ + weight * sec for sum_, sec in zip(total, found, strict=True)]
+            return total
+
+        secs = look(_FIRST_LOOK)
         if best_sec is None or median(secs) < best_sec * _HOPELESS:
-            secs += repeats(module, device.of(remote), arrays, flush, _FULL_LOOK - _FIRST_LOOK)
+            secs += look(_FULL_LOOK - _FIRST_LOOK)
         return replace(session, run_secs=secs)
     except Exception as failure:
         _raise_if_lost(remote, failure)

@@ -18,10 +18,12 @@ import tvm
 from rpc.drafts import draft
 from rpc.errors import SessionLost
 from rpc.uniform import uniform
+from tuner.graph.attention_kernel import attention_of
 from tuner.importers.wrapper import PADDING_BIAS
 from tuner.kernels.context import make_target
 from tuner.kernels.defaults import default_schedule
-from tuner.kernels.workload import buffers_of, layout_free, written_arguments
+from tuner.kernels.extents import shapes, variables
+from tuner.kernels.workload import layout_free, written_arguments
 from tuner.measuring.agreement import difference
 from tuner.measuring.build_process import BuildJob, Built
 from tuner.measuring.builder import BuildPool
@@ -34,16 +36,21 @@ _TOLERANCE = {"float16": 2e-2, "float32": 1e-4}
 # Magnitudes of what flows in: "large" as scores and activations of real models reach, "masked" with all padded.
 _KINDS = {"random": 1.0, "zeros": 0.0, "large": 1e3, "masked": 1.0}
 _LARGEST = {"float16": 10.0}  # the sums must not overflow
+_TOKENS = 37  # of the text that kernels are checked with where lengths vary: blocks of two sizes, and a part of a panel
 
 
 class Candidate(Protocol):
-    """What can be checked: a scheduled module as JSON, and a name for its files."""
+    """What can be checked: a scheduled module as JSON, and a name for its files. ``tir_to_check`` is set where the
+    module takes other arguments than the workload, and is the same with those."""
 
     @property
     def id(self) -> str: ...
 
     @property
     def tir(self) -> str: ...
+
+    @property
+    def tir_to_check(self) -> str: ...
 
 
 class Problem(NamedTuple):
@@ -85,7 +92,7 @@ class OutputCheck:
         self._device = device
         self._builders = builders
         self._folder = folder
-        self._buffers = buffers_of(mod["main"])
+        self._buffers = shapes(mod["main"], dict.fromkeys(variables(mod["main"]), 1) | {"tokens": _TOKENS})
         self._constants = layout_free(mod["main"])
         self._outputs = written_arguments(mod)
         kinds = [kind for kind in _KINDS if kind != "masked" or any(self._masks)]
@@ -95,7 +102,9 @@ class OutputCheck:
     def expected(self) -> dict[str, list[np.ndarray]]:
         """The outputs that each kind of input must give. Raises RuntimeError when the plain schedule does not build."""
         target = dict(triples.host_of(json.loads(self._target)) or {"kind": "llvm"})
-        plain = tvm.IRModule({"main": default_schedule(self._mod["main"], make_target(target))})
+        plain = self._mod  # attention's own definition runs as it is
+        if attention_of(self._mod["main"]) is None:
+            plain = tvm.IRModule({"main": default_schedule(self._mod["main"], make_target(target))})
         with draft(self._folder) as folder:
             built = self._build(str(tvm.ir.save_json(plain)), json.dumps(target), folder / "expected.so")
             if built.error_class:
@@ -104,7 +113,8 @@ class OutputCheck:
 
     def problem_of(self, candidate: Candidate, folder: Path) -> Problem | None:
         """What is wrong with the candidate's outputs, or None."""
-        built = self._build(candidate.tir, self._target, folder / candidate.id / f"{candidate.id}-check.so")
+        tir = candidate.tir_to_check or candidate.tir
+        built = self._build(tir, self._target, folder / candidate.id / f"{candidate.id}-check.so")
         if built.error_class:
             return Problem(built.error_class, f"it does not build as it is checked: {built.error}")
         expected = self.expected
@@ -134,6 +144,9 @@ class OutputCheck:
         found = {}
         for seed, ((shape, dtype), is_mask) in enumerate(zip(self._buffers, self._masks, strict=True)):
             if seed in self._outputs:
+                continue
+            if dtype.startswith("int"):  # where texts start
+                found[seed] = Input(shape, dtype, seed, 0.0, 0.0)
                 continue
             largest = 1.0 if seed in self._constants else min(_KINDS[kind], _LARGEST.get(dtype, np.inf))
             low, high = (-PADDING_BIAS,) * 2 if kind == "masked" and is_mask else (-largest, largest)

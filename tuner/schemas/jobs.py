@@ -31,6 +31,12 @@ class JobIn(In):
     budget: BudgetIn = Field(default_factory=BudgetIn)
     batch: int = Field(1, ge=1, le=1024)
     seq_len: int = Field(128, ge=1, le=65536)
+    lengths: str | None = Field(
+        None, max_length=20, description="for texts of any lengths, in any batch: the range they have, 4:256, or mix"
+    )
+    text_lengths: list[int] | None = Field(
+        None, max_length=100_000, description="the same, by the lengths in tokens of texts as they are"
+    )
     cold: bool = Field(False, description="ignore records that are already known")
     compile_only: bool = Field(
         False, description="no tuning and no device: compile from known records and default schedules"
@@ -53,6 +59,7 @@ class JobOut(BaseModel):
     target: str
     batch: int
     seq_len: int
+    lengths: list[int] | None = None  # of a job for texts: shortest, median, longest of its profile
     budget: BudgetOut
     cold: bool
     compile_only: bool = False

@@ -20,12 +20,14 @@ import tvm
 import tvm_ffi
 
 from tuner.db.models import Record
-from tuner.kernels import ready_made
+from tuner.kernels import ready_made, written
 from tuner.kernels.context import Replay, built_arguments, make_target
 from tuner.kernels.defaults import default_schedule
-from tuner.kernels.left_out import refusal
+from tuner.kernels.extents import is_symbolic, nominal, points, shapes
+from tuner.kernels.left_out import NO_CHOICE, refusal
 from tuner.kernels.space import space_for
 from tuner.kernels.workload import module_from_json
+from tuner.lengths import Weights
 from tuner.measuring.build_process import BuildJob
 from tuner.measuring.builder import BuildPool
 from tuner.measuring.canary import typical_us
@@ -63,6 +65,7 @@ class _Entrant:
     mod: Any
     record: Record | None = None
     ready_made: str = ""
+    to_check: Any = None
 
     @property
     def id(self) -> str:
@@ -78,6 +81,11 @@ class _Entrant:
     def tir(self) -> str:
         """The module as JSON."""
         return str(tvm.ir.save_json(self.mod))
+
+    @property
+    def tir_to_check(self) -> str:
+        """The same with the workload's own arguments, where the module takes others."""
+        return str(tvm.ir.save_json(self.to_check)) if self.to_check is not None else ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,10 @@ class Finals:
         target: dict[str, Any],
         folder: Path,
         time_canary: Callable[[Any], float] | None = None,
+        weights: Weights | None = None,
     ) -> None:
+        """``weights`` say how much each size counts, where extents are known only when a kernel runs."""
+        self._weights = weights
         self._device = device
         self._builders = builders
         self._target = json.dumps(target)
@@ -182,7 +193,14 @@ class Finals:
         replay = Replay(mod, self._tvm_target, space_for(self._tvm_target))
         left_out = []
         for record in candidates:
-            if (schedule := replay.schedule(record.trace)) is not None:
+            if written.is_choice(record.trace):
+                made = written.rewritten(record.trace, mod, self._tvm_target)
+                if made is None:
+                    left_out.append((record, NO_CHOICE))
+                else:
+                    to_check = written.rewritten(record.trace, mod, self._tvm_target, to_check=True)
+                    entrants.append(_Entrant(made, record, to_check=to_check))
+            elif (schedule := replay.schedule(record.trace)) is not None:
                 entrants.append(_Entrant(schedule.mod, record))
             else:
                 left_out.append((record, refusal(replay, record.trace, self._tvm_target)))
@@ -199,8 +217,14 @@ class Finals:
         probes = []
         for number, built in enumerate(self._builders.build(jobs)):
             if not built.error_class:
-                probes.append(Probe(number, built.path, built_arguments(entrants[number].mod)))
+                probes.append(self._probe(number, built.path, entrants[number].mod))
         return probes
+
+    def _probe(self, number: int, path: str, mod: Any) -> Probe:
+        function = mod["main"]
+        if self._weights is None or not is_symbolic(function):
+            return Probe(number, path, built_arguments(mod))
+        return Probe(number, path, shapes(function, nominal(function)), points(function, self._weights))
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -16,6 +16,7 @@ from rpc.facts import physical_cores
 from tuner.config import Settings
 from tuner.db.models import Job
 from tuner.kernels.context import make_target
+from tuner.lengths import weights_of
 from tuner.measuring.build_process import BuildJob, Built
 from tuner.measuring.builder import BuildPool
 from tuner.measuring.canary import Canaries
@@ -117,6 +118,7 @@ class Tuner:
             batch=self._settings.round_batch,
             threads=self._threads,
             seed=int(task.workload.id[-7:], 16) + 1,
+            weights=weights_of(task.job),
         )
         session.learn([(row.candidate, row.trace, row.run_secs) for row in rows if row.trace])
         session.suggest(row.trace for row in seeds)
@@ -151,7 +153,9 @@ class Tuner:
             if failure.error_class:
                 keep(proposal, Measured(error_class=failure.error_class, error=failure.error))
         probes = [
-            Probe(n, built[p.id].path, p.arguments) for n, p in enumerate(proposals) if not built[p.id].error_class
+            Probe(n, built[p.id].path, p.arguments, p.points)
+            for n, p in enumerate(proposals)
+            if not built[p.id].error_class
         ]
         best = self._journal.best_sec(task)
         measure(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -13,12 +13,15 @@ from typing import Any
 
 import tvm
 
-from tuner.kernels import rowwise
-from tuner.kernels.context import NO_SCHEDULE, Replay, built_arguments, candidate_id
+from tuner.kernels import rowwise, written
+from tuner.kernels.context import NO_SCHEDULE, Replay, built_arguments, candidate_id, module_id
+from tuner.kernels.extents import Shapes, is_symbolic, nominal, points, shapes
 from tuner.kernels.space import space_for
 from tuner.kernels.tiles import Tile
 from tuner.kernels.workload import module_from_json, workload_id
+from tuner.lengths import Weights
 from tuner.search.evolution import Evolution
+from tuner.search.guided import Guided
 from tuner.search.tiled import TiledSearch
 from tuner.search.transfer import Kernel
 
@@ -38,21 +41,38 @@ class Proposal:
     id: str
     tir: str
     trace: str
-    arguments: list[tuple[tuple[int, ...], str]]
+    arguments: Shapes
     candidate: Any
     tile: Tile | None = None
     evolved: bool = False
+    points: Sequence[tuple[Shapes, float]] = ()  # with what it is timed where extents are known only when it runs
+    choice: Any = None  # by which it is written, where it is
+    tir_to_check: str = ""
 
 
 class SearchSession:
     """Searches one workload: seeds first, then row-wise kernels by their few schedules, products by register tiles and
     then, like all else, by evolution."""
 
-    def __init__(self, tir: str, target: Any, cost_model: Any, batch: int, threads: int, seed: int) -> None:
+    def __init__(
+        self,
+        tir: str,
+        target: Any,
+        cost_model: Any,
+        batch: int,
+        threads: int,
+        seed: int,
+        weights: Weights | None = None,
+    ) -> None:
+        """``weights`` say how much each size counts, where extents are known only when the kernel runs."""
         self.mod = module_from_json(tir)
+        self._weights = weights
+        self._writer = written.writer_for(self.mod, target)
+        self._choices = Guided(self._writer.choices) if self._writer else None
         self._replay = Replay(self.mod, target, space_for(target))
-        self._tiled = TiledSearch(self.mod, target)
-        self._rows = [self._replay.post_process(schedule) for schedule in rowwise.schedules(self.mod, target)]
+        self._tiled = TiledSearch(self.mod, target, searched=self._writer is None)
+        by_rows = rowwise.schedules(self.mod, target) if self._writer is None else []
+        self._rows = [self._replay.post_process(schedule) for schedule in by_rows]
         self._make_evolution: Callable[[], Evolution] = lambda: Evolution(
             self.mod, target, cost_model, batch, threads, seed
         )
@@ -90,6 +110,9 @@ class SearchSession:
 
         Each comes as soon as it is made, so that it can be built while the next one is.
         """
+        if self._writer is not None:
+            yield from self._propose_written(self._writer, count)
+            return
         for source in (self._propose_seeds, self._propose_rows, self._propose_tiles, self._propose_evolved):
             proposals = source(count)
             if first := next(proposals, None):
@@ -101,10 +124,30 @@ class SearchSession:
         """What measuring brought: run seconds, or None where the candidate failed."""
         if evolved := [(proposal.candidate, secs) for proposal, secs in results if proposal.evolved]:
             self._evolution.tell(evolved)
-        self._lessons.extend((proposal.candidate, secs) for proposal, secs in results)
+        self._lessons.extend((p.candidate, secs) for p, secs in results if p.candidate is not None)
         for proposal, secs in results:
+            if self._choices is not None and proposal.choice is not None:
+                self._choices.tell(proposal.choice, median(secs) if secs else None)
             if proposal.tile is not None:
                 self._tiled.tell(proposal.tile, median(secs) if secs else None)
+
+    def _propose_written(self, writer: written.Writer, count: int) -> Iterator[Proposal]:
+        assert self._choices is not None
+        while count and not self._choices.exhausted:
+            for choice in self._choices.next(count):
+                mod = writer.module(choice)
+                name = module_id(mod)
+                if name in self._known:
+                    self._choices.tell(choice, self._seconds.get(name))
+                    continue
+                count -= 1
+                self._known.add(name)
+                to_check = str(tvm.ir.save_json(writer.module_to_check(choice))) if writer.write_unpacked else ""
+                tir, function = str(tvm.ir.save_json(mod)), mod["main"]
+                timed = points(function, self._weights) if self._weights and is_symbolic(function) else ()
+                arguments = shapes(function, nominal(function))
+                trace = written.to_json(choice)
+                yield Proposal(name, tir, trace, arguments, None, points=timed, choice=choice, tir_to_check=to_check)
 
     def _propose_seeds(self, count: int) -> Iterator[Proposal]:
         seeds = (self._replay.schedule(self._seeds.popleft()) for _ in range(len(self._seeds)))

@@ -24,9 +24,9 @@ class TiledSearch:
     ``next`` hands a tile out once; ``tell`` gives its seconds, None where it failed.
     """
 
-    def __init__(self, mod: Any, target: Any) -> None:
+    def __init__(self, mod: Any, target: Any, searched: bool = True) -> None:
         self._mod = mod
-        self._product = products.find_product(mod) if target.kind.name == "llvm" else None
+        self._product = products.find_product(mod) if searched and target.kind.name == "llvm" else None
         cpu = products.cpu_of(target)
         self._lanes = tiles.lanes_for(self._product, cpu) if self._product else 0
         self._waiting = tiles.tiles(self._product, cpu) if self._product else []

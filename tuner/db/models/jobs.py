@@ -47,6 +47,7 @@ class Job(SQLModel, table=True):
     target_family: str = ""  # key records are shared by, once resolved
     batch: int = 1
     seq_len: int = 128
+    lengths: list[int] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))  # of texts, sorted
     budget_trials: int
     budget_sec: float | None = None
     cold: bool = False  # ignore records that are already known

@@ -1,0 +1,258 @@
+"""Products over any number of rows, by one kernel: rows are shared out evenly over blocks of registers.
+
+Rows of activations know no sequence: those of all texts lie one after the other, and their number is known when the
+kernel runs. A block holds at most so many rows as its sums fit the registers; ``n`` rows are ``ceil(n / most)`` blocks
+whose sizes differ by one at most. For each size there is a loop of its own, so that not one row too many is computed,
+and no block is too small to keep a core busy. The constant operand lies in panels as wide as a block, in the order in
+which they are read: its layout depends on the width alone, never on the number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product as combinations
+from typing import Any
+
+import tvm
+from tvm import tirx
+from tvm.s_tir import Schedule
+from tvm.tirx.script import builder as T
+
+from tuner.graph.attention_kernel import body
+from tuner.kernels.blocks import block_names, is_reduction, layout_free
+from tuner.kernels.emit import argument, block, kernel, scratch, store, vectors
+from tuner.kernels.expressions import moved
+from tuner.kernels.tiles import Cpu
+
+_MOST_ROWS, _MOST_VECTORS = 16, 6
+_STRETCHES = (96, 0)  # steps of the reduction between requests for the next panel, about; 0: none are made
+_VISITS = (0, 64, 192)
+_LINE = 16  # float32 of a cache line
+_READ, _SECOND_LEVEL, _DATA = 0, 2, 1  # arguments of llvm.prefetch
+
+
+@dataclass(frozen=True)
+class RowTile:
+    """Blocks of at most ``rows`` by ``vectors`` of ``lanes``; a panel is used for ``visit`` rows at a time, or (0) all.
+
+    Every ``stretch`` steps of the reduction a part of the next panel is asked for.
+    """
+
+    rows: int
+    vectors: int
+    visit: int
+    stretch: int
+    lanes: int
+
+    @property
+    def width(self) -> int:
+        """Columns of a panel."""
+        return self.vectors * self.lanes
+
+
+@dataclass(frozen=True)
+class RowProduct:
+    """``(rows, depth)`` times a constant ``(depth, columns)``, and what is computed of each sum.
+
+    ``arguments`` are the function's buffers in order, ``left`` and ``constant`` among them the operands; ``follow``
+    makes the element of the result at a row and column out of its sum.
+    """
+
+    arguments: list[Any]
+    left: int
+    constant: int
+    depth: int
+    columns: int
+    follow: Callable[[Any, Any, Any, list[Any]], Any]
+
+
+def find(mod: Any) -> RowProduct | None:
+    """The product in a module's function, where its number of rows is not known; None where there is none."""
+    function = mod["main"]
+    arguments = list(function.params)
+    out = arguments[-1]
+    if len(out.shape) != 2 or isinstance(out.shape[0], tirx.IntImm) or not isinstance(out.shape[1], tirx.IntImm):
+        return None
+    schedule = Schedule(mod)
+    names = block_names(schedule)
+    reductions = [name for name in names if is_reduction(schedule.get(schedule.get_sblock(name)))]
+    if len(reductions) != 1:
+        return None
+    inlined = _with_one_follower(schedule, names, reductions[0])
+    return inlined and _described(function, arguments, *inlined)
+
+
+def _with_one_follower(schedule: Any, names: list[str], reduction: str) -> tuple[Any, Any] | None:
+    """The product's block and the block of all that follows it, None where there is none."""
+    place = names.index(reduction)
+    try:
+        for name in [*names[:place], *names[place + 1 : -1]]:
+            schedule.compute_inline(schedule.get_sblock(name))
+    except tvm.s_tir.ScheduleError:
+        return None
+    follower = schedule.get(schedule.get_sblock(names[-1])) if names[-1] != reduction else None
+    return schedule.get(schedule.get_sblock(reduction)), follower
+
+
+def _described(function: Any, arguments: list[Any], reduction: Any, follower: Any) -> RowProduct | None:
+    spatial = [axis for axis in reduction.iter_vars if axis.iter_type == tirx.IterVar.DataPar]
+    (step,) = (axis for axis in reduction.iter_vars if axis.iter_type != tirx.IterVar.DataPar)
+    reads = [_place(region.source, arguments) for region in reduction.reads]
+    constants = layout_free(function)
+    if len(spatial) != 2 or len(reads) != 2 or None in reads or (reads[0] in constants) == (reads[1] in constants):
+        return None
+    left, constant = reads if reads[1] in constants else reads[::-1]
+    assert left is not None
+    assert constant is not None
+    depth, columns = int(step.dom.extent), int(spatial[1].dom.extent)
+    shape = arguments[constant].shape
+    if len(arguments[left].shape) != 2 or [int(extent) for extent in shape] != [depth, columns]:
+        return None
+    sums = reduction.writes[0].source
+
+    def follow(total: Any, row: Any, column: Any, buffers: list[Any]) -> Any:
+        if follower is None:
+            return total
+        at = dict(zip([str(axis.var.name) for axis in follower.iter_vars], (row, column), strict=True))
+
+        def load(buffer: Any, indices: list[Any]) -> Any:
+            place = _place(buffer, arguments)
+            if place is None:
+                assert buffer.same_as(sums)
+                return total
+            return buffers[place][tuple(indices)]
+
+        return moved(follower.body.value, at, load)
+
+    return RowProduct(arguments, left, constant, depth, columns, follow)
+
+
+def _place(buffer: Any, arguments: list[Any]) -> int | None:
+    """Which of the arguments a buffer is; fusion gives two the same name at times."""
+    return next((n for n, one in enumerate(arguments) if one.same_as(buffer)), None)
+
+
+def tiles(found: RowProduct, cpu: Cpu) -> list[RowTile]:
+    """All tiles that fit a core's registers and divide the columns, most promising first."""
+    lanes = cpu.lanes
+    while lanes >= 4 and found.columns % lanes:
+        lanes //= 2
+    if lanes < 4:
+        return []
+    shapes = []
+    for count in range(1, _MOST_VECTORS + 1):
+        rows = min(_MOST_ROWS, (cpu.registers - 1 - count) // count)
+        if found.columns % (count * lanes) == 0 and rows > 0:
+            shapes += [(most, count) for most in (rows, rows - 2) if most > 0]
+    shapes.sort(key=lambda shape: -shape[0] * shape[1] / (shape[0] + shape[1]))  # sums for each load
+    stretches = dict.fromkeys(_divisor(found.depth, wanted) for wanted in _STRETCHES)
+    return [
+        RowTile(rows, count, visit, stretch, lanes)
+        for (stretch, visit), (rows, count) in combinations(combinations(stretches, _VISITS), shapes)
+    ]
+
+
+def packed_shape(found: RowProduct, tile: RowTile) -> tuple[int, int, int]:
+    """The constant as the kernel reads it: panels of columns, each step after step of the reduction."""
+    return (found.columns // tile.width, found.depth, tile.width)
+
+
+def write(mod: Any, found: RowProduct, tile: RowTile, packed: bool = True) -> Any:
+    """The kernel, a PrimFunc with the arguments of ``mod``'s function, its constant in the tile's panels; not
+    ``packed``: as it is, slow, to look at its outputs."""
+    function = mod["main"]
+    known = {name: value for name, value in function.attrs.items() if name == "layout_free_buffers"}
+    with kernel(known) as builder:
+        variables: dict[str, Any] = {}
+        buffers = []
+        for n, buffer in enumerate(found.arguments):
+            shape = tuple(_own(extent, variables) for extent in buffer.shape)
+            shape = packed_shape(found, tile) if packed and n == found.constant else shape
+            buffers.append(argument(f"argument{n}", shape, str(buffer.dtype)))
+        with body("product", buffers[:-1], buffers[-1]):
+            _Emitter(found, tile, buffers, packed).run()
+    return builder.get()
+
+
+def _own(extent: Any, variables: dict[str, Any]) -> Any:
+    """An extent with variables of the kernel that is written."""
+    if isinstance(extent, tirx.IntImm):
+        return int(extent)
+    return variables.setdefault(str(extent), tirx.Var(str(extent), "int64"))
+
+
+@dataclass(frozen=True)
+class _Emitter:
+    found: RowProduct
+    tile: RowTile
+    buffers: list[Any]
+    packed: bool
+
+    def run(self) -> None:
+        panels, _, _ = packed_shape(self.found, self.tile)
+        rows = self.buffers[-1].shape[0]
+        with T.parallel(0, panels) as panel:
+            if not self.tile.visit:
+                self._visit(panel, T.int64(0), rows)
+                return
+            visit = T.int64(self.tile.visit)
+            with T.serial(0, (rows + visit - 1) // visit) as n:
+                first = T.bind(n * visit)
+                self._visit(panel, first, T.bind(T.min(rows - first, visit)))
+
+    def _visit(self, panel: Any, first: Any, rows: Any) -> None:
+        """A panel's columns of the result in ``rows`` rows from ``first`` on."""
+        tile = self.tile
+        blocks = T.bind((rows + (tile.rows - 1)) // tile.rows)
+        size, larger = T.bind(rows // blocks), T.bind(rows % blocks)
+        done = scratch((tile.rows, tile.width))
+        with T.serial(0, blocks) as n:
+            count = T.bind(size + T.cast(n < larger, "int64"))
+            start = T.bind(first + n * size + T.min(n, larger))
+            for most in range(tile.rows, 0, -1):
+                with T.If(count == most), T.Then():
+                    self._sums(most, panel, start, done, (n, blocks))
+            with T.serial(0, count) as row, vectors(tile.vectors, tile.lanes) as column:
+                at = start + row, panel * tile.width + column
+                store(self.buffers[-1], self.found.follow(done[row, column], *at, self.buffers), *at)
+
+    def _sums(self, rows: int, panel: Any, start: Any, done: Any, turn: tuple[Any, Any]) -> None:
+        tile, depth = self.tile, self.found.depth
+        left = self.buffers[self.found.left]
+        sums = scratch((rows, tile.width))
+        with block(rows, tile.vectors, tile.lanes) as (row, column):
+            store(sums, T.float32(0), row, column)
+        stretch = tile.stretch or depth
+        with T.serial(0, depth // stretch) as part:
+            if tile.stretch and self.packed:
+                self._ask(panel, part, turn)
+            with T.serial(0, stretch) as step, block(rows, tile.vectors, tile.lanes) as (row, column):
+                k = part * stretch + step
+                store(sums, sums[row, column] + left[start + row, k] * self._constant(panel, k, column), row, column)
+        with block(rows, tile.vectors, tile.lanes) as (row, column):
+            store(done, sums[row, column], row, column)
+
+    def _constant(self, panel: Any, k: Any, column: Any) -> Any:
+        constant = self.buffers[self.found.constant]
+        return constant[panel, k, column] if self.packed else constant[k, panel * self.tile.width + column]
+
+    def _ask(self, panel: Any, part: Any, turn: tuple[Any, Any]) -> None:
+        """Request this part's share of the next panel: each block of rows asks for another, so that all is asked for
+        when the panel is done."""
+        number, blocks = turn
+        parts = self.found.depth // self.tile.stretch
+        lines = self.found.depth * self.tile.width // _LINE
+        share = T.bind((lines + blocks * parts - 1) // (blocks * parts))
+        constant = self.buffers[self.found.constant]
+        with T.serial(0, share) as line:
+            ahead = (panel + 1) * (lines * _LINE) + ((number * parts + part) * share + line) * _LINE
+            hints = [T.int32(value) for value in (_READ, _SECOND_LEVEL, _DATA)]
+            T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch", T.address_of(constant[0, 0, ahead]), *hints))
+
+
+def _divisor(depth: int, wanted: int) -> int:
+    """The divisor of the depth nearest to what is wanted; 0 stays 0."""
+    if not wanted:
+        return 0
+    return min((n for n in range(1, depth) if depth % n == 0), key=lambda n: abs(n - wanted), default=0)
