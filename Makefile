@@ -17,7 +17,7 @@ STAMP := $(VENV)/.installed$(if $(EXTRAS),-$(EXTRAS))
 PACKAGE := .$(if $(EXTRAS),[$(EXTRAS)])
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-arm64 bench bench-tuning lint types lock browser postgres clean
+.PHONY: help install demo serve test test-arm64 bench bench-texts bench-tuning lint types lock browser postgres clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -47,6 +47,10 @@ test-arm64: install ## a job for 64-bit ARM, on an emulated machine that is down
 bench: ## time tuned BERTs beside PyTorch, ONNX Runtime and OpenVINO
 	@$(MAKE) --no-print-directory install EXTRAS=bench,dev
 	$(BIN)/python -m benchmarks.latency $(ARGS)
+
+bench-texts: ## texts a second of mixed lengths, beside PyTorch, ONNX Runtime and OpenVINO
+	@$(MAKE) --no-print-directory install EXTRAS=bench,dev
+	$(BIN)/python -m benchmarks.texts $(ARGS)
 
 bench-tuning: ## candidates measured per second, beside TVM's own tuner
 	@$(MAKE) --no-print-directory install EXTRAS=bench,dev

@@ -47,7 +47,9 @@ def main(
             files["job"].unlink(missing_ok=True)
             with Sampler(settings.run_file, lambda: _trials(client), files["job"]):
                 wish = service_jobs.budget(trials, minutes)
-                service_jobs.finish(client, service_jobs.submit(client, model, batch, seq_len, wish, cold=True))
+                service_jobs.finish(
+                    client, service_jobs.submit(client, model, wish, batch=batch, seq_len=seq_len, cold=True)
+                )
         if growth:
             _grow(client, settings.run_file, files["growth"], growth)
     found = {name: samples for name, file in files.items() if (samples := load(file))}
@@ -128,7 +130,7 @@ def _grow(client: Client, run_file: Path, target: Path, trials: int) -> None:
         while (done := _trials(client) - before) < trials:
             notes.print(f"{done} of {trials} trials", highlight=False)
             wish = BudgetIn(trials=min(SMALL_TRIALS, trials - done))
-            job = service_jobs.submit(client, SMALL_MODEL, 1, SMALL_SEQ_LEN, wish, cold=True)
+            job = service_jobs.submit(client, SMALL_MODEL, wish, batch=1, seq_len=SMALL_SEQ_LEN, cold=True)
             service_jobs.finish(client, job)
 
 

@@ -38,7 +38,9 @@ def main(
     wish = service_jobs.budget(trials, minutes)
     with local_service(settings) as client:
         jobs = [
-            service_jobs.finish(client, service_jobs.submit(client, model, batch, seq_len, wish, cold=True))
+            service_jobs.finish(
+                client, service_jobs.submit(client, model, wish, batch=batch, seq_len=seq_len, cold=True)
+            )
             for _ in range(times)
         ]
     spec = Spec(

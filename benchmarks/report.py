@@ -36,7 +36,7 @@ def circumstances(machine: str) -> dict[str, Any]:
     }
 
 
-def save(name: str, body: dict[str, Any]) -> Path:
+def save(name: str, body: dict[str, Any] | list[dict[str, Any]]) -> Path:
     """Write ``benchmarks/out/<name>.json`` in one step; returns its path."""
     OUT.mkdir(parents=True, exist_ok=True)
     path = OUT / f"{name}.json"

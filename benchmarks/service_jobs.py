@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from tuner.cli import words
 from tuner.cli.common import checked, notes
 from tuner.cli.jobs import absolute_if_folder
 from tuner.cli.progress import watch
@@ -20,11 +22,10 @@ def budget(trials: int | None, minutes: float | None) -> BudgetIn:
     return BudgetIn(preset="express" if trials is None and minutes is None else None, trials=trials, minutes=minutes)
 
 
-def submit(client: Client, model: str, batch: int, seq_len: int, wish: BudgetIn, cold: bool = False) -> JobOut:
-    """Submit one job, and say so."""
-    fields = {"model": absolute_if_folder(model), "batch": batch, "seq_len": seq_len, "budget": wish, "cold": cold}
-    job = client.submit(checked(JobIn, fields))
-    notes.print(f"{job.id}: {job.model}, {batch} x {seq_len}", highlight=False)
+def submit(client: Client, model: str, wish: BudgetIn, **shape: Any) -> JobOut:
+    """Submit one job, and say so; ``shape`` and what else is to be said are ``JobIn``'s."""
+    job = client.submit(checked(JobIn, {"model": absolute_if_folder(model), "budget": wish, **shape}))
+    notes.print(f"{job.id}: {job.model}, {words.shape(job)}", highlight=False)
     return job
 
 

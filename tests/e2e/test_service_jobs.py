@@ -266,7 +266,7 @@ def test_a_job_for_texts_ends_with_an_artifact_that_takes_them_as_they_are(
     assert job["predicted_ms"] > 0
     assert job["latency_ms"] > 0
     tar = tmp_path / "texts.tar"
-    tar.write_bytes(httpx.get(f"{service.url}/v1/artifacts/{job['artifact_id']}/download", timeout=60).content)
+    tar.write_bytes(service.ask("GET", f"/v1/artifacts/{job['artifact_id']}/download").content)
     with tarfile.open(tar) as members:
         members.extractall(tmp_path, filter="data")
     call = "load('texts.tar').run(input_ids=[[5, 6], [7] * 9])['last_hidden_state']"

@@ -1,0 +1,129 @@
+"""``python -m benchmarks.text_contestant KIND PATH FOLDER THREADS``: one runtime in a process of its own, asked for
+batches of texts over its standard input; so its memory is its own.
+
+Each line of input is a question, each of output its answer, both JSON:
+``{"batches": [[[id, ...], ...], ...]}`` is answered with the seconds each took, with ``"look": true`` added by the mean
+of each text's token vectors; ``{}`` with the bytes it holds and those it ever held.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ONNX, OPTIMISED, OPENVINO, ABOUT = "model.onnx", "optimised.onnx", "openvino.xml", "about.json"  # of a model's folder
+Batch = Sequence[Sequence[int]]
+Run = Callable[[Batch], Any]  # last hidden states: arrays of each text, or one padded array
+
+
+def padded(batch: Batch, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """A batch as tokenizers give it: arrays ``(texts, longest)`` by name."""
+    shape = (len(batch), max(map(len, batch)))
+    found = {name: np.zeros(shape, np.int64) for name in names}
+    for row, text in enumerate(batch):
+        found["input_ids"][row, : len(text)] = text
+        found["attention_mask"][row, : len(text)] = 1
+    return found
+
+
+def _ours(path: str, _folder: Path, _names: Sequence[str], _threads: int) -> Run:
+    from rpc.lean import prepare_lean_import
+
+    prepare_lean_import()  # as where PyTorch is not installed: TVM would load it
+    from tuner.artifact.loader import load
+
+    model = load(path)
+    return lambda batch: model.run(input_ids=batch)["last_hidden_state"]
+
+
+def _torch(path: str, _folder: Path, names: Sequence[str], threads: int) -> Run:
+    import torch
+
+    from tuner.importers.huggingface import load_torch, variant
+    from tuner.importers.source import resolve_source
+
+    torch.set_num_threads(threads)
+    module = variant(load_torch(resolve_source(path), 0), "sdpa")
+
+    def run(batch: Batch) -> Any:
+        inputs = padded(batch, names)
+        with torch.inference_mode():
+            return module(*(torch.from_numpy(inputs[name]) for name in names))[0].numpy()
+
+    return run
+
+
+def _onnxruntime(file: str) -> Callable[[str, Path, Sequence[str], int], Run]:
+    def make(_path: str, folder: Path, names: Sequence[str], threads: int) -> Run:
+        onnxruntime = importlib.import_module("onnxruntime")
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(folder / file, options, providers=["CPUExecutionProvider"])
+        return lambda batch: session.run(None, padded(batch, names))[0]
+
+    return make
+
+
+def _openvino(_path: str, folder: Path, names: Sequence[str], threads: int) -> Run:
+    openvino = importlib.import_module("openvino")
+
+    hints = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.Core().compile_model(folder / OPENVINO, "CPU", hints)
+    return lambda batch: compiled(padded(batch, names))[0]
+
+
+KINDS: dict[str, Callable[[str, Path, Sequence[str], int], Run]] = {
+    "ours": _ours,
+    "torch_sdpa": _torch,
+    "onnxruntime": _onnxruntime(ONNX),
+    "onnxruntime_optimised": _onnxruntime(OPTIMISED),
+    "openvino": _openvino,
+}
+
+
+def _memory() -> dict[str, int]:
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {name: int(lines[key].split()[0]) * 1024 for name, key in (("now", "VmRSS"), ("peak", "VmHWM"))}
+
+
+def _means(states: Any, batch: Batch) -> list[list[float]]:
+    return [np.asarray(rows)[: len(text)].mean(axis=0).tolist() for rows, text in zip(states, batch, strict=True)]
+
+
+def _answer(run: Run, question: dict[str, Any]) -> dict[str, Any]:
+    if "batches" not in question:
+        return _memory()
+    seconds, means = list[float](), list[list[float]]()
+    run(question["batches"][0])  # not counted: threads of whoever worked before still spin
+    for batch in question["batches"]:
+        start = time.perf_counter()
+        states = run(batch)
+        seconds.append(time.perf_counter() - start)
+        if question.get("look"):
+            means += _means(states, batch)
+    return {"seconds": seconds, "means": means}
+
+
+def main() -> None:
+    """Entry of the process."""
+    kind, path, folder, threads = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    start = time.perf_counter()
+    run = KINDS[kind](path, folder, json.loads((folder / ABOUT).read_text())["inputs"], threads)
+    print(json.dumps({"load_sec": time.perf_counter() - start}), file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(_answer(run, json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""``python -m benchmarks.text_files MODEL FOLDER``: a model as files that the peers of the benchmark of texts load."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+
+from benchmarks.text_contestant import ABOUT, ONNX, OPENVINO, OPTIMISED
+from tuner.importers.huggingface import LoadedModel, load_torch, variant
+from tuner.importers.source import resolve_source
+
+_FAMILY = {"roberta": "bert", "electra": "bert", "distilbert": "bert", "bert": "bert"}  # as the optimiser names them
+
+
+def write_files(loaded: LoadedModel, folder: Path) -> None:
+    """ONNX with dynamic axes, the same optimised by ONNX Runtime's own tool, OpenVINO's form, and what they hold."""
+    openvino, optimizer = map(importlib.import_module, ("openvino", "onnxruntime.transformers.optimizer"))
+
+    folder.mkdir(parents=True, exist_ok=True)
+    example = torch.ones((2, 7), dtype=torch.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracing exporter calls itself deprecated; the newer one needs onnxscript
+        torch.onnx.export(
+            variant(loaded, "eager"),
+            tuple(example for _ in loaded.input_names),
+            folder / ONNX,
+            input_names=list(loaded.input_names),
+            output_names=list(loaded.output_names),
+            dynamic_axes={name: {0: "batch", 1: "seq"} for name in loaded.input_names},
+            opset_version=17,
+            dynamo=False,
+        )
+    hidden = int(loaded.config.get("hidden_size") or loaded.config["dim"])
+    heads = int(loaded.config.get("num_attention_heads") or loaded.config["n_heads"])
+    family = _FAMILY.get(loaded.source.family, "bert")
+    optimised = optimizer.optimize_model(str(folder / ONNX), family, num_heads=heads, hidden_size=hidden)
+    optimised.save_model_to_file(str(folder / OPTIMISED))
+    openvino.save_model(openvino.convert_model(folder / ONNX), folder / OPENVINO, compress_to_fp16=False)
+    about = {"inputs": loaded.input_names, "vocabulary": int(loaded.config["vocab_size"]), "weights": loaded.weights}
+    (folder / ABOUT).write_text(json.dumps(about))
+
+
+def main() -> None:
+    """Entry of the process."""
+    model, folder = sys.argv[1], Path(sys.argv[2])
+    write_files(load_torch(resolve_source(model), 0), folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""``make bench-texts``: an artifact for texts beside other runtimes, on texts of mixed lengths, all in float32.
+
+The service tunes first (from the records that are known) and is stopped before anything is timed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from benchmarks import report, service_jobs
+from benchmarks.text_contest import MODES, Contestant, Text, batches_of, check, make_texts, race
+from benchmarks.text_contestant import ABOUT
+from rpc.facts import cpu_model, physical_cores
+from rpc.lifeline import python_module
+from tuner.cli.common import console, notes, run_app, settings_with
+from tuner.cli.local_service import local_service
+from tuner.config import Settings
+from tuner.errors import StageFailed
+from tuner.schemas import BudgetIn
+
+OURS = "ours"
+PEERS = {
+    "torch_sdpa": "SDPA",
+    "onnxruntime": "ORT",
+    "onnxruntime_optimised": "ORT optimised",
+    "openvino": "OpenVINO",
+}
+LEFT_OUT = {"llama.cpp": "its Python package comes as source only, to be compiled"}
+MODELS = ("bert-base-uncased", "minilm-l6")
+_TEXTS, _SEED = 256, 11
+_MIXED_CALLS = (50, 2000)  # calls of all kinds after which memory is looked at
+
+
+def main(
+    model: Annotated[list[str] | None, typer.Option(help="Preset, hub id or folder; may be repeated.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Budget of a model in candidates; else the express one.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget of a model in minutes of tuning.")] = None,
+    passes: Annotated[int, typer.Option(help="How often each contestant gets all texts, in each mode.")] = 2,
+    calls: Annotated[int, typer.Option(help="Calls of mixed batches before memory is looked at a last time.")] = (
+        _MIXED_CALLS[1]
+    ),
+    data_dir: Annotated[Path, typer.Option(help="The service's data; records and artifacts are kept there.")] = (
+        service_jobs.DATA_DIR
+    ),
+) -> None:
+    """Tune for texts, then time the result beside its peers; writes benchmarks/out/texts.json."""
+    settings = settings_with(data_dir=data_dir)
+    facts = report.circumstances(cpu_model())
+    found: list[dict[str, Any]] = []
+    for name in model or MODELS:
+        found += _model(settings, name, service_jobs.budget(trials, minutes), passes, calls, facts)
+        path = report.save("texts", found)
+    console.print(table(found))
+    console.print(report.footer(facts), style="dim", soft_wrap=True)
+    console.print(f"written to {report.shown(path)}", style="dim", soft_wrap=True)
+
+
+def _model(
+    settings: Settings, model: str, wish: BudgetIn, passes: int, calls: int, facts: dict[str, Any]
+) -> list[dict[str, Any]]:
+    folder = report.OUT / "texts" / model.replace("/", "-")
+    _write_files(model, folder)
+    texts = make_texts(_TEXTS, json.loads((folder / ABOUT).read_text())["vocabulary"], _SEED)
+    with local_service(settings) as client:
+        job = service_jobs.submit(client, model, wish=wish, text_lengths=[len(text) for text in texts])
+        ended = service_jobs.finish(client, job)
+    artifact = str(settings.artifacts_dir / f"{ended.artifact_id}.tar")
+    threads = settings.device_threads or physical_cores()
+    contestants: dict[str, Contestant] = {}
+    try:
+        for name in (OURS, *PEERS):
+            contestants[name] = Contestant(name, artifact if name == OURS else model, folder, threads)
+        apart = check(contestants, texts)
+        with notes.status(f"timing {model} beside its peers"):
+            timed = {mode: race(contestants, batches_of(texts, mode), passes) for mode in MODES}
+        memory = {name: _after_calls(one, texts, calls) for name, one in contestants.items()}
+        load_sec = {name: one.load_sec for name, one in contestants.items()}
+    finally:
+        for one in contestants.values():
+            one.close()
+    about = {"job": ended.id, "predicted_ms": ended.predicted_ms, "trials": ended.trials, **facts}
+    about |= {"load_sec": load_sec, "max_abs_errors": apart, "memory": memory, "left_out": LEFT_OUT}
+    return [entry(model, mode, timed[mode], texts, memory) | about for mode in MODES]
+
+
+def entry(
+    model: str,
+    mode: str,
+    seconds: Mapping[str, list[list[float]]],
+    texts: list[Text],
+    memory: Mapping[str, Mapping[str, int]],
+) -> dict[str, Any]:
+    """One line of the report, of the seconds of each batch in each pass by contestant."""
+    rates = {name: round(len(texts) / median(map(sum, passes)), 2) for name, passes in seconds.items()}
+    tokens = sum(map(len, texts)) / len(texts)
+    percentiles = {
+        name: {f"p{n}": round(float(np.percentile(np.concatenate(passes), n)) * 1e3, 3) for n in (50, 95, 99)}
+        for name, passes in seconds.items()
+    }
+    return {
+        "model": model,
+        "mode": mode,
+        "ours_texts_per_sec": rates[OURS],
+        "ours_tokens_per_sec": round(rates[OURS] * tokens, 1),
+        "peers": {name: rates[name] for name in PEERS},
+        "ours_peak_bytes": memory[OURS]["peak"],
+        "peers_peak_bytes": {name: memory[name]["peak"] for name in PEERS},
+        "latency_ms": percentiles,  # of a call
+        "texts": len(texts),
+        "tokens": sum(map(len, texts)),
+    }
+
+
+def table(entries: list[dict[str, Any]]) -> Table:
+    """A line of texts a second for each model and mode; the last column is ours by the best peer."""
+    found = Table(title="texts per second, higher is better", title_style="dim", header_style="bold")
+    for name in ("model", "mode"):
+        found.add_column(name, overflow="fold")
+    for name in ("ours", *PEERS.values(), "best peer"):
+        found.add_column(name, justify="right", no_wrap=True)
+    for one in entries:
+        rates = [one["ours_texts_per_sec"], *(one["peers"][name] for name in PEERS)]
+        found.add_row(one["model"], one["mode"], *(f"{rate:.3g}" for rate in rates), f"{margin(one):.2f}x")
+    return found
+
+
+def margin(one: dict[str, Any]) -> float:
+    """How many times as many texts a second as the best peer."""
+    return float(one["ours_texts_per_sec"] / max(one["peers"].values()))
+
+
+def _write_files(model: str, folder: Path) -> None:
+    if (folder / ABOUT).is_file():
+        return
+    with notes.status(f"writing {model} for its peers"):
+        done = subprocess.run(
+            python_module("benchmarks.text_files", model, str(folder)), capture_output=True, text=True
+        )
+    if done.returncode:
+        raise StageFailed(f"{model} can't be written for other runtimes.", done.stderr.strip()[-500:])
+
+
+def _after_calls(contestant: Contestant, texts: list[Text], calls: int) -> dict[str, int]:
+    """Bytes after 50 more calls with batches of 1 to 32 texts, and after all ``calls``; the peak, of all there was."""
+    rng = np.random.default_rng(_SEED)
+    batches = [
+        [texts[n] for n in rng.integers(0, len(texts), size)] for size in rng.choice([1, 1, 1, 1, 2, 4, 8, 32], calls)
+    ]
+    early = _MIXED_CALLS[0]
+    contestant.seconds(batches[:early])
+    first = contestant.memory()
+    contestant.seconds(batches[early:])
+    last = contestant.memory()
+    return {f"after_{early}": first["now"], f"after_{calls}": last["now"], "peak": last["peak"]}
+
+
+if __name__ == "__main__":
+    run_app(lambda: typer.run(main))
