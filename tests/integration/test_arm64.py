@@ -36,6 +36,7 @@ from tuner.jobs.coordinator import Coordinator
 from tuner.jobs.device_watch import DeviceWatch, ask_tracker
 from tuner.kernels.context import make_target
 from tuner.kernels.workload import ExtractedWorkload, extract
+from tuner.measuring import peaks
 from tuner.measuring.measure import DeviceAddress
 from tuner.measuring.remote import RemoteModule, session
 from tuner.schemas import BudgetIn, JobIn
@@ -57,6 +58,14 @@ def machine() -> arm64.Machine:
         return arm64.machine()
     except arm64.NotToBeHad as reason:
         pytest.skip(f"no emulated ARM machine: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def short_look_at_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundredth of the work takes as long on the emulator as all of it on a board."""
+    monkeypatch.setattr(peaks, "_PASSES", 20)
+    monkeypatch.setattr(peaks, "_MIN_STREAM_BYTES", 2**20)
+    monkeypatch.setattr(peaks, "_CACHES", 0)
 
 
 @dataclass

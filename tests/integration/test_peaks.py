@@ -14,10 +14,14 @@ from rpc.facts import device_facts
 from tuner.db import clock, devices
 from tuner.db.engine import read, write
 from tuner.db.models import Device
+from tuner.kernels.context import make_target
+from tuner.kernels.products import cpu_of
 from tuner.kernels.tiles import Cpu
 from tuner.measuring import peaks
+from tuner.measuring.build_process import BuildJob, Built
 from tuner.measuring.builder import BuildPool
-from tuner.measuring.measure import DeviceAddress
+from tuner.measuring.measure import DeviceAddress, Measured, Probe
+from tuner.targets import presets
 from tuner.targets.roofline import Peak
 
 NARROW = Cpu(lanes=4, registers=16, cores=1)
@@ -89,3 +93,26 @@ def test_device_that_fails_at_it_is_used_without(
     peaks.know_peak(engine, DEVICE, builders, tmp_path)
     builders.close()
     assert "illegal instruction" in caplog.text
+
+
+@pytest.mark.parametrize(("long_sec", "times"), [(10.0, 5), (0.0, 1)])
+def test_a_slow_device_is_timed_once_and_a_quick_one_until_it_was_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long_sec: float, times: int
+) -> None:
+    seconds = iter([0.5, 0.4, 0.3, 0.4, 0.5])
+
+    def measure(device: DeviceAddress, probes: list[Probe], on_result: Any, **options: Any) -> None:
+        now = next(seconds)
+        for probe in probes:
+            on_result(probe, Measured([now, now + 0.1]))
+
+    class Builders:
+        def build(self, jobs: list[BuildJob]) -> list[Built]:
+            return [Built(job.path) for job in jobs]
+
+    monkeypatch.setattr(peaks, "measure", measure)
+    monkeypatch.setattr(peaks, "_LONG_SEC", long_sec)
+    peak = peaks.measure_peak(DEVICE, Builders(), FACTS, tmp_path)  # type: ignore[arg-type]
+    assert len(list(seconds)) == 5 - times
+    _, _, flops = peaks.multiply_add(cpu_of(make_target(presets.known(DEVICE.key, FACTS)[0].tvm)))
+    assert peak.gflops == pytest.approx(flops / (0.3 if times == 5 else 0.5) / 1e9)

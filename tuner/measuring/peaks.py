@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ _TASKS_PER_CORE = 4
 _CACHES = 4  # times the largest cache: what is streamed must come from memory
 _MIN_STREAM_BYTES = 64 * 2**20
 _ROUNDS = 5  # one of them will be quiet
+_LONG_SEC = 10.0  # whatever takes so long is as slow as it looks
 
 
 def know_peak(engine: Engine, device: DeviceAddress, builders: BuildPool, folder: Path) -> None:
@@ -60,7 +62,10 @@ def know_peak(engine: Engine, device: DeviceAddress, builders: BuildPool, folder
 
 
 def measure_peak(device: DeviceAddress, builders: BuildPool, facts: dict[str, Any], folder: Path) -> Peak:
-    """Time the two kernels below on a device that has these facts. Raises RuntimeError when one does not work."""
+    """Time the two kernels below on a device that has these facts: five times, or for ten seconds where that is less.
+
+    Raises RuntimeError when one does not work.
+    """
     target = presets.known(device.key, facts)[0].tvm
     cpu = cpu_of(make_target(target))
     stream_bytes = max(_MIN_STREAM_BYTES, _CACHES * max(facts.get("cache_bytes", {}).values(), default=0))
@@ -81,8 +86,11 @@ def measure_peak(device: DeviceAddress, builders: BuildPool, facts: dict[str, An
             raise RuntimeError(f"{result.error_class}: {result.error}")
         seconds[probe.number] = min([*result.run_secs, seconds.get(probe.number, math.inf)])
 
+    began = time.monotonic()
     for _ in range(_ROUNDS):
         measure(device, probes, cold_weights=False, time_canary=None, best_sec=None, on_result=keep)
+        if time.monotonic() - began > _LONG_SEC:
+            break
     flops, nbytes = (amount for _, _, amount in kernels.values())
     return Peak(flops / seconds[0] / 1e9, nbytes / seconds[1] / 1e9)
 
