@@ -17,7 +17,6 @@ from rpc.drafts import draft
 from rpc.versions import PINS
 from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
 from tuner.importers import hub, shelf
-from tuner.importers.huggingface import load_torch
 from tuner.importers.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
 from tuner.importers.pytorch import export, export_texts
 from tuner.importers.reference import reference_outputs, sample_inputs
@@ -102,6 +101,8 @@ def import_source(source: ModelSource, shape: Shape, root: Path) -> Imported:
         return known
     if source.source == "operator":
         return _import_operator(key, source, root)
+    from tuner.importers.huggingface import load_torch  # seconds, of which a worker that has its import knows nothing
+
     loaded = load_torch(source)
     texts: dict[str, int] = {}
     if shape.texts:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.export import Dim, ExportedProgram
 
-from tuner.importers.huggingface import LoadedModel
 from tuner.importers.source import check_seq_len
 from tuner.importers.wrapper import RaggedModule
+
+if TYPE_CHECKING:
+    from tuner.importers.huggingface import LoadedModel
 
 _aten = torch.ops.aten
 

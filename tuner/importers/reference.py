@@ -5,12 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from itertools import cycle, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from tuner.importers.huggingface import LoadedModel
+if TYPE_CHECKING:
+    from tuner.importers.huggingface import LoadedModel
+
 
 _TEXT = (
     "The ship left the harbour before the morning light reached the water.",
