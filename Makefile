@@ -11,6 +11,9 @@ ARGS ?=
 TESTS ?= tests
 WORKERS ?= 2
 
+# Pytest and each of the hundreds of processes that tests start would compile all of its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed$(if $(EXTRAS),-$(EXTRAS))
