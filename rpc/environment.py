@@ -15,6 +15,17 @@ _PREFIXES = (
     *("LC_", "LD_", "DYLD_", "PYTHON", "MALLOC_", "FAKETIME"),  # how programs are found, loaded and run
     *("TVM_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "CUDA_", "ZIG_"),  # how they compute and link
 )
+_SETTINGS, _TOKEN = "TUNER_", "TUNER_TOKEN"
+
+
+def without_token(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without the token that commands show a service: none of its own processes needs one."""
+    return {name: value for name, value in environment.items() if name != _TOKEN}
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without any setting of ours, the database's password among them."""
+    return {name: value for name, value in environment.items() if not name.startswith(_SETTINGS)}
 
 
 def harmless(environment: Mapping[str, str]) -> dict[str, str]:

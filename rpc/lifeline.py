@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from rpc.environment import harmless
+from rpc.environment import harmless, without_settings, without_token
 
 PARENT_ENV = "TUNESMITH_PARENT_PID"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -45,8 +45,14 @@ def python_module(module: str, *args: str) -> list[str]:
 
 
 def child_env(**extra: str) -> dict[str, str]:
-    """Environment for a child process that calls `die_with_parent`: ours, ``extra``, and who its parent is."""
-    return {**os.environ, **extra, PARENT_ENV: str(os.getpid())}
+    """Environment for a child process that calls `die_with_parent`: ours but for a token, ``extra``, and who its parent
+    is."""
+    return {**without_token(os.environ), **extra, PARENT_ENV: str(os.getpid())}
+
+
+def told_env(**extra: str) -> dict[str, str]:
+    """As `child_env`, without the service's settings: for a process that is told all it has to know of them."""
+    return {**without_settings(os.environ), **extra, PARENT_ENV: str(os.getpid())}
 
 
 def bare_env(**extra: str) -> dict[str, str]:

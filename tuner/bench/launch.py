@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from rpc.facts import BIND_ENV, THREADS_ENV
-from rpc.lifeline import child_env, python_module
+from rpc.lifeline import python_module, told_env
 from tuner.bench.spec import Result, Spec
 from tuner.errors import ProcessLost, StageFailed, all_error_classes
 
@@ -35,9 +35,8 @@ def run_benchmark(
     result_file.unlink(missing_ok=True)
     threads = str(spec.threads)
     limits = dict.fromkeys((THREADS_ENV, "OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads)
-    env = child_env(**limits, PYTHONUNBUFFERED="1")
-    # The service's settings are none of its business; how threads are bound an artifact's loader decides for itself.
-    env = {name: value for name, value in env.items() if name != BIND_ENV and not name.startswith("TUNER_")}
+    env = told_env(**limits, PYTHONUNBUFFERED="1")
+    env.pop(BIND_ENV, None)  # how threads are bound an artifact's loader decides for itself
     command = python_module("tuner.bench.process", str(spec_file), str(result_file))
     with log_file.open("w") as log:
         process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)

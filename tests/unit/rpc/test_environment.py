@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from rpc.environment import harmless
-from rpc.lifeline import bare_env
+from rpc.lifeline import bare_env, child_env, told_env
 from tests.support.processes import python_code
 
 SECRETS = (
@@ -25,6 +25,14 @@ def test_no_secret_passes(name: str) -> None:
 @pytest.mark.parametrize("name", NEEDED)
 def test_what_it_takes_to_compile_and_to_compute_passes(name: str) -> None:
     assert harmless({name: "/here"}) == {name: "/here"}
+
+
+def test_no_process_of_the_service_sees_the_token_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNER_TOKEN", "secret")
+    monkeypatch.setenv("TUNER_DATABASE_URL", "sqlite://")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert child_env().keys() & {"TUNER_TOKEN", "TUNER_DATABASE_URL", "HF_TOKEN"} == {"TUNER_DATABASE_URL", "HF_TOKEN"}
+    assert told_env().keys() & {"TUNER_TOKEN", "TUNER_DATABASE_URL", "HF_TOKEN"} == {"HF_TOKEN"}
 
 
 def test_a_bare_process_was_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
