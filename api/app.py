@@ -16,11 +16,11 @@ from api.auth import AskForToken, Doorkeeper
 from api.body_limit import LimitBodies, limit_of
 from api.cross_site import RefuseCrossSite
 from api.dashboard import pages as dashboard
-from api.gaps import Gaps
 from api.hosts import RefuseOtherHosts
 from api.patience import LimitPatience
 from api.routes import artifacts, benchmarks, devices, events, health, jobs, models, operators, records, targets, tokens
 from api.turns import Turns
+from rpc.gaps import Gaps
 from tuner.config import Settings
 from tuner.db.engine import make_engine
 from tuner.db.migrate import create_or_check

@@ -22,6 +22,8 @@ from tuner.cli.common import console, notes, run_app, settings_with
 from tuner.cli.local_service import local_service
 from tuner.config import Settings
 from tuner.errors import StageFailed, TunerError
+from tuner.importers.snapshot import Fetched, borrowed
+from tuner.importers.source import resolve_source
 from tuner.schemas import BudgetIn
 
 OURS = "ours"
@@ -173,9 +175,15 @@ def _tune(settings: Settings, case: Case, wish: BudgetIn) -> Tuned:
 
 
 def _race(settings: Settings, tuned: Tuned, rounds: int, per_round: int, max_sec: float) -> Result:
+    with borrowed(resolve_source(tuned.case.model), report.OUT / "sources") as fetched:
+        return _timed(settings, tuned, fetched, rounds, per_round, max_sec)
+
+
+def _timed(settings: Settings, tuned: Tuned, fetched: Fetched, rounds: int, per_round: int, max_sec: float) -> Result:
     case = tuned.case
     spec = Spec(
-        model=case.model,
+        source=fetched.source,
+        folder=fetched.folder,
         batch=case.batch,
         seq_len=case.seq_len,
         threads=settings.device_threads or physical_cores(),

@@ -22,6 +22,7 @@ from tuner.client.download import download, wanted
 from tuner.client.events import follow
 from tuner.client.http import Client
 from tuner.importers.operators import catalog
+from tuner.importers.source import resolve_source
 from tuner.schemas import BudgetIn, JobIn
 
 console = Console()
@@ -57,7 +58,14 @@ def compare(m: int, n: int, k: int, trials: int, rounds: int, url: str | None) -
             Variant(name="torch-eager", kind="torch-eager"),
         ]
         spec = Spec(
-            model=swish.text, batch=1, seq_len=1, threads=threads, rounds=rounds, per_round=20, variants=variants
+            source=resolve_source(swish.text),
+            folder=None,
+            batch=1,
+            seq_len=1,
+            threads=threads,
+            rounds=rounds,
+            per_round=20,
+            variants=variants,
         )
         return run_benchmark(spec, folder / "run")
 

@@ -19,6 +19,8 @@ from tuner.bench.spec import Result, Spec, Variant
 from tuner.cli.common import console, notes, run_app, settings_with
 from tuner.cli.local_service import local_service
 from tuner.cli.words import milliseconds
+from tuner.importers.snapshot import borrowed
+from tuner.importers.source import resolve_source
 from tuner.schemas import JobOut
 
 SAME_WITHIN, PREDICTED_WITHIN = 0.03, 0.05
@@ -43,19 +45,21 @@ def main(
             )
             for _ in range(times)
         ]
-    spec = Spec(
-        model=model,
-        batch=batch,
-        seq_len=seq_len,
-        threads=settings.device_threads or physical_cores(),
-        rounds=20,
-        variants=[
-            Variant(name=job.id, kind="tvm", path=str(settings.artifacts_dir / f"{job.artifact_id}.tar"))
-            for job in jobs
-        ],
-    )
-    with notes.status("timing the modules side by side"):
-        result = run_benchmark(spec, report.OUT / "race")
+    with borrowed(resolve_source(model), report.OUT / "sources") as fetched:
+        spec = Spec(
+            source=fetched.source,
+            folder=fetched.folder,
+            batch=batch,
+            seq_len=seq_len,
+            threads=settings.device_threads or physical_cores(),
+            rounds=20,
+            variants=[
+                Variant(name=job.id, kind="tvm", path=str(settings.artifacts_dir / f"{job.artifact_id}.tar"))
+                for job in jobs
+            ],
+        )
+        with notes.status("timing the modules side by side"):
+            result = run_benchmark(spec, report.OUT / "race")
     facts = report.circumstances(result.machine)
     body = compared(jobs, result)
     path = report.save("repeat", {**body, "model": model, "batch": batch, "seq": seq_len, **facts})

@@ -44,14 +44,16 @@ def _ours(path: str, _folder: Path, _names: Sequence[str], _threads: int) -> Run
     return lambda batch: model.run(input_ids=batch)["last_hidden_state"]
 
 
-def _torch(path: str, _folder: Path, names: Sequence[str], threads: int) -> Run:
+def _torch(path: str, folder: Path, names: Sequence[str], threads: int) -> Run:
     import torch
 
     from tuner.importers.huggingface import load_torch, variant
+    from tuner.importers.snapshot import borrowed
     from tuner.importers.source import resolve_source
 
     torch.set_num_threads(threads)
-    module = variant(load_torch(resolve_source(path), 0), "sdpa")
+    with borrowed(resolve_source(path), folder / "sources") as fetched:
+        module = variant(load_torch(fetched, 0), "sdpa")
 
     def run(batch: Batch) -> Any:
         inputs = padded(batch, names)

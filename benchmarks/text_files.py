@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.text_contestant import ABOUT, ONNX, OPENVINO, OPTIMISED
 from tuner.importers.huggingface import LoadedModel, load_torch, variant
+from tuner.importers.snapshot import borrowed
 from tuner.importers.source import resolve_source
 
 _FAMILY = {"roberta": "bert", "electra": "bert", "distilbert": "bert", "bert": "bert"}  # as the optimiser names them
@@ -48,7 +49,8 @@ def write_files(loaded: LoadedModel, folder: Path) -> None:
 def main() -> None:
     """Entry of the process."""
     model, folder = sys.argv[1], Path(sys.argv[2])
-    write_files(load_torch(resolve_source(model), 0), folder)
+    with borrowed(resolve_source(model), folder / "sources") as fetched:
+        write_files(load_torch(fetched, 0), folder)
 
 
 if __name__ == "__main__":

@@ -77,13 +77,15 @@ def main(
 def kernels_of(shape: Shape, target: dict[str, object], count: int | None = None) -> list[Kernel]:
     """The model's tunable kernels, or ``count`` of them, those that do most of its arithmetic first."""
     from tuner.importers import cache
+    from tuner.importers.snapshot import borrowed
     from tuner.importers.source import resolve_source
     from tuner.kernels.context import make_target
     from tuner.kernels.workload import extract
     from tuner.measuring.measure import COLD_WEIGHT_BYTES, evaluator_settings
 
     root = report.OUT / "imports"
-    imported = cache.import_source(resolve_source(shape.model), cache.Shape(shape.batch, shape.seq_len), root)
+    with borrowed(resolve_source(shape.model), report.OUT / "sources") as fetched:
+        imported = cache.import_source(fetched, cache.Shape(shape.batch, shape.seq_len), root)
     found = [one for one in extract(cache.load_module(root, imported), make_target(target)) if one.tunable]
     found.sort(key=lambda one: -one.weight * one.flops)
     return [

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     build_timeout_sec: Seconds = Field(60.0, description="Deadline of one candidate's build.")
     session_timeout_sec: Seconds = Field(120.0, description="Longest RPC session (a batch of candidates).")
     lease_timeout_sec: Seconds = Field(30.0, description="How long to wait for a device of the tracker.")
+    fetch_stall_sec: Seconds = Field(120.0, description="A model of whose files nothing comes for so long is given up.")
+    fetch_timeout_sec: Seconds = Field(6 * 3600.0, description="Longest that the files of one model may take to come.")
+    max_model_bytes: Count = Field(16 * 1024**3, description="Largest model, all its files together.")
     round_batch: Count = Field(16, description="Candidates measured in one round.")
     max_trials: Count = Field(100_000, description="Largest trial budget of a job.")
     max_minutes: float = Field(7 * 24 * 60.0, gt=0, description="Largest time budget of a job.")
@@ -93,6 +96,11 @@ class Settings(BaseSettings):
     def imports_dir(self) -> Path:
         """Cache of imported models (Relax module, parameters, reference outputs); may be deleted."""
         return self.root / "imports"
+
+    @property
+    def sources_dir(self) -> Path:
+        """Files of models as they were when jobs that are not finished were about to import them."""
+        return self.root / "sources"
 
     @property
     def operators_dir(self) -> Path:

@@ -108,7 +108,7 @@ def answering(service: Service) -> Iterator[Callable[[], list[float]]]:
 
 @pytest.fixture(scope="module")
 def finished(service: Service, model: Path) -> Observed:
-    """The first job of the service, at its end."""
+    """The first job of the service, at its end. Its model's folder is elsewhere from when it tunes on."""
     seen = Observed({})
     with answering(service) as time_answers:
         while len(seen.answer_at_rest_ms) < 40:
@@ -117,11 +117,13 @@ def finished(service: Service, model: Path) -> Observed:
     listener = threading.Thread(target=lambda: seen.events.extend(listen(service, watch.id)))
     listener.start()
     watch.wait_for("tuning")
+    moved = model.rename(model.with_name("moved"))
     with answering(service) as time_answers:
         while watch.row.state == "tuning":
             seen.answer_ms += time_answers()
     seen.mapped = {name: mapped_libraries(service.pid(name)) for name in ("web", "coordinator")}
     watch.wait_for("succeeded")
+    moved.rename(model)
     seen.job = watch.ask()
     listener.join(timeout=30)
     assert not listener.is_alive(), "the event stream did not tell the end"
@@ -138,6 +140,12 @@ def test_job_ends_with_an_artifact_and_a_latency(finished: Observed) -> None:
     assert job["latency_ms"] > 0
     assert job["predicted_ms"] > 0
     assert job["weights"] == "pretrained"
+
+
+def test_a_job_is_timed_beside_pytorch_though_its_folder_was_moved(service: Service, finished: Observed) -> None:
+    found = service.ask("GET", f"/v1/jobs/{finished.job['id']}/evidence").json()
+    assert finished.job["state"] == "succeeded"
+    assert "torch-eager" in found["baselines"]
 
 
 def test_states_come_in_order_over_the_event_stream(finished: Observed) -> None:

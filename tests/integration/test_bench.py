@@ -10,6 +10,7 @@ import psutil
 import pytest
 import torch
 
+from tests.support.model_files import in_place
 from tests.support.processes import python_code
 from tests.support.tiny_models import write_model
 from tuner.bench import launch
@@ -25,8 +26,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def spec(model: str, *variants: Variant, seq_len: int = 16, rounds: int = 2, max_sec: float | None = None) -> Spec:
+    fetched = in_place(model)
     return Spec(
-        model=model,
+        source=fetched.source,
+        folder=fetched.folder,
         batch=1,
         seq_len=seq_len,
         threads=1,
@@ -101,7 +104,7 @@ def plays(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Spec]]:
 
     def play(code: str) -> Spec:
         monkeypatch.setattr(launch, "python_module", lambda *words: python_code(code))
-        return spec("model", EAGER)
+        return spec("minilm-l6", EAGER)
 
     yield play
     assert set(psutil.Process().children(recursive=True)) <= others

@@ -9,17 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from sqlalchemy import Engine
 
 from rpc.facts import device_facts
+from tests.support.fake_hub import commit_of, fake_hub, use_endpoint
 from tests.support.rest import talking_to
-from tests.support.submitting import submit_job
+from tests.support.submitting import submit_fetched
 from tests.support.tiny_models import write_model
 from tuner.config import Settings
 from tuner.db import devices, jobs
 from tuner.db.engine import make_engine, read, write
 from tuner.db.migrate import upgrade
 from tuner.db.models import Artifact, Job
+from tuner.importers import cache
 from tuner.jobs import stages
 from tuner.schemas import JobIn
 
@@ -50,7 +53,7 @@ def database(settings: Settings) -> Iterator[Engine]:
 def compiled(settings: Settings, database: Engine, model: Path, target: str) -> Job:
     """The job after its last stage."""
     wish = JobIn(model=str(model), target=target, seq_len=SEQ_LEN, compile_only=True)
-    job_id = submit_job(database, settings, wish).id
+    job_id = submit_fetched(database, settings, wish).id
     for stage in (stages.import_model, stages.extract, stages.compile_module, stages.verify):
         stage(settings, job_id)
     with read(database) as session:
@@ -115,15 +118,36 @@ def test_a_module_for_this_machine_is_run_and_compared(settings: Settings, datab
     assert manifest["verification"]["max_abs_error"] < 1e-3
 
 
-def test_a_job_goes_on_with_what_it_imported_when_the_folder_is_gone(
+def test_the_commit_goes_from_the_job_to_its_manifest(
+    settings: Settings, database: Engine, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with fake_hub({"some-org/tiny": {"main": write_model(tmp_path / "newest"), "v1": model}}) as served:
+        use_endpoint(monkeypatch, served.endpoint)
+        wish = JobIn(model="some-org/tiny@v1", target="m1-cpu", seq_len=SEQ_LEN, compile_only=True)
+        job_id = submit_fetched(database, settings, wish).id
+    for stage in (stages.import_model, stages.extract, stages.compile_module, stages.verify):
+        stage(settings, job_id)
+    with read(database) as session:
+        job = jobs.get(session, job_id)
+    imported = cache.find(settings.imports_dir, job.import_key)
+    assert imported is not None
+    with talking_to(settings) as client:
+        told = client.get(f"/v1/jobs/{job_id}").json()["revision"]
+        manifest = client.get(f"/v1/artifacts/{job.artifact_id}").json()["manifest"]
+    assert {told, imported.revision, manifest["model"]["revision"]} == {commit_of(model)}
+
+
+def test_a_job_goes_on_with_what_was_found_when_the_folder_is_gone(
     settings: Settings, database: Engine, model: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "model"
     shutil.copytree(model, folder)
     wish = JobIn(model=str(folder), target="m1-cpu", seq_len=SEQ_LEN, compile_only=True)
-    job_id = submit_job(database, settings, wish).id
-    stages.import_model(settings, job_id)
+    job_id = submit_fetched(database, settings, wish).id
     shutil.rmtree(folder)
+    stages.import_model(settings, job_id)
     for stage in (stages.extract, stages.compile_module, stages.verify):
         stage(settings, job_id)
     with read(database) as session:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from tuner.compiler.module import base_manifest, compile_into, write_manifest
 from tuner.config import Settings
 from tuner.db.models import Job, Workload
 from tuner.errors import VerificationFailed
-from tuner.importers import cache
+from tuner.importers import cache, shelf
 from tuner.importers.cache import Shape, import_key
+from tuner.importers.snapshot import Fetched, bring
 from tuner.importers.source import resolve_source
 from tuner.jobs.deliver import TUNED, UNTUNED, staging, verify_job
 from tuner.jobs.provenance import coverage, keep_records
@@ -54,19 +54,23 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("models") / "tiny", "distilbert")
 
 
-def test_import_is_known_by_its_source_shape_and_files(model: Path) -> None:
-    source = resolve_source(str(model))
-    key = import_key(source, Shape(1, SEQ_LEN))
-    assert key == import_key(resolve_source(str(model)), Shape(1, SEQ_LEN))
-    other = [import_key(source, Shape(2, SEQ_LEN)), import_key(source, Shape(1, SEQ_LEN + 1))]
-    other.append(import_key(dataclasses.replace(source, head="sequence-classification"), Shape(1, SEQ_LEN)))
+def test_import_is_known_by_its_source_shape_and_content(model: Path, tmp_path: Path) -> None:
+    def fetched() -> Fetched:
+        source = resolve_source(str(model))
+        return Fetched(source, tmp_path / bring(source, tmp_path).snapshot)
+
+    first = fetched()
+    key = import_key(first, Shape(1, SEQ_LEN))
+    other = [import_key(first, Shape(2, SEQ_LEN)), import_key(first, Shape(1, SEQ_LEN + 1))]
+    for changes in ({"head": "sequence-classification"}, {"revision": "0123456789abcdef"}):
+        other.append(import_key(Fetched(dataclasses.replace(first.source, **changes), first.folder), Shape(1, SEQ_LEN)))
     weights = model / "model.safetensors"
-    before = weights.stat()
-    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    other.append(import_key(source, Shape(1, SEQ_LEN)))
-    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert len({key, *other}) == 5
-    assert import_key(source, Shape(1, SEQ_LEN)) == key
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    other.append(import_key(fetched(), Shape(1, SEQ_LEN)))
+    weights.write_bytes(content)
+    assert len({key, *other}) == 6
+    assert import_key(fetched(), Shape(1, SEQ_LEN)) == key
 
 
 def test_what_a_killed_import_left_goes_with_the_next(model: Path, tmp_path: Path) -> None:
@@ -79,8 +83,9 @@ def test_what_a_killed_import_left_goes_with_the_next(model: Path, tmp_path: Pat
 
 
 def written(root: Path) -> dict[str, int]:
-    """All files below a folder and when they were written."""
-    return {str(file.relative_to(root)): file.stat().st_mtime_ns for file in root.rglob("*") if file.is_file()}
+    """All files below a folder and when they were written; of an import's description that is when it was last used."""
+    files = (file for file in root.rglob("*") if file.is_file() and file.name != shelf.ABOUT)
+    return {str(file.relative_to(root)): file.stat().st_mtime_ns for file in files}
 
 
 def test_second_import_comes_from_the_cache(model: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForMaskedLM
 
+from tests.support.model_files import in_place
 from tests.support.tiny_models import CONFIGS, write_config_only, write_model
 from tuner.errors import ModelInvalid, SequenceTooLong
 from tuner.importers.comparison import compare
@@ -19,13 +20,12 @@ from tuner.importers.huggingface import LoadedModel, load_torch, variant
 from tuner.importers.presets import PRESETS, Preset
 from tuner.importers.pytorch import export
 from tuner.importers.reference import reference_outputs
-from tuner.importers.source import resolve_source
 
 BATCH, SEQ_LEN = 3, 20
 
 
 def load(folder: Path, **options: object) -> LoadedModel:
-    return load_torch(resolve_source(str(folder), **options))  # type: ignore[arg-type]
+    return load_torch(in_place(str(folder), **options))  # type: ignore[arg-type]
 
 
 def padded_inputs(loaded: LoadedModel) -> dict[str, np.ndarray]:
@@ -120,7 +120,7 @@ def test_untrained_preset_repeats_with_its_seed_and_depends_on_its_input(monkeyp
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nonexistent")
     monkeypatch.setattr("tuner.importers.huggingface.PRESETS", {"tiny": Preset("tiny", "org/tiny", CONFIGS["bert"])})
     monkeypatch.setattr("tuner.importers.source.PRESETS", {"tiny": Preset("tiny", "org/tiny", CONFIGS["bert"])})
-    first, again, other = (load_torch(resolve_source("tiny"), seed) for seed in (1, 1, 2))
+    first, again, other = (load_torch(in_place("tiny"), seed) for seed in (1, 1, 2))
     assert {first.weights, again.weights} == {"random"}
     inputs = padded_inputs(first)
     outputs = [reference_outputs(loaded, inputs)["last_hidden_state"] for loaded in (first, again, other)]
@@ -167,7 +167,7 @@ def test_checkpoint_without_pooler_has_no_pooled_output(tmp_path: Path) -> None:
 
 def test_untrained_head_is_marked_random_and_repeats_with_its_seed(tmp_path: Path) -> None:
     folder = write_model(tmp_path)
-    source = resolve_source(str(folder), head="sequence-classification")
+    source = in_place(str(folder), head="sequence-classification")
     first, again = load_torch(source, 3), load_torch(source, 3)
     assert (first.weights, first.output_names) == ("random", ("logits",))
     assert "classifier" in first.note

@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support.model_files import in_place
 from tests.support.tiny_models import VOCAB, write_model
 from tuner.importers.huggingface import LoadedModel, load_torch
 from tuner.importers.reference import reference_outputs, sample_inputs
-from tuner.importers.source import resolve_source
 
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return load_torch(resolve_source(str(write_model(tmp_path_factory.mktemp("model")))))
+    return load_torch(in_place(str(write_model(tmp_path_factory.mktemp("model")))))
 
 
 @pytest.fixture(scope="module")
 def wordless(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return load_torch(resolve_source(str(write_model(tmp_path_factory.mktemp("model"), "distilbert", tokenizer=False))))
+    return load_torch(in_place(str(write_model(tmp_path_factory.mktemp("model"), "distilbert", tokenizer=False))))
 
 
 @pytest.mark.parametrize(("batch", "seq_len"), [(1, 1), (1, 64), (3, 32)])

@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 import tvm
 from fastapi.testclient import TestClient
+from sqlalchemy import Engine
 from tvm import te
 from tvm.s_tir import Schedule
 
+from tests.support.model_files import in_place
 from tests.support.rows import make_record
+from tests.support.submitting import fetch_for
 from tuner.compiler.module import read_manifest
 from tuner.config import Settings
 from tuner.db.models import Job, JobWorkload, Record
 from tuner.errors import LimitExceeded
 from tuner.importers import cache
 from tuner.importers.cache import Imported
-from tuner.importers.source import resolve_source
 from tuner.jobs import stages
 from tuner.jobs.deliver import TUNED, compile_job, staging
 from tuner.jobs.engine import run_stage
@@ -107,10 +109,11 @@ def test_a_custom_schedule_beyond_the_target_is_refused_by_name(groups: int, thr
     assert "target" in caught.value.hint
 
 
-def _refusal_of(client: TestClient, settings: Settings, func: Any, target_name: str) -> dict[str, str]:
+def _refusal_of(client: TestClient, settings: Settings, engine: Engine, func: Any, target_name: str) -> dict[str, str]:
     """The error of a job that is to tune ``func``, sent as an operator."""
     model = client.post("/v1/operators", json={"name": "mine", "tir": str(tvm.ir.save_json(func))}).json()["name"]
     job = client.post("/v1/jobs", json={"model": model, "target": target_name, "budget": {"trials": 8}}).json()
+    fetch_for(engine, settings, job["id"])
     with pytest.MonkeyPatch.context() as environment:
         for name, value in settings.as_env().items():
             environment.setenv(name, value)
@@ -128,17 +131,19 @@ def _refusal_of(client: TestClient, settings: Settings, func: Any, target_name: 
     ],
 )
 def test_an_operator_that_comes_bound_to_threads_is_refused_in_plain_words(
-    client: TestClient, settings: Settings, name: str, threads: int, code: str, says: str
+    client: TestClient, settings: Settings, engine: Engine, name: str, threads: int, code: str, says: str
 ) -> None:
-    error = _refusal_of(client, settings, staged(8, threads).mod["main"], name)
+    error = _refusal_of(client, settings, engine, staged(8, threads).mod["main"], name)
     assert (error["code"], says in error["message"]) == (code, True)
     assert "Traceback" not in str(error)
     assert error["hint"]
 
 
-def test_an_operator_without_blocks_is_refused_in_plain_words(client: TestClient, settings: Settings) -> None:
+def test_an_operator_without_blocks_is_refused_in_plain_words(
+    client: TestClient, settings: Settings, engine: Engine
+) -> None:
     lowered = tvm.s_tir.transform.LowerOpaqueBlock()(tvm.s_tir.transform.ConvertBlocksToOpaque()(copy()))["main"]
-    error = _refusal_of(client, settings, lowered, "m1-metal")
+    error = _refusal_of(client, settings, engine, lowered, "m1-metal")
     assert error["code"] == "model_invalid"
     assert "holds no blocks" in error["message"]
 
@@ -180,7 +185,7 @@ class Operator:
 
 @pytest.fixture
 def operator(settings: Settings, trace: Callable[[Any, Any], str]) -> Operator:
-    imported = cache.import_source(resolve_source("op:gemm:32,64,64"), cache.Shape(1, 1), settings.imports_dir)
+    imported = cache.import_source(in_place("op:gemm:32,64,64"), cache.Shape(1, 1), settings.imports_dir)
     description = presets.resolve("m1-metal", "local").tvm
     gpu = make_target(description)
     (one,) = extract(cache.load_module(settings.imports_dir, imported), gpu)

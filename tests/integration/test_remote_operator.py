@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from tests.support.processes import free_port
 from tests.support.rpc_device import agent_process, tracker_process
-from tests.support.submitting import submit_job
+from tests.support.submitting import submit_fetched
 from tests.support.tiny_imports import local_target
 from tuner.cli import words
 from tuner.config import Settings
@@ -38,9 +38,10 @@ def port() -> Iterator[int]:
 
 def submitted(database: Engine, settings: Settings) -> str:
     """A job for the chip, whose kernels are built for the machine that plays it."""
-    job = submit_job(database, settings, JobIn(model=OPERATOR, target=TARGET, budget=BudgetIn(trials=1)))
+    job = submit_fetched(database, settings, JobIn(model=OPERATOR, target=TARGET, budget=BudgetIn(trials=1)))
+    target = local_target()
     with write(database) as session:
-        jobs.get(session, job.id).target_json = local_target()
+        jobs.get(session, job.id).target_json = target
     return job.id
 
 

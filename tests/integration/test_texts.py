@@ -14,6 +14,7 @@ import pytest
 import torch
 from tvm import relax
 
+from tests.support.model_files import in_place
 from tests.support.processes import free_port
 from tests.support.rpc_device import agent_process, tracker_process
 from tests.support.tiny_imports import compile_plainly, local_target
@@ -27,7 +28,6 @@ from tuner.importers import cache
 from tuner.importers.cache import Imported, Shape
 from tuner.importers.comparison import compare
 from tuner.importers.huggingface import LoadedModel, load_torch
-from tuner.importers.source import resolve_source
 from tuner.jobs.deliver import alone
 from tuner.kernels import written
 from tuner.kernels.context import make_target
@@ -81,10 +81,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Case]
     def make(kind: str, head: str) -> Case:
         folder = tmp_path_factory.mktemp("model")
         write_model(folder / "model", kind, head)
-        source = resolve_source(str(folder / "model"), False, head)
-        imported = cache.import_source(source, Shape(texts=True), folder / "imports")
+        fetched = in_place(str(folder / "model"), False, head)
+        imported = cache.import_source(fetched, Shape(texts=True), folder / "imports")
         kernels = extract(cache.load_module(folder / "imports", imported), make_target(local_target()))
-        return Case(folder / "imports", load_torch(source), imported, kernels)
+        return Case(folder / "imports", load_torch(fetched), imported, kernels)
 
     return make
 

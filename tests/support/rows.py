@@ -45,7 +45,7 @@ def make_record(
 def add_job(session: Session, state: str = "submitted", model: str = "minilm-l6", **fields: Any) -> Job:
     """A job in ``state``, with its model."""
     row = models_.put(session, model, "encoder", source="preset", location=model, max_seq_len=512)
-    job = Job(model_id=row.id, state=state, **{"target": "local", "budget_trials": 64, **fields})
+    job = Job(model_id=row.id, state=state, **{"target": "local", "budget_trials": 64, "snapshot": "", **fields})
     session.add(job)
     session.flush()
     return job

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from rpc.facts import device_facts
+from tests.support.model_files import in_place
 from tuner.artifact.loader import Runner, load
 from tuner.compiler.module import base_manifest, compile_into, write_manifest
 from tuner.importers import cache
 from tuner.importers.cache import Imported
-from tuner.importers.source import resolve_source
 from tuner.targets import presets
 
 
@@ -21,7 +21,7 @@ def local_target() -> dict[str, Any]:
 
 def import_tiny(folder: Path, head: str, batch: int, seq_len: int, root: Path) -> Imported:
     """Import the model in ``folder``; the cache is below ``root``."""
-    return cache.import_source(resolve_source(str(folder), False, head), cache.Shape(batch, seq_len), root)
+    return cache.import_source(in_place(str(folder), False, head), cache.Shape(batch, seq_len), root)
 
 
 def compile_plainly(root: Path, imported: Imported, batch: int, seq_len: int, folder: Path) -> Runner:

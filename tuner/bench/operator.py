@@ -12,14 +12,14 @@ from tuner.bench.spec import Spec, Variant
 from tuner.errors import InvalidInput
 from tuner.importers.operators import torch_side
 from tuner.importers.operators.importer import LoadedOperator, load_operator
-from tuner.importers.source import ModelSource
+from tuner.importers.snapshot import Fetched
 
 Call = Callable[[], Any]
 
 
-def operator_calls(spec: Spec, source: ModelSource) -> dict[str, Call]:
+def operator_calls(spec: Spec, fetched: Fetched) -> dict[str, Call]:
     """Calls by variant, on one seeded input. Raises InvalidInput for a kind of contestant that an operator has not."""
-    loaded = load_operator(source)
+    loaded = load_operator(fetched)
     inputs = loaded.samples()[0]
     return {
         entry.name: compiled_call(entry, inputs) if entry.kind == "tvm" else _torch_call(entry, loaded, inputs)

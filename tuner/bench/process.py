@@ -27,7 +27,8 @@ from tuner.bench.texts import of_one, text_calls, texts_in_a_call
 from tuner.errors import TunerError
 from tuner.importers.huggingface import LoadedModel, load_torch, variant
 from tuner.importers.reference import reference_outputs, sample_inputs
-from tuner.importers.source import ModelSource, check_seq_len, resolve_source
+from tuner.importers.snapshot import Fetched
+from tuner.importers.source import check_seq_len
 from tuner.measuring.canary import Watch
 
 
@@ -38,14 +39,14 @@ def run(spec: Spec) -> Result:
     numbers, and what the variants make of them is not compared. Prints a line ``progress DONE TOTAL`` after each round.
     """
     torch.set_num_threads(spec.threads)
-    source = resolve_source(spec.model, spec.allow_pickle, spec.head)
+    fetched = Fetched(spec.source, spec.folder)
     with torch.inference_mode():
         errors: dict[str, float] = {}
-        if source.source == "operator":
-            weights = str(source.weights)
-            calls = operator_calls(spec, source)
+        if spec.source.source == "operator":
+            weights = str(spec.source.weights)
+            calls = operator_calls(spec, fetched)
         else:
-            weights, calls, errors = _model_calls(spec, source)
+            weights, calls, errors = _model_calls(spec, fetched)
         watch = Watch(tvm.rpc.LocalSession(), spec.canary)
 
         def after_round(done: int, total: int) -> None:
@@ -63,12 +64,12 @@ def run(spec: Spec) -> Result:
     )
 
 
-def _model_calls(spec: Spec, source: ModelSource) -> tuple[str, dict[str, Callable[[], Any]], dict[str, float]]:
+def _model_calls(spec: Spec, fetched: Fetched) -> tuple[str, dict[str, Callable[[], Any]], dict[str, float]]:
     """The model's weights, its variants, and how far each one's outputs are from the reference."""
-    loaded = load_torch(source, spec.seed)
+    loaded = load_torch(fetched, spec.seed)
     if spec.lengths:
         return loaded.weights, *text_calls(spec, loaded)
-    check_seq_len(spec.model, loaded.source.max_seq_len, spec.seq_len)
+    check_seq_len(spec.source.name, loaded.source.max_seq_len, spec.seq_len)
     inputs = sample_inputs(loaded, spec.batch, spec.seq_len)[0]
     calls = {entry.name: _callable(entry, loaded, inputs, spec.threads) for entry in spec.variants}
     reference = reference_outputs(loaded, inputs)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tuner.importers.source import ModelSource
 
 Kind = Literal["torch-eager", "torch-sdpa", "torch-compile", "torch-product", "onnxruntime", "openvino", "tvm"]
 
@@ -26,7 +29,7 @@ class Variant(BaseModel):
 
 
 class Spec(BaseModel):
-    """One benchmark: a model as ``resolve_source`` takes it, a shape, how long, and who takes part.
+    """One benchmark: a model and the folder of its files (None: it has none), a shape, how long, and who takes part.
 
     With ``lengths`` it is texts of such lengths instead, and times are of one text.
     ``rounds`` to ``max_sec`` are those of ``tuner.bench.compare.interleave``; ``canary`` is the path of the reference
@@ -35,9 +38,8 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str
-    head: str = ""
-    allow_pickle: bool = False
+    source: ModelSource
+    folder: Path | None
     batch: int = Field(ge=1)
     seq_len: int = Field(ge=1)
     lengths: list[int] = Field(default_factory=list)

@@ -64,6 +64,7 @@ def job_table(job: JobOut) -> Table:
     rows = {
         "job": job.id,
         "model": " ".join(filter(None, [escape(label(job.model)), words.weights_note(job.weights)])),
+        **({"revision": job.revision} if job.revision else {}),
         "target": escape(job.target),
         "batch x seq": words.shape(job),
         "state": _state(job) + (f"  {escape(job.message)}" if job.message not in ("", job.state) else ""),

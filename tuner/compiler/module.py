@@ -101,6 +101,7 @@ def base_manifest(
         "model": {
             "name": imported.name,
             "location": imported.location,
+            "revision": imported.revision,
             "family": imported.family,
             "head": imported.head,
             "note": imported.note,

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from tuner.db.models import Model
+from tuner.db.models import Job, Model
 from tuner.db.paging import FIRST, Found, Part, Window, page
 from tuner.errors import NotFound
 
@@ -22,6 +22,19 @@ def get(session: Session, model_id: str) -> Model:
 def find(session: Session, window: Window = FIRST) -> Found[Model]:
     """Models by name."""
     return page(session, [Part(select(Model), (col(Model.name), col(Model.head)))], window)
+
+
+def complete(session: Session, job: Job, head: str, **fields: Any) -> Model:
+    """Write what was found out about a job's model; its head may have been left open until then. A row that has this
+    name and head already becomes the job's."""
+    model = get(session, job.model_id)
+    same = session.exec(select(Model).where(Model.name == model.name, Model.head == head)).first()
+    if same is not None:
+        model = same
+        job.model_id = same.id
+    model.sqlmodel_update({**fields, "head": head})
+    session.add(model)
+    return model
 
 
 def put(session: Session, name: str, head: str, **fields: Any) -> Model:

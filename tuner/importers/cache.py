@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from safetensors.numpy import load_file, save_file
 from rpc.drafts import draft
 from rpc.versions import PINS
 from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
-from tuner.importers import hub, shelf
+from tuner.importers import shelf
 from tuner.importers.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
 from tuner.importers.pytorch import export, export_texts
 from tuner.importers.reference import reference_outputs, sample_inputs
-from tuner.importers.source import ModelSource
+from tuner.importers.snapshot import Fetched
 from tuner.lengths import MOST_TOKENS, UNKNOWN_LONGEST
 
 _SAMPLED_TEXTS, _SAMPLED_TOKENS = 5, 96  # of an import for texts; its samples are padded, its module skips that
@@ -74,36 +74,37 @@ class Imported:
     against: str = PYTORCH  # what its outputs are compared with
     sampled: str = "tokenised text, padded and full"
     texts: dict[str, int] = field(default_factory=dict)  # of texts of any lengths: longest, most_tokens, first_position
+    revision: str = ""  # commit of a hub model
 
 
-def import_key(source: ModelSource, shape: Shape) -> str:
-    """Identity of an import: the source with its files' sizes and times, the shape, and everything that reads them.
+def import_key(fetched: Fetched, shape: Shape) -> str:
+    """Identity of an import: the source with its revision, the snapshot of its files, the shape, and everything that
+    reads them.
 
     A preset whose trained weights have come since it was imported with random ones is another model.
     """
     described = {
-        "source": asdict(source),
-        "files": [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in source.files],
-        "lacks_weights": hub.lacks_weights(source),
+        "source": asdict(replace(fetched.source, stamp="")),
+        "snapshot": fetched.folder.name if fetched.folder else "",
         "shape": asdict(shape),
         "versions": [PIPELINE_VERSION, PINS],
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def import_source(source: ModelSource, shape: Shape, root: Path) -> Imported:
-    """Import a model, or find it in the cache below ``root``. Raises what loading and exporting raise.
+def import_source(fetched: Fetched, shape: Shape, root: Path) -> Imported:
+    """Import a model, or find it in the cache below ``root``; a preset without files gets random weights.
 
-    ``hub.fetch_weights`` is called before; a preset that lacks its trained weights then gets random ones.
+    Raises what loading and exporting raise.
     """
-    key = import_key(source, shape)
+    key = import_key(fetched, shape)
     if known := find(root, key):
         return known
-    if source.source == "operator":
-        return _import_operator(key, source, root)
+    if fetched.source.source == "operator":
+        return _import_operator(key, fetched, root)
     from tuner.importers.huggingface import load_torch  # seconds, of which a worker that has its import knows nothing
 
-    loaded = load_torch(source)
+    loaded = load_torch(fetched)
     texts: dict[str, int] = {}
     if shape.texts:
         longest = loaded.source.max_seq_len or UNKNOWN_LONGEST
@@ -119,8 +120,9 @@ def import_source(source: ModelSource, shape: Shape, root: Path) -> Imported:
         wanted = [_without_padding(*pair) for pair in zip(samples, wanted, strict=True)]
     imported = Imported(
         key=key,
-        name=source.name,
+        name=loaded.source.name,
         location=loaded.source.location,
+        revision=loaded.source.revision,
         family=loaded.source.family,
         head=loaded.source.head,
         weights=loaded.weights,
@@ -143,8 +145,8 @@ def find(root: Path, key: str) -> Imported | None:
         return None
 
 
-def _import_operator(key: str, source: ModelSource, root: Path) -> Imported:
-    loaded = load_operator(source)
+def _import_operator(key: str, fetched: Fetched, root: Path) -> Imported:
+    source, loaded = fetched.source, load_operator(fetched)
     samples = loaded.samples()
     wanted = [reference(loaded, inputs) for inputs in samples]
     imported = Imported(

@@ -17,6 +17,11 @@ SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
+# What is loaded of a model, as patterns of names; pickles only where that is allowed.
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.*", "merges.txt")
+SAFE_FILES = ("config.json", "model*.safetensors", SAFETENSORS_INDEX, *TOKENIZER_FILES)
+PICKLE_FILES = ("pytorch_model*.bin", PICKLES[1])
+
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Read ``config.json`` of a model folder; raises ``ModelInvalid`` when there is none or it is no JSON object."""
@@ -33,13 +38,27 @@ def check_weights(folder: Path, allow_pickle: bool) -> None:
     """
     if (folder / SAFETENSORS).exists():
         _check_safetensors(folder / SAFETENSORS)
-    elif (folder / SAFETENSORS_INDEX).exists():
+    elif _is_sharded(folder):
         for shard in _shards(folder / SAFETENSORS_INDEX):
             _check_safetensors(folder / shard)
     elif not has_pickle(folder):
         raise ModelInvalid(f"{folder} has no weights.", f"Put {SAFETENSORS} beside config.json.")
     elif not allow_pickle:
         raise pickle_refused(str(folder))
+
+
+def model_files(folder: Path, allow_pickle: bool) -> list[Path]:
+    """The files of a checked folder that loading it may read, by name. Raises ModelInvalid for one that can't be read
+    or is no regular file."""
+    shards = _shards(folder / SAFETENSORS_INDEX) if _is_sharded(folder) else []
+    patterns = [*SAFE_FILES, *shards, *(PICKLE_FILES if allow_pickle else ())]
+    found = {file.name: file for pattern in patterns for file in folder.glob(pattern)}
+    for file in found.values():
+        try:
+            refuse_special(file)
+        except OSError as error:
+            raise ModelInvalid(f"{file} can't be read: {error.strerror}.", "Download the model again.") from None
+    return [found[name] for name in sorted(found)]
 
 
 def pickle_refused(model: str) -> ModelInvalid:
@@ -58,6 +77,10 @@ def has_safetensors(folder: Path) -> bool:
 def has_pickle(folder: Path) -> bool:
     """Whether the folder has a pickled checkpoint."""
     return any((folder / name).is_file() for name in PICKLES)
+
+
+def _is_sharded(folder: Path) -> bool:
+    return not (folder / SAFETENSORS).exists() and (folder / SAFETENSORS_INDEX).exists()
 
 
 def _shards(index: Path) -> list[str]:

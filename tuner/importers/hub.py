@@ -5,55 +5,62 @@ from __future__ import annotations
 import errno
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import HfApi, ModelInfo, constants, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub import HfApi, ModelInfo, constants, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from tqdm import tqdm
 
 from tuner.errors import ModelUnknown, ModelUnreachable, StorageFull, TunerError
-from tuner.importers.folder import PICKLES, SAFETENSORS, pickle_refused
-from tuner.importers.source import ModelSource
+from tuner.importers.copies import NO_SPACE, Room, too_large
+from tuner.importers.folder import PICKLE_FILES, PICKLES, SAFE_FILES, pickle_refused
 
 log = logging.getLogger(__name__)
 
 PROBE_TIMEOUT_SEC = 5.0
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.*", "merges.txt")
-_SAFE_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json", *_TOKENIZER_FILES)
-_PICKLE_FILES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+_CHUNK_BYTES = 256 * 1024  # the library reads 10 MiB before it tells of any progress, which may take minutes
 
 
-def lacks_weights(source: ModelSource) -> bool:
-    """Is this a preset whose trained weights are not on this machine? Anything else can't be loaded without them."""
-    if source.source != "preset" or source.folder:
-        return False
-    return not isinstance(try_to_load_from_cache(source.location, SAFETENSORS, constants.HF_HUB_CACHE), str)
+def download(
+    hub_id: str,
+    revision: str = "",
+    allow_pickle: bool = False,
+    room: Room | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """The local folder with a hub model's files, named by their commit; downloaded now or found in the cache. Honours
+    ``HF_HUB_OFFLINE``.
 
-
-def fetch_weights(source: ModelSource) -> None:
-    """Bring a preset's trained weights here if they are not and the hub can be reached; the one time it is asked.
-
-    Raises what ``download`` raises, but for ``ModelUnreachable``, which is logged.
-    """
-    if lacks_weights(source):
-        try:
-            download(source.location, source.allow_pickle)
-        except ModelUnreachable as error:
-            log.warning(error.message)
-
-
-def download(hub_id: str, allow_pickle: bool = False) -> Path:
-    """The local folder with a hub model's files, downloaded now or found in the cache; honours ``HF_HUB_OFFLINE``.
-
-    Raises ``ModelUnknown`` when the hub says there is no such model (or it is private), ``ModelInvalid`` when it has
-    only pickles, ``StorageFull``, and ``ModelUnreachable`` when the hub can't be asked and the cache has nothing:
+    ``progress`` is told how many bytes are here of how many. Raises ``ModelUnknown`` when the hub says there is no such
+    model or revision (or it is private), ``ModelInvalid`` when it has only pickles or is too large, ``StorageFull``
+    before anything is downloaded, and ``ModelUnreachable`` when the hub can't be asked and the cache has nothing:
     within about ``PROBE_TIMEOUT_SEC`` when there is no network.
     """
-    patterns = [*_SAFE_FILES, *(_PICKLE_FILES if allow_pickle else ())]
+    room = room or Room()
     try:
-        info = _ask(hub_id)
+        info = _ask(hub_id, revision)
         if info and not allow_pickle and _has_only_pickles(info):
             raise pickle_refused(hub_id)
-        return Path(snapshot_download(hub_id, local_files_only=info is None, allow_patterns=patterns))
+        wanted: dict[str, Any] = {
+            "revision": revision or None,
+            "allow_patterns": [*SAFE_FILES, *(PICKLE_FILES if allow_pickle else ())],
+        }
+        if info is None:
+            return Path(snapshot_download(hub_id, local_files_only=True, **wanted))
+        plan = snapshot_download(hub_id, dry_run=True, tqdm_class=_meter(lambda *_: None), **wanted)
+        total = sum(file.file_size or 0 for file in plan if file.will_download)
+        room.check_size(hub_id, sum(file.file_size or 0 for file in plan))
+        room.check_free(Path(constants.HF_HUB_CACHE), total)
+        constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
+        tell = (lambda done: progress(min(done, total), total)) if progress else (lambda _: None)
+        return Path(snapshot_download(hub_id, tqdm_class=_meter(tell), **wanted))
     except TunerError:
         raise
     except GatedRepoError as error:
@@ -62,13 +69,19 @@ def download(hub_id: str, allow_pickle: bool = False) -> Path:
         raise ModelUnknown(
             f"The hub has no model {hub_id}, or it is private.", "Check the spelling, or run: hf auth login"
         ) from error
+    except RevisionNotFoundError as error:
+        raise ModelUnknown(
+            f"The hub's {hub_id} has no revision {revision!r}.", "Give a branch, a tag or a commit after the @."
+        ) from error
     except LocalEntryNotFoundError as error:
         raise ModelUnreachable(
             f"The hub can't be reached and {hub_id} is not in the local cache.",
             "Connect to the network, or give a local folder that holds config.json and model.safetensors.",
         ) from error
     except Exception as error:  # the network can break in many ways, each with a class of its own
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if isinstance(error, OSError) and error.errno == errno.EFBIG and room.most_bytes is not None:
+            raise too_large(hub_id, room.most_bytes) from error
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise StorageFull(
                 f"No space is left for {hub_id} in {constants.HF_HUB_CACHE}.", "Free some, or set HF_HOME elsewhere."
             ) from error
@@ -78,12 +91,32 @@ def download(hub_id: str, allow_pickle: bool = False) -> Path:
         ) from error
 
 
+def _meter(tell: Callable[[int], None]) -> type[tqdm]:
+    """What the library takes for its progress bars; it tells how many bytes have come, of all files together."""
+    counted = threading.Lock()
+    bars: dict[int, float] = {}
+
+    class Meter(tqdm):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._of_bytes = kwargs.get("unit") == "B"
+            super().__init__(*args, **{**kwargs, "disable": True})
+
+        def update(self, n: float | None = 1) -> None:
+            """Of the two bars, of bytes that came and bytes that were put together, the one that is further tells."""
+            if self._of_bytes and n:
+                with counted:
+                    bars[id(self)] = bars.get(id(self), 0.0) + n
+                    tell(int(max(bars.values())))
+
+    return Meter
+
+
 def _has_only_pickles(info: ModelInfo) -> bool:
     files = [sibling.rfilename for sibling in info.siblings or ()]
     return any(name in files for name in PICKLES) and not any(name.endswith(".safetensors") for name in files)
 
 
-def _ask(hub_id: str) -> ModelInfo | None:
+def _ask(hub_id: str, revision: str) -> ModelInfo | None:
     """What the hub says about a model, or ``None`` when it does not answer in time.
 
     Asked in a daemon thread: looking up a host name takes no time-out, and without a network it can block for long.
@@ -94,7 +127,7 @@ def _ask(hub_id: str) -> ModelInfo | None:
 
     def ask() -> None:
         try:
-            answers.append(HfApi().model_info(hub_id, timeout=PROBE_TIMEOUT_SEC))
+            answers.append(HfApi().model_info(hub_id, revision=revision or None, timeout=PROBE_TIMEOUT_SEC))
         except Exception as error:  # judged by the thread that waits
             answers.append(error)
 
@@ -102,7 +135,7 @@ def _ask(hub_id: str) -> ModelInfo | None:
     thread.start()
     thread.join(PROBE_TIMEOUT_SEC + 1.0)
     answer = answers[0] if answers else TimeoutError()
-    if isinstance(answer, RepositoryNotFoundError):  # gated ones too
+    if isinstance(answer, RepositoryNotFoundError | RevisionNotFoundError):  # gated ones too
         raise answer
     if isinstance(answer, Exception):
         log.warning("the hub does not answer for %s (%s); looking in the local cache", hub_id, type(answer).__name__)

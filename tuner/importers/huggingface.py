@@ -15,10 +15,10 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils import logging as transformers_logging
 
 from tuner.errors import ModelInvalid
-from tuner.importers import hub
 from tuner.importers.folder import has_safetensors
 from tuner.importers.presets import PRESETS
-from tuner.importers.source import ModelSource, Weights, from_folder
+from tuner.importers.snapshot import Fetched
+from tuner.importers.source import ModelSource, Weights
 from tuner.importers.wrapper import PlainModule
 
 log = logging.getLogger(__name__)
@@ -54,15 +54,14 @@ class LoadedModel:
         return self.source.weights
 
 
-def load_torch(source: ModelSource, seed: int = 0) -> LoadedModel:
-    """Load a source's network in float32: from its folder, from the hub, or, for a preset that lacks them, untrained.
+def load_torch(fetched: Fetched, seed: int = 0) -> LoadedModel:
+    """Load a network in float32 from its files or, for a preset that lacks them, untrained.
 
-    Whoever wants a preset's trained weights calls ``hub.fetch_weights`` before: the hub is not asked a second time. The
-    same ``seed`` gives the same untrained weights. Raises ``ModelInvalid`` (files don't fit the architecture),
-    ``ModelUnknown`` or ``ModelUnreachable``.
+    The same ``seed`` gives the same untrained weights. Raises ``ModelInvalid`` (files don't fit the architecture).
     """
     transformers_logging.disable_progress_bar()
-    if hub.lacks_weights(source):
+    source, folder = fetched.source, fetched.folder
+    if folder is None:
         note = (
             f"The trained weights of {source.location} are not on this machine: the hub can't be reached or gave none. "
             f"Using {source.name}'s architecture with random weights (seed {seed})."
@@ -70,8 +69,6 @@ def load_torch(source: ModelSource, seed: int = 0) -> LoadedModel:
         log.warning(note)
         network = _untrained(PRESETS[source.name].config, source.head, seed)
         return _loaded(replace(source, weights="random"), network, None, note)
-    folder = source.folder or hub.download(source.location, source.allow_pickle)
-    source = _described(source, folder)
     network, untrained = _pretrained(folder, source, seed)
     note = ""
     if untrained:
@@ -86,12 +83,6 @@ def variant(loaded: LoadedModel, attention: Attention) -> torch.nn.Module:
     network = copy.deepcopy(loaded.network, shared)
     network.set_attn_implementation(attention)
     return PlainModule(network, loaded.output_names, own_mask=False).eval()
-
-
-def _described(source: ModelSource, folder: Path) -> ModelSource:
-    """Fill in what only the files tell, checking them on the way."""
-    found = from_folder(folder, source.name, source.allow_pickle, None)
-    return replace(source, family=found.family, head=source.head or found.head, max_seq_len=found.max_seq_len)
 
 
 def _auto_class(head: str) -> Any:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from tuner.errors import ModelInvalid
 
@@ -22,15 +26,27 @@ def refuse_special(path: Path) -> None:
     _refuse(path, os.stat(path).st_mode)
 
 
+@contextmanager
+def open_plain(path: Path) -> Iterator[BinaryIO]:
+    """A regular file, open for reading. Raises ModelInvalid when it is another thing, OSError as ``open``."""
+    refuse_special(path)  # opening a device can already do something
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        _refuse(path, os.fstat(file.fileno()).st_mode)
+        yield file
+
+
+def stamp_of(files: Iterable[Path]) -> str:
+    """What files are, by names, sizes and times: another stamp when somebody writes one of them. Raises OSError."""
+    told = [(file.name, found.st_size, found.st_mtime_ns) for file in files for found in (file.stat(),)]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:20]
+
+
 def read_bounded(path: Path, most_bytes: int) -> bytes:
     """The whole of a regular file. Raises ModelInvalid when it is another thing or too large, OSError as ``open``."""
-    refuse_special(path)  # opening a device can already do something
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        _refuse(path, found.st_mode)
-        content = b"" if found.st_size > most_bytes else file.read(most_bytes + 1)
-    size = max(found.st_size, len(content))
+    with open_plain(path) as file:
+        found_bytes = os.fstat(file.fileno()).st_size
+        content = b"" if found_bytes > most_bytes else file.read(most_bytes + 1)
+    size = max(found_bytes, len(content))
     if size > most_bytes:
         raise ModelInvalid(
             f"{path} has {size:,} bytes, at most {most_bytes:,} are read.", "Give the folder of a model as published."

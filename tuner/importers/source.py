@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from tuner.errors import InvalidInput, ModelInvalid, ModelUnknown, SequenceTooLong
-from tuner.importers.folder import check_weights, read_config
+from tuner.importers.folder import check_weights, model_files, read_config
 from tuner.importers.operators import catalog
 from tuner.importers.operators.files import is_operator_file
 from tuner.importers.packaged import packaged_folder
-from tuner.importers.plain_file import refuse_special
+from tuner.importers.plain_file import refuse_special, stamp_of
 from tuner.importers.presets import PRESETS, Preset
 
 Head = Literal["encoder", "sequence-classification"]
@@ -23,7 +23,7 @@ Weights = Literal["pretrained", "random", "unknown"]
 
 FAMILIES = ("bert", "distilbert", "electra", "roberta")
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>\w[\w./-]*))?", re.ASCII)
 _PATH_LIKE = ("/", "./", "../", "~", ".\\", "..\\")
 
 
@@ -33,7 +33,8 @@ class ModelSource:
 
     ``location`` is an absolute folder or a hub id, of an operator its spelling or its file. ``family`` and ``head`` are
     empty and ``max_seq_len`` (tokens) is ``None`` while they are unknown, which they are for a hub id until it is
-    downloaded.
+    downloaded. ``revision`` is what was asked for of a hub id (empty: the newest), then the commit that it was;
+    ``stamp`` tells when a folder or file of the user's is written later.
     """
 
     name: str
@@ -44,6 +45,8 @@ class ModelSource:
     max_seq_len: int | None
     weights: Weights
     allow_pickle: bool = False
+    revision: str = ""
+    stamp: str = ""
 
     @property
     def folder(self) -> Path | None:
@@ -52,16 +55,19 @@ class ModelSource:
         return path if path.is_absolute() and self.source != "operator" else None
 
     @property
-    def files(self) -> list[Path]:
-        """The local files it consists of, sorted; none when it is on the hub or an operator known by name."""
-        if self.source == "operator":
-            return [path for path in (Path(self.location),) if path.is_file()]
-        return sorted(file for file in self.folder.iterdir() if file.is_file()) if self.folder else []
+    def is_on_hub(self) -> bool:
+        """Do its files come from the hub?"""
+        return self.source != "operator" and self.folder is None
+
+    @property
+    def has_files(self) -> bool:
+        """Does it consist of files? An operator known by name does not."""
+        return self.source != "operator" or not catalog.is_operator(self.location)
 
 
 def resolve_source(name: str, allow_pickle: bool = False, head: str | None = None) -> ModelSource:
     """Find out what a name means: an operator (``op:gemm:128,3072,768``), a preset, then a local folder or operator
-    file, then a hub id (``organisation/model``).
+    file, then a hub id (``organisation/model``, ``organisation/model@revision``).
 
     Raises ``ModelUnknown`` (none of them), ``ModelInvalid`` (a folder that is no model we can load) or
     ``InvalidInput`` (no such head, an operator's arguments).
@@ -81,14 +87,15 @@ def resolve_source(name: str, allow_pickle: bool = False, head: str | None = Non
     except OSError as error:  # a name too long for a file, a folder that may not be entered
         raise ModelUnknown(f"The model can't be looked for: {error.strerror}.", _nearest(name)) from None
     if is_file:
-        return _operator(name, str(path.absolute()), "custom")
+        return _operator(name, str(path.absolute()), "custom", _stamp([path]))
     if is_there:
         return from_folder(path, name, allow_pickle, wanted)
     if name.startswith(_PATH_LIKE):
         raise ModelUnknown(f"There is no folder {path.absolute()}.", "Give the folder that holds config.json.")
-    if _HUB_ID.fullmatch(name):
-        return ModelSource(name, "hub", name, "", wanted or "", None, "unknown", allow_pickle)
-    raise ModelUnknown(f"{name!r} is no preset, no folder and no hub id (organisation/model).", _nearest(name))
+    if hub := _HUB_ID.fullmatch(name):
+        revision = hub["revision"] or ""
+        return ModelSource(name, "hub", hub["id"], "", wanted or "", None, "unknown", allow_pickle, revision)
+    raise ModelUnknown(f"{name!r} is no preset, no folder and no hub id (organisation/model@revision).", _nearest(name))
 
 
 def from_folder(path: Path, name: str, allow_pickle: bool, head: Head | None) -> ModelSource:
@@ -114,6 +121,7 @@ def from_folder(path: Path, name: str, allow_pickle: bool, head: Head | None) ->
         max_seq_len=max_seq_len(config),
         weights="pretrained",
         allow_pickle=allow_pickle,
+        stamp=_stamp(model_files(path, allow_pickle)),
     )
 
 
@@ -145,8 +153,15 @@ def check_seq_len(name: str, longest: int | None, seq_len: int) -> None:
         )
 
 
-def _operator(name: str, location: str, family: str) -> ModelSource:
-    return ModelSource(name, "operator", location, family, "", None, "random")
+def _operator(name: str, location: str, family: str, stamp: str = "") -> ModelSource:
+    return ModelSource(name, "operator", location, family, "", None, "random", stamp=stamp)
+
+
+def _stamp(files: list[Path]) -> str:
+    try:
+        return stamp_of(files)
+    except OSError as error:
+        raise ModelInvalid(f"{error.filename} went while it was looked at.", "Try again when it is there.") from None
 
 
 def _from_preset(preset: Preset, head: Head | None) -> ModelSource:

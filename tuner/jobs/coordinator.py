@@ -32,11 +32,13 @@ from tuner.jobs.device_watch import DeviceWatch
 from tuner.jobs.disk_watch import DiskWatch
 from tuner.jobs.endings import Endings
 from tuner.jobs.engine import Engine
+from tuner.jobs.fetches import Fetches
 from tuner.jobs.flight import Flight
 from tuner.jobs.forecast import Forecast
 from tuner.jobs.launcher import Launcher
 from tuner.jobs.leadership import Leadership, NotLeading
 from tuner.jobs.messages import message_of
+from tuner.jobs.model_files import ModelFiles
 from tuner.jobs.moments import reading
 from tuner.jobs.plan import Situation
 from tuner.jobs.room import Room
@@ -63,6 +65,7 @@ class Coordinator:
         free_bytes: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
         owner: str = "",
+        fetches: Fetches | None = None,
     ) -> None:
         """``free_bytes`` says how much disk is left where the data directory is; ``clock`` is monotonic, in seconds."""
         owner = owner or f"{platform.node()}:{os.getpid()}:{secrets.token_hex(3)}"
@@ -74,6 +77,7 @@ class Coordinator:
         self._leads = False
         self._term = 0
         self._flight = Flight(engine)
+        self._files = ModelFiles(settings, database, self._lead, fetches or Fetches(settings))
         self._disk = DiskWatch(free_bytes, settings.min_free_bytes, settings.root)
         self._forecast = Forecast(settings.round_batch)
         self._busy = BusyTime()
@@ -91,11 +95,13 @@ class Coordinator:
         self._leads = False
         try:
             if not self._lead.take():
+                self._files.close()
                 return False
             self._pass()
             self._leads = True
         except NotLeading:
             log.warning("another coordinator has taken over in the middle of a pass")
+            self._files.close()
             return False
         return True
 
@@ -106,6 +112,7 @@ class Coordinator:
     def resign(self) -> None:
         """Let a successor take over at once; tasks run on."""
         self._lead.resign()
+        self._files.close()
         self._flight.close()
 
     def _pass(self) -> None:
@@ -114,6 +121,8 @@ class Coordinator:
         if self._term != self._lead.term:
             self._begin(active)
         self._forget_all_but({job.id for job in active})
+        if self._files.look(active, self._clock(), self._disk.problem(self._clock())):
+            active = self._active()
         self._flight.reach()
         self._tidying.turn(self._clock(), is_idle=not self._flight.occupying())
         if not active and not self._flight:
@@ -219,6 +228,7 @@ class Coordinator:
             wish_age_sec=now - since,
             running=self._flight.of(job.id),
             now=now,
+            fetching=self._files.message(job, now),
             engine_problem=self._flight.problem,
             device_problem=self._devices.problem(self._launcher.device_key(job)),
             storage_problem=self._disk.problem(now),

@@ -28,8 +28,10 @@ from tuner.errors import VerificationFailed
 from tuner.importers import cache
 from tuner.importers.cache import Imported, Sample
 from tuner.importers.comparison import ATOL, RTOL, compare, worst
+from tuner.importers.snapshot import Fetched
 from tuner.jobs import publish
 from tuner.jobs.provenance import keep_records
+from tuner.jobs.workbench import fetched_of
 from tuner.kernels.left_out import in_words
 from tuner.measuring.measure import DeviceAddress
 from tuner.measuring.remote import RemoteModule, session
@@ -177,7 +179,7 @@ def benchmark_job(
     folder = staging(settings, job.id)
     manifest = read_manifest(folder / TUNED)
     if terms.device is None:
-        spec = _spec(job, model, manifest, folder, terms.canary)
+        spec = _spec(job, model, fetched_of(settings, job), manifest, folder, terms.canary)
         with measuring(settings.quiet_lock, _QUIET_SEC):
             result = run_benchmark(spec, folder / "benchmark", progress)
         facts = device_facts()
@@ -206,11 +208,10 @@ def benchmark_job(
         publish.publish(engine, job.id, made, keep_figures)
 
 
-def _spec(job: Job, model: Model, manifest: dict[str, Any], folder: Path, canary: str | None) -> Spec:
+def _spec(job: Job, model: Model, fetched: Fetched, manifest: dict[str, Any], folder: Path, canary: str | None) -> Spec:
     return Spec(
-        model=model.name,
-        head=model.head,
-        allow_pickle=model.allow_pickle,
+        source=fetched.source,
+        folder=fetched.folder,
         batch=job.batch,
         seq_len=job.seq_len,
         lengths=job.lengths or [],

@@ -31,6 +31,7 @@ class Situation:
     wish_age_sec: float = 0.0
     running: tuple[Task, ...] = ()
     now: float = 0.0
+    fetching: str = ""  # what the files of its model are waited for, or how many are here
     engine_problem: str = ""
     device_problem: str = ""
     storage_problem: str = ""
@@ -138,6 +139,8 @@ def _end_overdue(at: Situation) -> Action | None:
 def _go_on(at: Situation) -> Action:
     if at.state == "paused":
         return Wait()
+    if at.fetching:
+        return Wait(_without_room(at) or at.fetching)
     if at.engine_problem:
         return Wait(at.engine_problem)
     if at.rest_reason:
@@ -147,13 +150,17 @@ def _go_on(at: Situation) -> Action:
     if at.running:
         return Wait()
     if at.storage_problem:
-        return Wait(f"waiting for room on the disk: {at.storage_problem} {_STORAGE_HINT}")
+        return Wait(_without_room(at))
     if at.state == "submitted":
         # Without its device's word a local target is not known, and nothing can be compiled for it.
         return RunStage(STAGES["importing"]) if at.target_known else Wait(at.device_problem)
     if at.device_problem and needs_device(at.state, at.remote, at.compile_only):
         return Wait(at.device_problem)
     return RunStage(STAGES[at.state])
+
+
+def _without_room(at: Situation) -> str:
+    return f"waiting for room on the disk: {at.storage_problem} {_STORAGE_HINT}" if at.storage_problem else ""
 
 
 def _tune(at: Situation) -> Action:

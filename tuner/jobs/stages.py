@@ -19,20 +19,20 @@ from tuner.db import events, jobs, models_, records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, JobWorkload, Record
 from tuner.errors import DeviceUnavailable, ProcessLost
-from tuner.importers import cache, hub
+from tuner.importers import cache
 from tuner.importers.operators import catalog
 from tuner.importers.operators.bound import refuse_bound
 from tuner.jobs import deliver, from_records, housekeeping, job_folders, publish, tuning
 from tuner.jobs.workbench import (
     database,
     device_address,
+    fetched_of,
     finals_of,
-    import_now,
     imported_of,
+    job_of,
     peak_of,
     remote_device,
     say,
-    source_of,
     tuner_of,
 )
 from tuner.kernels.context import make_target
@@ -68,16 +68,22 @@ def _stage(function: Callable[P, None]) -> Callable[P, None]:
 @_stage
 def import_model(settings: Settings, job_id: str) -> None:
     """Load the model, export it, rewrite its graph, compute what it must compute; all into the import cache."""
-    job, source = source_of(settings, job_id)
-    if source.source == "operator" and not catalog.is_operator(source.location):
-        refuse_bound(source, make_target(job.target_json))
-    hub.fetch_weights(source)
-    imported = import_now(settings, job_id)
+    job = job_of(settings, job_id)
+    fetched = fetched_of(settings, job)
+    if fetched.source.source == "operator" and fetched.folder is not None:
+        refuse_bound(fetched, make_target(job.target_json))
+    imported = imported_of(settings, job)
     with write(database(settings)) as db:
         job = jobs.get(db, job_id)
-        model = models_.get(db, job.model_id)
-        job.weights = model.weights = imported.weights
-        model.family, model.head, model.max_seq_len = imported.family, imported.head, imported.max_seq_len
+        job.import_key, job.weights = imported.key, imported.weights
+        models_.complete(
+            db,
+            job,
+            imported.head,
+            family=imported.family,
+            max_seq_len=imported.max_seq_len,
+            weights=imported.weights,
+        )
         if imported.note:
             events.emit(db, "message", {"message": imported.note}, job_id)
     for gone in housekeeping.make_room(settings, database(settings)):
@@ -87,9 +93,8 @@ def import_model(settings: Settings, job_id: str) -> None:
 @_stage
 def extract(settings: Settings, job_id: str) -> None:
     """List the model's workloads, bring in shipped records that fit them, and time their plain schedules."""
-    engine, imported = database(settings), imported_of(settings, job_id)
-    with read(engine) as db:
-        job = jobs.get(db, job_id)
+    engine, job = database(settings), job_of(settings, job_id)
+    imported = imported_of(settings, job)
     target = make_target(job.target_json)
     found = extract_workloads(cache.load_module(settings.imports_dir, imported), target)
     if not job.cold:
@@ -139,10 +144,10 @@ def compile_module(settings: Settings, job_id: str) -> None:
 
     A job that only compiles measures nothing: it takes the fastest record as it is.
     """
-    engine, imported = database(settings), imported_of(settings, job_id)
+    engine, job = database(settings), job_of(settings, job_id)
+    imported = imported_of(settings, job)
     job_folders.make(settings, engine, job_id)
     with read(engine) as db:
-        job = jobs.get(db, job_id)
         rows = jobs.workloads(db, job_id, with_tir=True)
         best = {w.id: _best(db, job, w.id, _FINALISTS) for _, w in rows}
         given_up = tuning.given_up(jobs.rounds(db, job_id))
@@ -182,9 +187,8 @@ def verify(settings: Settings, job_id: str) -> None:
 
     That of a job that only compiles is run if it is for this machine, and published at once.
     """
-    engine, imported = database(settings), imported_of(settings, job_id)
-    with read(engine) as db:
-        job = jobs.get(db, job_id)
+    engine, job = database(settings), job_of(settings, job_id)
+    imported = imported_of(settings, job)
     if job.compile_only:
         folder = _module_folder(settings, job_id)
         manifest = from_records.verify_here(settings.imports_dir, imported, folder, f"module of {job_id}")
@@ -196,16 +200,15 @@ def verify(settings: Settings, job_id: str) -> None:
 @_stage
 def benchmark(settings: Settings, job_id: str) -> None:
     """Time the module, on this machine beside PyTorch, and publish the artifact."""
-    engine = database(settings)
+    engine, job = database(settings), job_of(settings, job_id)
     with read(engine) as db:
-        job = jobs.get(db, job_id)
         model = models_.get(db, job.model_id)
 
     def progress(done: int, total: int) -> None:
         if total:
             say(settings, job_id, f"timing it (round {done}/{total})")
 
-    imported, device = imported_of(settings, job_id), remote_device(settings, job)
+    imported, device = imported_of(settings, job), remote_device(settings, job)
     terms = deliver.Terms(device, peak_of(settings, job), tuner_of(settings).canaries.library(job))
     deliver.benchmark_job(settings, engine, job, model, imported, terms, progress)
 

@@ -15,7 +15,9 @@ from tuner.config import Settings
 from tuner.db.engine import make_engine, read
 from tuner.db.migrate import create_or_check
 from tuner.errors import InvalidInput
-from tuner.importers import cache, hub
+from tuner.importers import cache
+from tuner.importers.copies import Room
+from tuner.importers.snapshot import borrowed
 from tuner.importers.source import ModelSource, check_seq_len
 from tuner.jobs import from_records
 from tuner.kernels.context import make_target
@@ -51,9 +53,10 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
     engine = make_engine(settings)
     try:
         say(f"importing {source.name}")
-        hub.fetch_weights(source)
         shape = cache.Shape(order.batch, order.seq_len, fused_attention=target.tvm["kind"] == "llvm")
-        imported = cache.import_source(source, shape, imports)
+        with borrowed(source, settings.sources_dir, Room(settings.max_model_bytes)) as fetched:
+            check_seq_len(source.name, fetched.source.max_seq_len, order.seq_len)
+            imported = cache.import_source(fetched, shape, imports)
         found = extract(cache.load_module(imports, imported), make_target(target.tvm))
         shipped.bring_in(engine, settings, {one.id for one in found}, target.family)
         with read(engine) as session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -49,6 +50,8 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
         check_seq_len(model.name, model.max_seq_len, wish.seq_len)
     job = Job(
         model_id=model.id,
+        source_json=asdict(source),
+        snapshot=None if source.has_files else "",
         target=target.name,
         target_json=target.tvm if target.family else {},
         target_family=target.family,

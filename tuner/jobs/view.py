@@ -53,6 +53,7 @@ def describe_job(
         **job.model_dump(include=set(JobOut.model_fields) - {"state", "error", "lengths"}),
         lengths=[job.lengths[0], job.lengths[len(job.lengths) // 2], job.lengths[-1]] if job.lengths else None,
         model=model.name,
+        revision=job.source_json.get("revision", ""),
         budget=BudgetOut(trials=job.budget_trials, seconds=job.budget_sec),
         state=cast(JobState, job.state),
         trials_per_sec=trials_per_sec(job),

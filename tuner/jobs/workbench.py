@@ -7,12 +7,14 @@ import functools
 from sqlalchemy import Engine
 
 from tuner.config import Settings
-from tuner.db import events, jobs, models_
+from tuner.db import events, jobs
 from tuner.db.engine import make_engine, read, write
 from tuner.db.models import Job
+from tuner.errors import ModelUnreachable
 from tuner.importers import cache
 from tuner.importers.cache import Imported, Shape
-from tuner.importers.source import ModelSource, resolve_source
+from tuner.importers.snapshot import Fetched
+from tuner.importers.source import ModelSource
 from tuner.jobs import job_folders
 from tuner.jobs.target_lookup import peak_for
 from tuner.lengths import weights_of
@@ -76,32 +78,25 @@ def remote_device(settings: Settings, job: Job) -> DeviceAddress | None:
     return None if device.key == settings.device_key else device
 
 
-def source_of(settings: Settings, job_id: str) -> tuple[Job, ModelSource]:
-    """A job and what its model's name means."""
+def job_of(settings: Settings, job_id: str) -> Job:
+    """The job as it is now."""
     with read(database(settings)) as db:
-        job = jobs.get(db, job_id)
-        model = models_.get(db, job.model_id)
-    return job, resolve_source(model.name, model.allow_pickle, model.head or None)
+        return jobs.get(db, job_id)
 
 
-def imported_of(settings: Settings, job_id: str) -> Imported:
-    """What the job has imported, whatever became of the model's files since; if the cache lost it, as it is now."""
-    with read(database(settings)) as db:
-        job = jobs.get(db, job_id)
-    return cache.find(settings.imports_dir, job.import_key) or _import(settings, job_id)
+def fetched_of(settings: Settings, job: Job) -> Fetched:
+    """The job's model and its files, as they were found. Raises ModelUnreachable when somebody removed them."""
+    source = ModelSource(**job.source_json)
+    folder = settings.sources_dir / job.snapshot if job.snapshot else None
+    if folder is not None and not folder.is_dir():
+        raise ModelUnreachable(f"The files of {source.name} are gone: {folder}.", "Submit the job again.")
+    return Fetched(source, folder)
 
 
-def import_now(settings: Settings, job_id: str) -> Imported:
-    """The job's import, made of the model as its name means it now, and from here on the job's own."""
-    imported = _import(settings, job_id)
-    with write(database(settings)) as db:
-        jobs.get(db, job_id).import_key = imported.key
-    return imported
-
-
-def _import(settings: Settings, job_id: str) -> Imported:
-    job, source = source_of(settings, job_id)
-    return cache.import_source(source, shape_of(job), settings.imports_dir)
+def imported_of(settings: Settings, job: Job) -> Imported:
+    """The job's import: the one that it made or found, or, where that is gone from the cache, made once more."""
+    known = cache.find(settings.imports_dir, job.import_key)
+    return known or cache.import_source(fetched_of(settings, job), shape_of(job), settings.imports_dir)
 
 
 def shape_of(job: Job) -> Shape:

@@ -55,6 +55,7 @@ class JobOut(BaseModel):
     id: str
     model: str
     model_id: str
+    revision: str = ""  # of a hub model: as asked for, then the commit that it was
     weights: str  # pretrained | random | unknown
     target: str
     batch: int

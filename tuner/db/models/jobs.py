@@ -42,6 +42,8 @@ class Job(SQLModel, table=True):
     )
     id: str = Field(default_factory=lambda: new_id("job"), primary_key=True)
     model_id: str = Field(foreign_key="model.id")
+    source_json: dict[str, Any] = json_column(default_factory=dict)  # what its name meant: tuner.importers.source
+    snapshot: str | None = None  # folder of its files below sources/; empty: it has none; None: not fetched yet
     target: str  # name as asked for: local, ...
     target_json: dict[str, Any] = json_column(default_factory=dict)  # the TVM target once resolved
     target_family: str = ""  # key records are shared by, once resolved

@@ -9,16 +9,16 @@ from tvm.s_tir import ScheduleError
 
 from tuner.errors import ModelInvalid
 from tuner.importers.operators.importer import load_operator
-from tuner.importers.source import ModelSource
+from tuner.importers.snapshot import Fetched
 from tuner.kernels.limits import is_bound, refuse_beyond_limits
 
 
-def refuse_bound(source: ModelSource, target: Any) -> None:
+def refuse_bound(fetched: Fetched, target: Any) -> None:
     """Refuse an operator whose loops are bound to threads already.
 
     Raises LimitExceeded when they are more than ``target`` has, else ModelInvalid; that too for one without blocks.
     """
-    loaded = load_operator(source)
+    loaded = load_operator(fetched)
     try:
         if not is_bound(loaded.func):
             return

@@ -36,6 +36,8 @@ def write(folder: Path, operator: OperatorIn) -> Path:
     text = operator.model_dump_json()
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     path = folder / f"{operator.name}-{digest}{SUFFIX}"
+    if path.is_file():  # whole, and as it was: a job may be about to read it
+        return path
     with draft(folder) as scratch:  # others may be sending the same one
         (scratch / path.name).write_text(text)
         os.replace(scratch / path.name, path)

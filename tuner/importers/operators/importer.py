@@ -14,9 +14,9 @@ from tvm import relax
 from tuner.errors import ModelInvalid
 from tuner.graph.pipeline import Prepared
 from tuner.importers.operators import files, torch_side
-from tuner.importers.operators.catalog import Operator, is_operator, parse
+from tuner.importers.operators.catalog import Operator, parse
 from tuner.importers.operators.expressions import define
-from tuner.importers.source import ModelSource
+from tuner.importers.snapshot import Fetched
 
 OUTPUT = "out"
 PYTORCH, PLAIN_BUILD = "PyTorch, float32", "an unscheduled build of the operator"
@@ -64,17 +64,20 @@ class LoadedOperator:
         return {name: rng.standard_normal(shape, np.float32) for name, shape in given}
 
 
-def load_operator(source: ModelSource) -> LoadedOperator:
-    """The operator of a source, with seeded constants. Raises ModelInvalid for a file that is no kernel we can tune."""
-    if is_operator(source.location):
-        operator = parse(source.location)
+def load_operator(fetched: Fetched) -> LoadedOperator:
+    """An operator, with seeded constants. Raises ModelInvalid for a file that is no kernel we can tune."""
+    if fetched.folder is None:
+        operator = parse(fetched.source.location)
         definition = define(operator)
         return _loaded(operator.kind.name, definition.func, definition.constants, operator)
-    given = files.read(Path(source.location))
+    path = fetched.folder / Path(fetched.source.location).name
+    given = files.read(path)
     try:
         func = tvm.ir.load_json(given.tir)
     except Exception as error:  # whatever TVM's parser meets
-        raise ModelInvalid(f"{source.location} holds no TIR: {error}", "Write it with `tunesmith tune-op`.") from None
+        raise ModelInvalid(
+            f"{fetched.source.location} holds no TIR: {error}", "Write it with `tunesmith tune-op`."
+        ) from None
     return _loaded(given.name, func, tuple(given.constants), None)
 
 

@@ -11,6 +11,7 @@ import pytest
 from tuner.bench.compare import interleave, rounds_in_all, rounds_within, runs_per_turn
 from tuner.bench.spec import Spec, Variant
 from tuner.bench.stats import summarise
+from tuner.importers.source import resolve_source
 
 
 class FakeMachine:
@@ -171,7 +172,8 @@ def test_spec_refuses_contestants_that_make_no_sense() -> None:
         Variant(name="tuned", kind="tvm")
     with pytest.raises(ValueError, match="same name"):
         Spec(
-            model="minilm-l6",
+            source=resolve_source("minilm-l6"),
+            folder=None,
             batch=1,
             seq_len=8,
             threads=1,

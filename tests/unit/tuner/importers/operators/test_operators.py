@@ -34,7 +34,7 @@ def test_an_operator_has_one_spelling(text: str) -> None:
     assert (found.text, found.flops) == ("op:gemm:128,3072,768", 2.0 * 128 * 3072 * 768)
     assert found.shapes == ((128, 768), (3072, 768), (128, 3072))
     source = resolve_source(text)
-    assert (source.source, source.name, source.files, source.folder) == ("operator", found.text, [], None)
+    assert (source.source, source.name, source.has_files, source.folder) == ("operator", found.text, False, None)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_an_operator_of_ones_own_is_stored_by_its_content(tmp_path: Path) -> Non
     assert files.write(tmp_path / "operators", ADD.model_copy(update={"constants": []})) != path
     assert files.read(path) == ADD
     source = resolve_source(str(path))
-    assert (source.source, source.location, source.files) == ("operator", str(path), [path])
+    assert (source.source, source.location, source.has_files) == ("operator", str(path), True)
 
 
 @pytest.mark.parametrize("call", ["tirx.call_extern", "tirx.tvm_call_packed", "tirx.call_pure_extern"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from api.gaps import Gaps
+from rpc.gaps import Gaps
 from rpc.quiet import measuring
 
 

@@ -1,0 +1,185 @@
+"""The files of a model as they were when somebody looked: nothing of a job depends on what becomes of them later."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rpc import marks
+from rpc.drafts import draft
+from tuner.errors import ModelInvalid, ModelUnreachable, StorageFull
+from tuner.importers.copies import NO_SPACE, Room, copy, link
+from tuner.importers.folder import check_weights, model_files
+from tuner.importers.plain_file import stamp_of
+from tuner.importers.source import Head, ModelSource, from_folder
+
+PREFIX = "src-"
+_NAME = re.compile(PREFIX + "[0-9a-f]{20}")
+_MARK = ".tunesmith-source"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the files of a model told: the folder of their snapshot (empty: it has none), the commit, and what a folder
+    says of itself."""
+
+    snapshot: str
+    revision: str = ""
+    family: str = ""
+    head: Head | str = ""
+    max_seq_len: int | None = None
+
+    def complete(self, source: ModelSource) -> ModelSource:
+        """The source with what was found; a head that was asked for stays."""
+        if not self.snapshot:
+            return source
+        return replace(
+            source,
+            revision=self.revision,
+            family=self.family or source.family,
+            head=source.head or self.head,  # type: ignore[arg-type]
+            max_seq_len=self.max_seq_len or source.max_seq_len,
+        )
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A model whose files are at hand: what it is, and the folder that holds them (None: it has none)."""
+
+    source: ModelSource
+    folder: Path | None
+
+
+def bring(source: ModelSource, root: Path, room: Room | None = None, progress: Progress | None = None) -> Found:
+    """Bring a model's files into a folder below ``root`` that is named by what they are; it may be there already.
+
+    ``progress`` is told how many bytes are done of how many. A preset without its weights here whose hub can't be
+    reached has no files: it is used untrained. Raises what ``hub.download`` raises; ModelInvalid for a folder that was
+    written since it was resolved, ModelUnreachable for one that is gone.
+    """
+    room, tell = room or Room(), progress or (lambda _done, _total: None)
+    if not source.has_files:
+        return Found("")
+    try:
+        if source.is_on_hub:
+            return _from_hub(source, root, room, tell)
+        return _from_here(source, root, room, tell)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise StorageFull(
+                f"No space is left for the files of {source.name} in {root}.",
+                "Free some space (`df -h` shows how full the disk is).",
+            ) from error
+        raise ModelUnreachable(
+            f"The files of {source.name} can't be copied to {root}: {error}.", "Mend that, then submit it again."
+        ) from error
+
+
+@contextmanager
+def borrowed(source: ModelSource, root: Path, room: Room | None = None) -> Iterator[Fetched]:
+    """A model with its files at hand until the block ends."""
+    with draft(root) as scratch:
+        found = bring(source, scratch, room)
+        yield Fetched(found.complete(source), scratch / found.snapshot if found.snapshot else None)
+
+
+def sweep(root: Path, keep: Collection[str]) -> None:
+    """Remove all snapshots but these; what has not our name and our mark stays."""
+    for folder in root.glob(f"{PREFIX}*"):
+        is_ours = _NAME.fullmatch(folder.name) and not folder.is_symlink() and (folder / _MARK).is_file()
+        if is_ours and folder.name not in keep:
+            marks.remove(folder, _MARK)
+
+
+def _from_here(source: ModelSource, root: Path, room: Room, tell: Progress) -> Found:
+    """A copy of a folder's files, or of an operator's one, named by what is in them."""
+    place = Path(source.location)
+    if not place.exists():
+        raise ModelUnreachable(f"{place} is not there any more.", "Put it back, then submit it again.")
+    is_folder = source.folder is not None
+    if is_folder:
+        check_weights(place, source.allow_pickle)
+    files = model_files(place, source.allow_pickle) if is_folder else [place]
+    before = stamp_of(files)
+    if source.stamp not in ("", before):
+        raise ModelInvalid(f"The files of {source.name} changed after it was submitted.", "Submit it again.")
+    total = sum(file.stat().st_size for file in files)
+    room.check_size(source.name, total)
+    room.check_free(root, total)
+
+    def fill(scratch: Path) -> str:
+        done = 0
+
+        def count(size_bytes: int) -> None:
+            nonlocal done
+            done += size_bytes
+            tell(min(done, total), total)
+
+        digests = {file.name: copy(file, scratch / file.name, count) for file in files}
+        if stamp_of(files) != before:
+            raise ModelInvalid(f"The files of {source.name} changed while they were copied.", "Submit it again.")
+        return _name({"files": digests})
+
+    snapshot = _kept(root, fill)
+    return _described(source, snapshot, "") if is_folder else Found(snapshot.name)
+
+
+def _from_hub(source: ModelSource, root: Path, room: Room, tell: Progress) -> Found:
+    """Second names for the files that the hub's library keeps, which are named by what is in them."""
+    from tuner.importers import hub  # its library takes half a second, and a folder needs none of it
+
+    untrained = Found("") if source.source == "preset" else None
+    try:
+        folder = hub.download(source.location, source.revision, source.allow_pickle, room, tell)
+    except ModelUnreachable:
+        if untrained:
+            return untrained
+        raise
+    try:
+        check_weights(folder, source.allow_pickle)
+    except ModelInvalid:
+        if untrained:  # a download was cut short, and there is nobody to go on with it
+            return untrained
+        raise
+    files = model_files(folder, source.allow_pickle)
+    room.check_size(source.name, sum(file.stat().st_size for file in files))
+    name = _name({"files": [file.name for file in files], "hub": source.location, "revision": folder.name})
+
+    def fill(scratch: Path) -> str:
+        for file in files:
+            link(file, scratch, room)
+        return name
+
+    snapshot = root / name
+    return _described(source, snapshot if snapshot.is_dir() else _kept(root, fill), folder.name)
+
+
+def _described(source: ModelSource, snapshot: Path, revision: str) -> Found:
+    found = from_folder(snapshot, source.name, source.allow_pickle, None)
+    return Found(snapshot.name, revision, found.family, found.head, found.max_seq_len)
+
+
+def _kept(root: Path, fill: Callable[[Path], str]) -> Path:
+    """The folder that ``fill`` makes and names; the same one may be there already."""
+    with draft(root) as scratch:
+        made = scratch / "files"
+        made.mkdir()
+        place = root / fill(made)
+        (made / _MARK).touch()
+        try:
+            made.rename(place)
+        except OSError:
+            if not place.is_dir():
+                raise
+    return place
+
+
+def _name(described: object) -> str:
+    return PREFIX + hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:20]
