@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tuner.artifact.format import file_name, member_name, sha256_of
 from tuner.client.http import Client
-from tuner.errors import ArtifactMissing, ServiceUnreachable, StorageFull
+from tuner.errors import ArtifactMissing, InvalidInput, ServiceUnreachable, StorageFull
 from tuner.schemas import ArtifactOut
 
 
@@ -27,7 +27,13 @@ def wanted(artifact: ArtifactOut, form: str = "tar") -> Wanted:
     name, path = file_name(artifact.id, artifact.manifest, form), f"/v1/artifacts/{artifact.id}/download"
     if form == "tar":
         return Wanted(name, path, artifact.sha256, artifact.size_bytes)
-    sha256 = artifact.manifest["files"][member_name(artifact.manifest, form)]
+    member = member_name(artifact.manifest, form)
+    sha256 = artifact.manifest.get("files", {}).get(member)
+    if sha256 is None:
+        raise InvalidInput(
+            f"The manifest of {artifact.id} has no checksum of {member}.",
+            "Download the tar, or compile the model again.",
+        )
     return Wanted(name, f"{path}?format={form}", sha256, None)
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.support.fake_service import FakeService
 from tests.support.samples import artifact, job
 from tuner.client.download import download, wanted
-from tuner.errors import ArtifactMissing, ServiceUnreachable, StorageFull
+from tuner.errors import ArtifactMissing, InvalidInput, ServiceUnreachable, StorageFull
 
 CONTENT = bytes(range(256)) * 40
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -37,6 +37,13 @@ def test_download_writes_the_file_and_tells_progress(service: FakeService, tmp_p
     told = fetch(service, tmp_path / "new" / "a.tar")
     assert (tmp_path / "new" / "a.tar").read_bytes() == CONTENT
     assert told[-1] == len(CONTENT)
+
+
+@pytest.mark.parametrize("manifest", [{}, {"files": {}}])
+def test_a_library_without_a_checksum_is_refused_by_name(manifest: dict[str, object]) -> None:
+    made = artifact(CONTENT, SHA).model_copy(update={"manifest": manifest})
+    with pytest.raises(InvalidInput, match=r"art-\S+ has no checksum of lib\.so"):
+        wanted(made, "so")
 
 
 def test_broken_download_goes_on_where_it_was(service: FakeService, tmp_path: Path) -> None:
