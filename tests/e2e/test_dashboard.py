@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from sqlmodel import select
 
 from tests.support import seed_db
@@ -333,6 +333,28 @@ def test_the_form_submits_what_was_chosen(empty: Web, watched: Watched) -> None:
     with read(empty.engine) as session:
         job = session.exec(select(Job)).one()
     assert (job.budget_trials, job.budget_sec, job.seq_len, job.batch, job.cold) == (64, None, 32, 1, True)
+
+
+def test_a_form_whose_answer_was_lost_makes_one_job_when_it_is_sent_again(empty: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(empty.url)
+    page.get_by_role("button", name="minilm-l6").click()
+
+    def lose_the_answer(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/v1/jobs", lose_the_answer, times=1)
+    page.get_by_role("button", name="Start job").click()
+    expect(page.get_by_role("alert")).to_contain_text("did not answer")
+    page.get_by_role("button", name="Start job").click()
+    page.wait_for_url(f"{empty.url}/jobs/*")
+    page.goto(empty.url)
+    page.get_by_role("button", name="minilm-l6").click()
+    page.get_by_role("button", name="Start job").click()  # another wish, however alike
+    page.wait_for_url(f"{empty.url}/jobs/*")
+    with read(empty.engine) as session:
+        assert len(session.exec(select(Job)).all()) == 2
 
 
 def test_the_form_offers_to_compile_only_for_a_machine_that_is_not_there(empty: Web, watched: Watched) -> None:

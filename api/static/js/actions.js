@@ -50,12 +50,22 @@ function complain(form, error) {
   }
 }
 
+// A wish whose answer was lost is sent again under the same key: then it is the same job. Another wish has another key.
+let sent = { text: "", key: "" };
+
+function keyOf(text) {
+  const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0"));
+  if (sent.text !== text) sent = { text, key: random().join("") };
+  return sent.key;
+}
+
 async function send(form) {
   const method = form.dataset.method;
   const request = { method, headers: { Accept: "application/json" } };
   if (form.elements.length > 1) {
     request.headers["Content-Type"] = "application/json";
     request.body = JSON.stringify(body(form));
+    request.headers["Idempotency-Key"] = keyOf(form.dataset.url + request.body);
   }
   const response = await fetch(form.dataset.url, request);
   const answer = response.status === 204 ? {} : await response.json();
