@@ -357,6 +357,24 @@ def test_a_form_whose_answer_was_lost_makes_one_job_when_it_is_sent_again(empty:
         assert len(session.exec(select(Job)).all()) == 2
 
 
+def test_the_form_submits_a_job_for_texts(empty: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(empty.url)
+    page.get_by_label("Model").fill("minilm-l6")
+    page.get_by_text("More options").click()
+    page.get_by_label("Texts of any lengths").fill("4:9999")
+    page.get_by_role("button", name="Start job").click()
+    expect(page.get_by_role("alert")).to_contain_text("at most 512 tokens")
+    page.get_by_label("Texts of any lengths").fill("4:64")
+    page.get_by_role("button", name="Start job").click()
+    page.wait_for_url(f"{empty.url}/jobs/*")
+    expect(page.get_by_text("texts of 4 to 64 tokens")).to_be_visible()
+    with read(empty.engine) as session:
+        lengths = session.exec(select(Job)).one().lengths
+    assert lengths is not None
+    assert (lengths[0], lengths[-1]) == (4, 64)
+
+
 def test_the_form_offers_to_compile_only_for_a_machine_that_is_not_there(empty: Web, watched: Watched) -> None:
     page = watched.page
     page.goto(empty.url)

@@ -217,7 +217,7 @@ def _spec(job: Job, model: Model, fetched: Fetched, manifest: dict[str, Any], fo
         lengths=job.lengths or [],
         threads=manifest["threads"],
         rounds=_ROUNDS,
-        per_round=_PER_ROUND,
+        per_round=1 if job.lengths else _PER_ROUND,  # a run is of many texts
         max_sec=_MAX_SEC,
         canary=canary,
         variants=[
