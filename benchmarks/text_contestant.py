@@ -47,9 +47,10 @@ def _ours(path: str, _folder: Path, _names: Sequence[str], _threads: int) -> Run
 def _torch(path: str, folder: Path, names: Sequence[str], threads: int) -> Run:
     import torch
 
-    from tuner.importers.huggingface import load_torch, variant
+    from tuner.importers.huggingface import load_torch
     from tuner.importers.snapshot import borrowed
     from tuner.importers.source import resolve_source
+    from tuner.importers.wrapper import variant
 
     torch.set_num_threads(threads)
     with borrowed(resolve_source(path), folder / "sources") as fetched:

@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.text_contestant import ABOUT, ONNX, OPENVINO, OPTIMISED
-from tuner.importers.huggingface import LoadedModel, load_torch, variant
+from tuner.importers.huggingface import LoadedModel, load_torch
 from tuner.importers.snapshot import borrowed
 from tuner.importers.source import resolve_source
+from tuner.importers.wrapper import variant
 
 _FAMILY = {"roberta": "bert", "electra": "bert", "distilbert": "bert", "bert": "bert"}  # as the optimiser names them
 

@@ -16,10 +16,11 @@ from tests.support.model_files import in_place
 from tests.support.tiny_models import CONFIGS, write_config_only, write_model
 from tuner.errors import ModelInvalid, SequenceTooLong
 from tuner.importers.comparison import compare
-from tuner.importers.huggingface import LoadedModel, load_torch, variant
+from tuner.importers.huggingface import LoadedModel, load_torch
 from tuner.importers.presets import PRESETS, Preset
 from tuner.importers.pytorch import export
 from tuner.importers.reference import reference_outputs
+from tuner.importers.wrapper import variant
 
 BATCH, SEQ_LEN = 3, 20
 

@@ -7,13 +7,16 @@ import importlib.util
 import io
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tuner.errors import StageFailed
-from tuner.importers.huggingface import LoadedModel, variant
 from tuner.importers.pytorch import export
+from tuner.importers.wrapper import variant
+
+if TYPE_CHECKING:
+    from tuner.importers.huggingface import LoadedModel
 
 _PACKAGES = {"torch-compile": (), "onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino",)}
 

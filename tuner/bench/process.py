@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import tvm.rpc
@@ -25,11 +25,14 @@ from tuner.bench.peers import peer
 from tuner.bench.spec import Failure, Result, Spec, Timing, Variant
 from tuner.bench.texts import of_one, text_calls, texts_in_a_call
 from tuner.errors import TunerError
-from tuner.importers.huggingface import LoadedModel, load_torch, variant
 from tuner.importers.reference import reference_outputs, sample_inputs
 from tuner.importers.snapshot import Fetched
 from tuner.importers.source import check_seq_len
+from tuner.importers.wrapper import variant
 from tuner.measuring.canary import Watch
+
+if TYPE_CHECKING:
+    from tuner.importers.huggingface import LoadedModel
 
 
 def run(spec: Spec) -> Result:
@@ -66,6 +69,8 @@ def run(spec: Spec) -> Result:
 
 def _model_calls(spec: Spec, fetched: Fetched) -> tuple[str, dict[str, Callable[[], Any]], dict[str, float]]:
     """The model's weights, its variants, and how far each one's outputs are from the reference."""
+    from tuner.importers.huggingface import load_torch  # seconds, of which an operator's benchmark knows nothing
+
     loaded = load_torch(fetched, spec.seed)
     if spec.lengths:
         return loaded.weights, *text_calls(spec, loaded)

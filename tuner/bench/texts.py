@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,8 +13,11 @@ from tuner.artifact.loader import Runner, load
 from tuner.bench.outputs import checked
 from tuner.bench.spec import Spec, Timing, Variant
 from tuner.errors import StageFailed
-from tuner.importers.huggingface import LoadedModel, variant
+from tuner.importers.wrapper import variant
 from tuner.lengths import Lengths
+
+if TYPE_CHECKING:
+    from tuner.importers.huggingface import LoadedModel
 
 _TEXTS = 8  # of the profile, from its shortest to its longest
 _BATCHES = (1, 8)

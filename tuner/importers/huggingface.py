@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
@@ -22,8 +21,6 @@ from tuner.importers.source import ModelSource, Weights
 from tuner.importers.wrapper import PlainModule
 
 log = logging.getLogger(__name__)
-
-Attention = Literal["eager", "sdpa"]
 
 _INPUTS = ("input_ids", "attention_mask")
 _FAMILIES_WITH_SEGMENTS = ("bert", "electra")
@@ -75,14 +72,6 @@ def load_torch(fetched: Fetched, seed: int = 0) -> LoadedModel:
         note = f"{source.name} has no trained weights for its head, they are random: {', '.join(untrained)}."
         log.warning(note)
     return _loaded(replace(source, weights="random" if untrained else "pretrained"), network, _tokenizer(folder), note)
-
-
-def variant(loaded: LoadedModel, attention: Attention) -> torch.nn.Module:
-    """The library's own forward with another attention, sharing the parameters; called like ``loaded.module``."""
-    shared = {id(tensor): tensor for tensor in (*loaded.network.parameters(), *loaded.network.buffers())}
-    network = copy.deepcopy(loaded.network, shared)
-    network.set_attn_implementation(attention)
-    return PlainModule(network, loaded.output_names, own_mask=False).eval()
 
 
 def _auto_class(head: str) -> Any:

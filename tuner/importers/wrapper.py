@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import copy
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
+
+if TYPE_CHECKING:
+    from tuner.importers.huggingface import LoadedModel
+
+Attention = Literal["eager", "sdpa"]
 
 # Added to the scores of padded positions. exp() of it is exactly 0 in float32, and unlike the smallest float32 it stays
 # finite when a compiled softmax multiplies it by log2(e).
@@ -91,3 +97,11 @@ class RaggedModule(torch.nn.Module):
         finally:
             hook.remove()
         return tuple(hidden[0] if name == "last_hidden_state" else outputs[name] for name in self.output_names)
+
+
+def variant(loaded: LoadedModel, attention: Attention) -> torch.nn.Module:
+    """The library's own forward with another attention, sharing the parameters; called like ``loaded.module``."""
+    shared = {id(tensor): tensor for tensor in (*loaded.network.parameters(), *loaded.network.buffers())}
+    network = copy.deepcopy(loaded.network, shared)
+    network.set_attn_implementation(attention)
+    return PlainModule(network, loaded.output_names, own_mask=False).eval()
