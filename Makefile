@@ -3,6 +3,7 @@
 #   PIP_ARGS="..."         flags for pip: a mirror, or the index of torch's CPU build
 #   ARGS="--cold"          flags for `tunesmith demo` or a benchmark: ARGS=--help lists them
 #   TESTS="tests/unit"     a part of the tests
+#   EXAMPLES=6000          inputs that `make fuzz` tries each importer with
 #   WORKERS=0              test files at a time: 0 is one after the other, in one process
 PYTHON ?= python3
 PIP_ARGS ?=
@@ -10,6 +11,7 @@ EXTRAS ?= dev
 ARGS ?=
 TESTS ?= tests
 WORKERS ?= 2
+EXAMPLES ?= 1000
 
 # Pytest and each of the hundreds of processes that tests start would compile all of its modules anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -20,7 +22,7 @@ STAMP := $(VENV)/.installed$(if $(EXTRAS),-$(EXTRAS))
 PACKAGE := .$(if $(EXTRAS),[$(EXTRAS)])
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-arm64 bench bench-texts bench-tuning lint types lock browser postgres clean
+.PHONY: help install demo serve test fuzz test-arm64 bench bench-texts bench-tuning lint types lock browser postgres clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -42,6 +44,9 @@ serve: install ## start the service on this machine
 
 test: install browser postgres ## all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+fuzz: install ## importers on EXAMPLES=1000 strange inputs each
+	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --hypothesis-profile many tests/unit/test_foreign_bytes.py
 
 test-arm64: install ## a job for 64-bit ARM, on an emulated machine that is downloaded first
 	$(BIN)/python -m tests.support.arm64

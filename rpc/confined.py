@@ -153,7 +153,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
     _kill(process)
     code = process.wait()
-    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def _cpu_sec(pid: int) -> float:

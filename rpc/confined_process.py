@@ -16,7 +16,8 @@ from typing import Any
 from rpc.drafts import have_own_tempdir
 from rpc.expendable import go_first
 
-_SHORT_OF_MEMORY = ("MemoryError", "bad_alloc", "out of memory")  # as Python, C++ and LLVM say it
+# As Python, C++, LLVM and the loader of libraries say it.
+_SHORT_OF_MEMORY = ("MemoryError", "bad_alloc", "out of memory", "allocate memory", "failed to map segment")
 
 
 def main() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine
 
 from tests.support import databases, no_io, postgres
@@ -13,6 +16,12 @@ from tuner.config import Settings
 from tuner.db.engine import make_engine
 
 no_io.install()
+
+# Nothing else runs on the machines that these tests know of, so no example is too slow; fixtures are their modules'.
+_SLOW = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
+hypothesis_settings.register_profile("few", derandomize=True, max_examples=15, **_SLOW)
+hypothesis_settings.register_profile("many", max_examples=int(os.environ.get("EXAMPLES", "1000")), **_SLOW)
+hypothesis_settings.load_profile("few")
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from fastapi.testclient import TestClient
+
+SCALED = (Path(__file__).parents[1] / "support" / "data" / "scaled.tir.json").read_text()
 
 
 def test_operators_are_listed_with_their_parameters(client: TestClient) -> None:
@@ -30,12 +34,12 @@ def test_a_wrong_operator_is_refused(client: TestClient, model: str, code: str) 
 
 
 def test_an_operator_of_ones_own_is_added_and_submitted(client: TestClient) -> None:
-    sent = {"name": "add", "tir": '{"nodes": []}', "constants": [1]}
+    sent = {"name": "scaled", "tir": SCALED, "constants": [1]}
     model = client.post("/v1/operators", json=sent)
     assert model.status_code == 201
     job = client.post("/v1/jobs", json={"model": model.json()["name"], "budget": {"trials": 8}}).json()
     assert (job["kind"], job["gflops"]) == ("operator", None)
-    evil = client.post("/v1/operators", json=sent | {"tir": '{"name": "tirx.call_extern"}'})
+    evil = client.post("/v1/operators", json=sent | {"tir": SCALED.replace("tirx.exp", "tirx.call_extern")})
     assert (evil.status_code, evil.json()["error"]["code"]) == (422, "model_invalid")
     assert client.post("/v1/operators", json=sent | {"name": "../x"}).status_code == 422
 

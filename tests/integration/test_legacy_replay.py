@@ -18,9 +18,11 @@ from tuner.db.engine import read, write
 from tuner.db.models import Job, Workload
 from tuner.importers.operators import catalog, torch_side
 from tuner.importers.operators.expressions import define
+from tuner.kernels.context import Replay
+from tuner.kernels.space import space_for
 from tuner.kernels.workload import describe
 from tuner.legacy import ansor, seeds, store
-from tuner.legacy.replay import NotReplayable, replay
+from tuner.legacy.replay import NotReplayable, replay, replayed
 from tuner.legacy.transform import parse_steps
 from tuner.search.costmodel import make_cost_model
 from tuner.search.session import SearchSession
@@ -140,6 +142,13 @@ def _job(engine: Engine, workload: Any, target: dict[str, Any]) -> Job:
         return add_job(session, target_json=target, target_family="here")
 
 
+def _replay_all(mod: Any, target: dict[str, Any]) -> seeds.ReplayAll:
+    """Replays in this process, as a build process does."""
+    chip = tvm.target.Target(target)
+    ours = Replay(mod, chip, space_for(chip))
+    return lambda steps: [replayed(ours, one) for one in steps]
+
+
 def test_a_job_measures_what_a_log_suggests_first(engine: Engine) -> None:
     operator, mod = module("op:swish_gemm:16,64,24")
     workload = describe(mod, "swish_gemm", 1)
@@ -147,7 +156,7 @@ def test_a_job_measures_what_a_log_suggests_first(engine: Engine) -> None:
     store.import_ansor(engine, enumerate(lines, 1))
     target = local_target()
     job = _job(engine, workload, target)
-    seeded = seeds.bring_in(engine, job, operator, workload.id, mod, tvm.target.Target(target))
+    seeded = seeds.bring_in(engine, job, operator, workload.id, _replay_all(mod, target))
     assert (seeded.seeds, seeded.obstacles.total()) == (1, 1)
     assert "1 could not be replayed" in seeded.message
     with read(engine) as session:
@@ -158,7 +167,7 @@ def test_a_job_measures_what_a_log_suggests_first(engine: Engine) -> None:
     assert first.id == seed.candidate
     search.tell([(first, [1e-3])])
     assert first.id not in {proposal.id for proposal in search.propose(4)}
-    again = seeds.bring_in(engine, job, operator, workload.id, mod, tvm.target.Target(target))
+    again = seeds.bring_in(engine, job, operator, workload.id, _replay_all(mod, target))
     assert again.seeds == 0
 
 
@@ -167,7 +176,9 @@ def test_a_log_of_gpus_says_nothing_to_a_job_for_a_cpu(engine: Engine) -> None:
     workload = describe(mod, "swish_gemm", 1)
     store.import_ansor(engine, enumerate(LOG.read_bytes().splitlines(), 1))
     job = _job(engine, workload, local_target())
-    assert seeds.bring_in(engine, job, operator, workload.id, mod, tvm.target.Target(local_target())).message == ""
-    on_metal = seeds.bring_in(engine, job, operator, workload.id, mod, tvm.target.Target(METAL))
+    assert seeds.bring_in(engine, job, operator, workload.id, _replay_all(mod, local_target())).message == ""
+    with write(engine) as session:
+        metal = add_job(session, target_json=METAL, target_family="there")
+    on_metal = seeds.bring_in(engine, metal, operator, workload.id, _replay_all(mod, METAL))
     assert on_metal.seeds >= 10
     assert "schedules of an Ansor log" in on_metal.message

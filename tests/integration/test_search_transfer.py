@@ -20,9 +20,11 @@ from tuner.kernels.context import make_target, record_json, tuning_record
 from tuner.kernels.products import tile_of
 from tuner.kernels.tiles import Cpu, Product, Tile
 from tuner.kernels.workload import module_from_json
+from tuner.measuring.questions import ProductIn
 from tuner.search import transfer
 from tuner.search.costmodel import make_cost_model
 from tuner.search.session import Proposal, SearchSession
+from tuner.search.tiled import relatives_among
 from tuner.search.transfer import Kernel, Relative
 
 # Of two cores of an AMD EPYC (Zen 5), before there was prefetching.
@@ -56,7 +58,8 @@ def session(mod: Any, cpu: dict[str, Any]) -> SearchSession:
 
 def first(cpu: dict[str, Any], mod: Any, *kernels: Kernel, count: int = 4) -> list[Proposal]:
     search = session(mod, cpu)
-    search.follow(kernels)
+    found = [ProductIn(kernel.tir).answer() for kernel in kernels]
+    search.follow(relatives_among(zip(kernels, (Product(**one) if one else None for one in found), strict=True)))
     return list(search.propose(count))
 
 

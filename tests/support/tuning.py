@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tuner.db.engine import make_engine, read, write
 from tuner.db.migrate import upgrade
 from tuner.db.models import Job, JobWorkload, Record, Round, Workload
 from tuner.kernels.workload import describe
-from tuner.measuring.build_process import BuildJob, Built
+from tuner.measuring.build_process import BuildJob, Built, Question, Tried
 from tuner.measuring.builder import BuildPool
 from tuner.measuring.measure import DeviceAddress
 from tuner.search.round import Tuner
@@ -125,6 +125,9 @@ class SabotagedBuilds:
 
     def build(self, wanted: Sequence[BuildJob]) -> list[Built]:
         return self.pool.build([self.change(job) if self.select(job) else job for job in wanted])
+
+    def ask(self, questions: Iterable[Question], timeout_sec: float) -> list[Tried]:
+        return self.pool.ask(questions, timeout_sec)
 
     def close(self) -> None:
         self.pool.close()

@@ -154,7 +154,7 @@ def load(path: str | Path) -> Runner:
     places = _locate(Path(path))
     if "manifest.json" not in places:
         raise ArtifactError(f"{path} is no artifact: it has no manifest.json.")
-    manifest = json.loads(_view(places["manifest.json"]).tobytes())
+    manifest = _manifest(path, _view(places["manifest.json"]).tobytes())
     checksums = manifest.get("files", {})
     is_being_made = Path(path).is_dir() and "files" not in manifest
     for name in _used(manifest):
@@ -166,7 +166,23 @@ def load(path: str | Path) -> Runner:
     # TVM reads these when its thread pool starts, so before the first call. Its own guess is half the cores.
     os.environ.setdefault("TVM_NUM_THREADS", str(_threads(manifest)))
     os.environ.setdefault(_BIND, "1" if _take_all_cpus(int(os.environ["TVM_NUM_THREADS"])) else "0")
-    return Runner(manifest, places)
+    try:
+        return Runner(manifest, places)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path} is no artifact of TuneSmith: {type(error).__name__} {error}.") from error
+
+
+def _manifest(path: str | Path, content: bytes) -> dict[str, Any]:
+    """What the manifest says, as far as that is looked at before the artifact runs."""
+    try:
+        manifest = json.loads(content)
+        checksums, threads = manifest.get("files", {}), manifest.get("threads")
+        is_one = all(isinstance(text, str) for text in checksums.values()) and isinstance(threads, (int, type(None)))
+    except (AttributeError, ValueError, RecursionError):
+        is_one = False
+    if not is_one:
+        raise ArtifactError(f"{path} is no artifact of TuneSmith: its manifest can't be read.")
+    return manifest
 
 
 def _texts_module() -> Any:
@@ -186,7 +202,7 @@ def _locate(path: Path) -> dict[str, _Place]:
     try:
         with tarfile.open(path, "r:") as tar:
             return {m.name: (path, m.offset_data, m.size) for m in tar if m.isfile()}
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError, ArithmeticError) as error:
         raise ArtifactError(f"{path} can't be read as an artifact: {error}.") from None
 
 
@@ -199,7 +215,7 @@ def _view(place: _Place) -> np.ndarray:
     file, offset, size = place
     try:
         return np.memmap(file, np.uint8, "r", offset, (size,)) if size else np.empty(0, np.uint8)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ArithmeticError) as error:
         raise ArtifactError(f"{file} is cut short: {error}. Download it again.") from None
 
 

@@ -15,7 +15,6 @@ import tvm
 from tvm import relax, tirx
 from tvm.relax import transform
 from tvm.relax.frontend import detach_params
-from tvm.relax.frontend.torch import from_exported_program
 
 from tuner.graph.attention import STARTS, rewrite_attention
 from tuner.graph.operators import legalizations
@@ -51,6 +50,8 @@ def prepare(program: Any, fused_attention: bool = True, longest: int = 0) -> Pre
     Parameters are folded as far as they can be before a layout is chosen: weights transposed, Q/K/V weights joined,
     position embeddings looked up.
     """
+    from tvm.relax.frontend.torch import from_exported_program  # loads PyTorch, which nothing else here needs
+
     # The exporter has decomposed what it should; a second decomposition would take linear and attention apart.
     mod = from_exported_program(program, keep_params_as_input=True, run_ep_decomposition=False)
     mod, params = detach_params(mod)

@@ -17,9 +17,8 @@ from rpc.drafts import draft
 from rpc.versions import PINS
 from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
 from tuner.importers import shelf
+from tuner.importers.operators.apart import import_apart
 from tuner.importers.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
-from tuner.importers.pytorch import export, export_texts
-from tuner.importers.reference import reference_outputs, sample_inputs
 from tuner.importers.snapshot import Fetched
 from tuner.lengths import MOST_TOKENS, UNKNOWN_LONGEST
 
@@ -101,8 +100,14 @@ def import_source(fetched: Fetched, shape: Shape, root: Path) -> Imported:
     if known := find(root, key):
         return known
     if fetched.source.source == "operator":
-        return _import_operator(key, fetched, root)
-    from tuner.importers.huggingface import load_torch  # seconds, of which a worker that has its import knows nothing
+        if fetched.folder is None:
+            return import_operator(key, fetched, root)
+        import_apart(key, fetched, root)
+        return describe(root, key)
+    # Seconds, of which a worker that has its import knows nothing; operators of the user's own need none of them.
+    from tuner.importers.huggingface import load_torch
+    from tuner.importers.pytorch import export, export_texts
+    from tuner.importers.reference import reference_outputs, sample_inputs
 
     loaded = load_torch(fetched)
     texts: dict[str, int] = {}
@@ -145,7 +150,8 @@ def find(root: Path, key: str) -> Imported | None:
         return None
 
 
-def _import_operator(key: str, fetched: Fetched, root: Path) -> Imported:
+def import_operator(key: str, fetched: Fetched, root: Path) -> Imported:
+    """Import an operator in this process; one of the user's own may end it."""
     source, loaded = fetched.source, load_operator(fetched)
     samples = loaded.samples()
     wanted = [reference(loaded, inputs) for inputs in samples]

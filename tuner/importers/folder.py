@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from tuner import strict_json
 from tuner.errors import ModelInvalid
 from tuner.importers.plain_file import read_bounded, refuse_special
 
@@ -108,10 +108,10 @@ def _check_safetensors(file: Path) -> None:
 
 def _read_json(file: Path, missing: str) -> dict[str, Any]:
     try:
-        content = json.loads(read_bounded(file, MAX_JSON_BYTES))
+        content = strict_json.parse(read_bounded(file, MAX_JSON_BYTES))
     except FileNotFoundError:
         raise ModelInvalid(missing, "Give the folder that holds config.json and the weights.") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ModelInvalid(f"{file} can't be read: {error}.", "Download the model again.") from error
     if not isinstance(content, dict):
         raise ModelInvalid(f"{file} is no JSON object.", "Download the model again.")

@@ -127,8 +127,9 @@ def from_folder(path: Path, name: str, allow_pickle: bool, head: Head | None) ->
 
 def head_of(config: Mapping[str, Any]) -> Head:
     """The head a checkpoint was trained with: a classifier when its architecture says so, else the plain encoder."""
-    architectures = config.get("architectures") or []
-    classifies = any(str(name).endswith("ForSequenceClassification") for name in architectures)
+    architectures = config.get("architectures")
+    names = architectures if isinstance(architectures, list) else []
+    classifies = any(str(name).endswith("ForSequenceClassification") for name in names)
     return "sequence-classification" if classifies else "encoder"
 
 
@@ -137,12 +138,14 @@ def max_seq_len(config: Mapping[str, Any]) -> int | None:
 
     RoBERTa numbers positions from ``pad_token_id + 1`` (fairseq's convention), so it loses that many rows.
     """
-    positions = config.get("max_position_embeddings")
-    if not isinstance(positions, int):
-        return None
+    positions, padding = config.get("max_position_embeddings"), config.get("pad_token_id", 1)
     if config.get("model_type") == "roberta":
-        return positions - int(config.get("pad_token_id", 1)) - 1
-    return positions
+        positions = positions - padding - 1 if _is_count(positions) and _is_count(padding) else None
+    return positions if _is_count(positions) and positions else None
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**31
 
 
 def check_seq_len(name: str, longest: int | None, seq_len: int) -> None:

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Engine
 from sqlmodel import Session
 
 from rpc.facts import device_facts
 from rpc.quiet import measuring
-from tuner.artifact.loader import Runner, load
 from tuner.artifact.symbols import DEVICE, load_check
 from tuner.bench.baselines import arithmetic, baselines
 from tuner.bench.launch import run_benchmark
 from tuner.bench.remote import run_remote_benchmark
 from tuner.bench.spec import Result, Spec, Timing, Variant
-from tuner.compiler.module import base_manifest, compile_into, read_manifest, seal, write_manifest
+from tuner.compiler.module import base_manifest, read_manifest, seal, write_manifest
 from tuner.config import Settings
 from tuner.db import benchmarks, events
 from tuner.db.models import Artifact, Benchmark, Job, JobWorkload, Model, Record, Workload
-from tuner.errors import VerificationFailed
 from tuner.importers import cache
-from tuner.importers.cache import Imported, Sample
-from tuner.importers.comparison import ATOL, RTOL, compare, worst
+from tuner.importers.cache import Imported
 from tuner.importers.snapshot import Fetched
 from tuner.jobs import publish
+from tuner.jobs.making import Module, holds_foreign, is_foreign, verification
 from tuner.jobs.provenance import keep_records
 from tuner.jobs.workbench import fetched_of
 from tuner.kernels.left_out import in_words
@@ -63,7 +59,6 @@ def compile_job(
     ``decided`` is the outcome of each workload's finals; one without a winner gets the plain schedule. ``canary_us`` is
     what the reference kernel took meanwhile, ``given_up`` why workloads, by id, were not tuned to their end.
     """
-    prepared = cache.load_prepared(settings.imports_dir, imported)
     winners: dict[str, tuple[str, list[float]]] = {}
     kept: dict[str, Record] = {}
     ready_made: dict[str, str] = {}
@@ -78,9 +73,10 @@ def compile_job(
             kept[workload.id] = final.winner.record
         else:
             ready_made[workload.id] = final.winner.ready_made
-    for name, chosen in ((UNTUNED, {}), (TUNED, winners)):
+    for name, chosen, used in ((UNTUNED, {}, {}), (TUNED, winners, kept)):
         folder = staging(settings, job.id) / name
-        compiled = compile_into(folder, prepared, job.target_json, chosen)
+        module = Module(settings.imports_dir, imported, folder, holds_foreign(imported, used))
+        compiled = module.compile(job.target_json, chosen)
         write_manifest(folder, base_manifest(imported, job.batch, job.seq_len, job.target_json, compiled))
     folder = staging(settings, job.id) / TUNED
     kernels = [(link.weight, workload) for link, workload in rows]
@@ -97,64 +93,18 @@ def verify_job(settings: Settings, job: Job, imported: Imported, device: DeviceA
 
     Raises VerificationFailed when an output is out of tolerance.
     """
-    samples = cache.load_samples(settings.imports_dir, imported)
     for name in (UNTUNED, TUNED):
-        folder = staging(settings, job.id) / name
-        with _loaded(folder, device) as module:
-            found = verification(module.run, samples, imported, f"{name} module of {job.id}")
-        manifest = read_manifest(folder) | {"verification": found}
-        manifest |= load_check(DEVICE, job.target_json)
+        folder, what = staging(settings, job.id) / name, f"{name} module of {job.id}"
+        manifest = read_manifest(folder)
+        if device is None:
+            module = Module(settings.imports_dir, imported, folder, is_foreign(imported, manifest))
+            found = module.verify(what)
+        else:
+            with session(device) as remote:
+                samples = cache.load_samples(settings.imports_dir, imported)
+                found = verification(RemoteModule(remote, folder).run, samples, imported, what)
+        manifest |= {"verification": found} | load_check(DEVICE, job.target_json)
         write_manifest(folder, manifest)
-
-
-@contextmanager
-def _loaded(folder: Path, device: DeviceAddress | None) -> Iterator[Runner | RemoteModule]:
-    """A staged module, ready to run."""
-    if device is None:
-        yield load(folder)
-    else:
-        with session(device) as remote:
-            yield RemoteModule(remote, folder)
-
-
-def verification(
-    run: Callable[..., dict[str, np.ndarray]], samples: Sequence[Sample], imported: Imported, what: str
-) -> dict[str, Any]:
-    """A manifest's ``verification``: outputs of ``run`` against the samples'.
-
-    Raises VerificationFailed naming ``what``.
-    """
-    found = worst([compare(run(**sample.inputs), sample.outputs) for sample in samples])
-    if imported.texts:
-        found = worst([found, *(compare(run(**one.inputs), one.outputs) for one in alone(samples))])
-    if not found.ok:
-        raise VerificationFailed(
-            f"The {what} differs from PyTorch: absolute error {found.max_abs_error:.2e}, "
-            f"relative {found.max_rel_error:.2e}; tolerated are {ATOL:g} or {RTOL:g}.",
-            "Submit the job again with --cold; if it stays, a kernel is compiled wrongly: please report it.",
-        )
-    return {
-        "max_abs_error": found.max_abs_error,
-        "max_rel_error": found.max_rel_error,
-        "tolerance": {"absolute": ATOL, "relative": RTOL},
-        "inputs": f"{len(samples)} samples of {imported.sampled}",
-        "against": imported.against,
-    }
-
-
-def alone(samples: Sequence[Sample]) -> list[Sample]:
-    """The texts of samples by themselves, with the outputs they have in company: padding and neighbours change
-    nothing."""
-    found = []
-    for sample in samples:
-        for row, length in enumerate(sample.inputs["attention_mask"].sum(axis=1)):
-            inputs = {name: value[row : row + 1, :length] for name, value in sample.inputs.items()}
-            outputs = {
-                name: value[row : row + 1, :length] if value.ndim == 3 else value[row : row + 1]
-                for name, value in sample.outputs.items()
-            }
-            found.append(Sample(inputs, outputs))
-    return found
 
 
 @dataclass(frozen=True)

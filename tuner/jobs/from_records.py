@@ -12,14 +12,13 @@ from typing import Any
 
 from sqlmodel import Session
 
-from tuner.artifact.loader import load, misfit
+from tuner.artifact.loader import misfit
 from tuner.artifact.symbols import DEVICE, load_check
-from tuner.compiler.module import base_manifest, compile_into, read_manifest, write_manifest
+from tuner.compiler.module import base_manifest, read_manifest, write_manifest
 from tuner.db import records
 from tuner.db.models import Record
-from tuner.importers import cache
 from tuner.importers.cache import Imported
-from tuner.jobs.deliver import verification
+from tuner.jobs.making import Module, holds_foreign, is_foreign
 from tuner.jobs.provenance import Kernels, keep_records
 from tuner.kernels.left_out import in_words
 
@@ -45,8 +44,9 @@ def compile_known(
 ) -> dict[str, Any]:
     """Compile into ``folder``; returns the manifest, which is written there too."""
     winners = {w.tir: (best[w.id].trace, best[w.id].run_secs) for _, w in kernels if w.id in best}
-    prepared = cache.load_prepared(imports_dir, wanted.imported)
-    compiled = compile_into(folder, prepared, wanted.target, winners)
+    chosen = {w.id: best[w.id] for _, w in kernels if w.id in best}
+    module = Module(imports_dir, wanted.imported, folder, holds_foreign(wanted.imported, chosen))
+    compiled = module.compile(wanted.target, winners)
     manifest = base_manifest(wanted.imported, wanted.batch, wanted.seq_len, wanted.target, compiled)
     used = {w.id: best[w.id] for _, w in kernels if w.id in best and w.tir not in compiled.left_out}
     left_out = [
@@ -71,8 +71,8 @@ def verify_here(imports_dir: Path, imported: Imported, folder: Path, what: str) 
     """
     manifest = read_manifest(folder)
     if runs_here(manifest):
-        samples = cache.load_samples(imports_dir, imported)
-        manifest["verification"] = verification(load(folder).run, samples, imported, what)
+        module = Module(imports_dir, imported, folder, is_foreign(imported, manifest))
+        manifest["verification"] = module.verify(what)
         manifest |= load_check(DEVICE, manifest["target"])
         write_manifest(folder, manifest)
     return manifest

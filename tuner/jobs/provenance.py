@@ -26,8 +26,10 @@ def keep_records(
     """
     found = [(workload, kept[workload.id]) for _, workload in kernels if workload.id in kept]
     (folder / "records.jsonl").write_text("".join(log_line.line_of(record, workload) for workload, record in found))
+    others = sum(record.source == "imported" for _, record in found)
     return {
         "records": len(found),
+        **({"imported_records": others} if others else {}),
         "winners": sorted([*(record.candidate for _, record in found), *map(":".join, ready_made.items())]),
         "coverage": coverage(kernels, {*kept, *ready_made}),
         "kernels": len(kernels),

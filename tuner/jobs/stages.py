@@ -21,12 +21,10 @@ from tuner.db.models import Job, JobWorkload, Record
 from tuner.errors import DeviceUnavailable, ProcessLost
 from tuner.importers import cache
 from tuner.importers.operators import catalog
-from tuner.importers.operators.bound import refuse_bound
 from tuner.jobs import deliver, from_records, housekeeping, job_folders, publish, tuning
 from tuner.jobs.workbench import (
     database,
     device_address,
-    fetched_of,
     finals_of,
     imported_of,
     job_of,
@@ -69,9 +67,6 @@ def _stage(function: Callable[P, None]) -> Callable[P, None]:
 def import_model(settings: Settings, job_id: str) -> None:
     """Load the model, export it, rewrite its graph, compute what it must compute; all into the import cache."""
     job = job_of(settings, job_id)
-    fetched = fetched_of(settings, job)
-    if fetched.source.source == "operator" and fetched.folder is not None:
-        refuse_bound(fetched, make_target(job.target_json))
     imported = imported_of(settings, job)
     with write(database(settings)) as db:
         job = jobs.get(db, job_id)
@@ -116,7 +111,8 @@ def extract(settings: Settings, job_id: str) -> None:
         events.emit(db, "workloads", {"count": len(found)}, job_id)
     if not job.cold and not job.compile_only and catalog.is_operator(imported.location):
         operator, (one,) = catalog.parse(imported.location), found
-        seeded = seeds.bring_in(engine, job, operator, one.id, one.mod, target)
+        replay_all = functools.partial(tuner_of(settings).vetting.replay_steps, one.tir, job.target_json)
+        seeded = seeds.bring_in(engine, job, operator, one.id, replay_all)
         if seeded.message:
             say(settings, job_id, seeded.message)
 
@@ -149,15 +145,16 @@ def compile_module(settings: Settings, job_id: str) -> None:
     job_folders.make(settings, engine, job_id)
     with read(engine) as db:
         rows = jobs.workloads(db, job_id, with_tir=True)
-        best = {w.id: _best(db, job, w.id, _FINALISTS) for _, w in rows}
+        found = {w.id: _best(db, job, w.id, _FINALISTS) for _, w in rows}
         given_up = tuning.given_up(jobs.rounds(db, job_id))
+    tuner = tuner_of(settings)
+    best = {w.id: tuner.vetting.usable(found[w.id], w.tir, job.target_json) for _, w in rows}
     if job.compile_only:
         kernels = [(link.weight, workload) for link, workload in rows]
         wanted = from_records.Wanted(imported, job.batch, job.seq_len, job.target_json)
-        known = {workload: found[0] for workload, found in best.items() if found}
+        known = {workload: usable[0] for workload, usable in best.items() if usable}
         from_records.compile_known(settings.imports_dir, wanted, kernels, known, _module_folder(settings, job_id))
         return
-    tuner = tuner_of(settings)
     tuner.forget(job_id)
     finals = finals_of(settings, job, tuner)
     decided = {}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Engine
 
 from rpc.drafts import draft
 from tuner.artifact.format import member_name, pack
@@ -14,6 +16,7 @@ from tuner.compiler.module import seal
 from tuner.config import Settings
 from tuner.db.engine import make_engine, read
 from tuner.db.migrate import create_or_check
+from tuner.db.models import Record
 from tuner.errors import InvalidInput
 from tuner.importers import cache
 from tuner.importers.copies import Room
@@ -21,8 +24,10 @@ from tuner.importers.snapshot import borrowed
 from tuner.importers.source import ModelSource, check_seq_len
 from tuner.jobs import from_records
 from tuner.kernels.context import make_target
-from tuner.kernels.workload import extract
+from tuner.kernels.workload import ExtractedWorkload, extract
+from tuner.measuring.builder import BuildPool
 from tuner.search import shipped
+from tuner.search.vetting import Vetting
 from tuner.targets.presets import Target
 
 _LIBRARIES = {".so": "so", ".dylib": "dylib"}
@@ -60,7 +65,8 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
         found = extract(cache.load_module(imports, imported), make_target(target.tvm))
         shipped.bring_in(engine, settings, {one.id for one in found}, target.family)
         with read(engine) as session:
-            best = from_records.fastest(session, [one.id for one in found], target.family)
+            fastest = from_records.fastest(session, [one.id for one in found], target.family)
+        best = _usable(engine, fastest, found, target)
         say(f"compiling {len(found)} kernels for {target.name}, {len(best)} of them from records")
         with draft(settings.artifacts_dir) as scratch:
             folder = scratch / "module"
@@ -73,6 +79,18 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
     finally:
         engine.dispose()
     return manifest
+
+
+def _usable(
+    engine: Engine, fastest: Mapping[str, Record], found: list[ExtractedWorkload], target: Target
+) -> dict[str, Record]:
+    """Those of the fastest records, by workload, that can be replayed."""
+    builders = BuildPool(1, 0.0)
+    try:
+        vetting, tirs = Vetting(engine, builders), {one.id: one.tir for one in found}
+        return {name: row for name, row in fastest.items() if vetting.usable([row], tirs[name], target.tvm)}
+    finally:
+        builders.close()
 
 
 def _check_out(out: Path, target: Target) -> None:

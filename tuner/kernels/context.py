@@ -13,6 +13,8 @@ from tvm.s_tir import meta_schedule as ms
 from tvm.s_tir.meta_schedule import _ffi_api
 from tvm.s_tir.meta_schedule.logging import get_logging_func
 
+from tuner.kernels import traces
+
 _LOGGER = logging.getLogger("tunesmith.search.tvm")
 _LOGGER.setLevel(logging.WARNING)  # it tells of every generation
 
@@ -63,21 +65,9 @@ def record_from_json(text: str, workload: Any, run_secs: list[float] | None = No
     Raises ValueError or what else is in ``NO_SCHEDULE`` when it is damaged.
     """
     trace, stored_secs, target, arguments = json.loads(text)
-    _refuse_what_crashes(trace)
+    traces.check(trace)
     secs = stored_secs if run_secs is None else run_secs
     return ms.database.TuningRecord.from_json([trace, secs, target, arguments], workload)
-
-
-def _refuse_what_crashes(trace: Any) -> None:
-    """Raise ValueError for what TVM reads without a look: a null, or a decision for an instruction that is not there,
-    ends the process."""
-    instructions, decisions = trace
-    if _holds_null(trace) or not all(number in range(len(instructions)) for number, _ in decisions):
-        raise ValueError("the trace is damaged")
-
-
-def _holds_null(value: Any) -> bool:
-    return any(map(_holds_null, value)) if isinstance(value, list) else value is None
 
 
 def built_arguments(mod: Any) -> list[tuple[tuple[int, ...], str]]:

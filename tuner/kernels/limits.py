@@ -28,13 +28,6 @@ _LOWERING = (
 )
 
 
-def is_bound(func: Any) -> bool:
-    """Is any loop of ``func`` bound to a GPU's threads or groups?"""
-    schedule = Schedule(tvm.IRModule({"main": func}))
-    leaves = _leaves(schedule, schedule.get_sblock("root"))
-    return any(schedule.get(loop).thread_binding is not None for block in leaves for loop in schedule.get_loops(block))
-
-
 def threads_of(func: Any) -> int:
     """The most threads that a kernel of ``func`` has in one threadgroup; 1 when no loop is bound to threads."""
     schedule = Schedule(tvm.IRModule({"main": func}))

@@ -8,15 +8,18 @@ stage's loops and moves the consumer into them. And a copy into memory that thre
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from tvm.error import InternalError
 from tvm.s_tir import Schedule, ScheduleError
 
+from tuner.kernels.context import Replay, candidate_id
 from tuner.legacy import transform
-from tuner.legacy.transform import Step
+from tuner.legacy.transform import Step, parse_steps
 
 _UNROLL = "auto_unroll_max_step$"
 
@@ -40,6 +43,18 @@ class _Stage:
 def replay(mod: Any, steps: Sequence[Step]) -> Any:
     """The schedule of ``mod``'s function that ``steps`` describe. Raises NotReplayable."""
     return _Replay(mod, steps).run()
+
+
+def replayed(ours: Replay, steps: str) -> dict[str, str]:
+    """The candidate of a workload that a record's steps (JSON) make: its ``name`` and its ``trace``, as record JSON; or
+    the ``obstacle`` that they met."""
+    try:
+        schedule = ours.post_process(replay(ours.workload.mod, parse_steps(json.loads(steps))))
+    except (NotReplayable, InternalError, ValueError) as problem:
+        return {"obstacle": str(problem).splitlines()[0]}
+    if schedule is None:
+        return {"obstacle": "it breaks a limit of the target"}
+    return {"name": candidate_id(schedule), "trace": ours.trace_json(ours.candidate(schedule))}
 
 
 class _Replay:

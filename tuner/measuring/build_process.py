@@ -1,14 +1,23 @@
-"""One warm process that makes libraries, from the side of those who wait for it."""
+"""What a build process is asked, and what comes of it."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from rpc.confined import Confined, Died, Failed, Overdue
 
-_BUILDS = 2000  # LLVM's contexts leak a little with each build: a process is replaced before that shows
-_WORKED = 0.2  # of its deadline a build must have computed to be slow by itself, not for want of a core
+_QUESTIONS = 2000  # LLVM's contexts leak a little with each build: a process is replaced before that shows
+_WORKED = 0.2  # of its deadline it must have computed to be slow by itself, not for want of a core
 _MEMORY_BYTES = 4 * 2**30  # a build of a large kernel takes some hundred MiB
+
+
+class Question(Protocol):
+    """Work for a build process, which is given it pickled."""
+
+    def answer(self) -> Any:
+        """Do it there; gives what JSON holds."""
 
 
 @dataclass(frozen=True)
@@ -24,17 +33,33 @@ class BuildJob:
     path: str
     rewritten_arguments: bool = True
 
+    def answer(self) -> str:
+        """Make it, and give its path."""
+        from tuner.measuring.build_worker import build
+
+        build(self)
+        return os.fspath(self.path)
+
 
 @dataclass(frozen=True)
 class Built:
-    """A library's path, or what went wrong: class ``build`` or ``build_timeout`` and a message.
-
-    ``is_certain``: it computed up to its deadline; another try would end like this one.
-    """
+    """A library's path, or what went wrong: class ``build`` or ``build_timeout`` and a message."""
 
     path: str = ""
     error_class: str = ""
     error: str = ""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """An answer, or the problem that a process had with the question.
+
+    ``is_late``: it had not ended at its deadline; ``is_certain``: it computed up to then, and would the next time.
+    """
+
+    answer: Any = None
+    problem: str = ""
+    is_late: bool = False
     is_certain: bool = False
 
 
@@ -44,22 +69,22 @@ class BuildProcess:
     def __init__(self) -> None:
         self._process = Confined("tuner.measuring.build_worker", _MEMORY_BYTES)
 
-    def build(self, job: BuildJob, timeout_sec: float) -> Built:
-        """Make one library within ``timeout_sec``.
+    def ask(self, question: Question, timeout_sec: float) -> Tried:
+        """Have it answered within ``timeout_sec``.
 
         Raises:
             OSError: no process could be started.
         """
-        if self._process.asked >= _BUILDS:
+        if self._process.asked >= _QUESTIONS:
             self.close()
         try:
-            return Built(path=self._process.ask(job, timeout_sec))
+            return Tried(self._process.ask(question, timeout_sec))
         except Overdue as late:
-            return Built("", "build_timeout", f"the build {late}", is_certain=late.cpu_sec > _WORKED * timeout_sec)
+            return Tried(problem=f"the process {late}", is_late=True, is_certain=late.cpu_sec > _WORKED * timeout_sec)
         except Died as death:
-            return Built(error_class="build", error=f"the compiler {death}")
+            return Tried(problem=f"the process {death}")
         except Failed as failure:
-            return Built(error_class="build", error=str(failure))
+            return Tried(problem=str(failure))
 
     def close(self) -> None:
         """End the process now, with what it started."""

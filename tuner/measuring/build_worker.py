@@ -1,16 +1,15 @@
-"""What a build process does: it makes libraries. ``build_process`` starts it, through ``rpc.confined``."""
+"""What a build process does, above all make libraries. ``build_process`` starts it, through ``rpc.confined``."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rpc.lean import prepare_lean_import
 
 if TYPE_CHECKING:
-    from tuner.measuring.build_process import BuildJob
+    from tuner.measuring.build_process import BuildJob, Question
 
 
 def prepare() -> None:
@@ -19,8 +18,13 @@ def prepare() -> None:
     import tvm  # noqa: F401
 
 
-def answer(job: BuildJob) -> str:
-    """Make the library and return its path."""
+def answer(question: Question) -> Any:
+    """Do what is asked."""
+    return question.answer()
+
+
+def build(job: BuildJob) -> None:
+    """Make the library."""
     import tvm
     from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
     from tvm_ffi.serialization import from_json_graph_str
@@ -37,4 +41,3 @@ def answer(job: BuildJob) -> str:
     with tvm.transform.PassContext(config={"tirx.disable_assert": True}):
         library = tvm.driver.build(mod, target=tvm.target.Target(target))
     library.export_library(job.path, fcompile=candidate_linker_for(target))
-    return os.fspath(job.path)

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from tuner.db.engine import storage_full
-from tuner.measuring.build_process import BuildJob, BuildProcess, Built
+from tuner.measuring.build_process import BuildJob, BuildProcess, Built, Question, Tried
 
 log = logging.getLogger(__name__)
 
@@ -66,22 +66,36 @@ class BuildPool:
         for process in self._processes:
             process.close()
 
+    def ask(self, questions: Iterable[Question], timeout_sec: float) -> list[Tried]:
+        """Have questions answered by processes that may not survive them.
+
+        Raises:
+            OSError: no process could be started.
+        """
+        return list(self._threads.map(lambda question: self._ask(question, timeout_sec), questions))
+
     def _build(self, job: BuildJob) -> Built:
+        tried = self._ask(job, self._timeout_sec)
+        if not tried.problem:
+            return Built(path=tried.answer)
+        if _NO_SPACE in tried.problem or _is_full(Path(job.path).parent):
+            raise storage_full(job.path)
+        return Built("", "build_timeout" if tried.is_late else "build", tried.problem)
+
+    def _ask(self, question: Question, timeout_sec: float) -> Tried:
         process = self._idle.get()
         try:
-            built = self._try(process, job)
-            if built.error_class and not built.is_certain:
-                built = self._try(process, job)
+            tried = self._try(process, question, timeout_sec)
+            if tried.problem and not tried.is_certain:
+                tried = self._try(process, question, timeout_sec)
+            return tried
         finally:
             self._idle.put(process)
-        if built.error_class and (_NO_SPACE in built.error or _is_full(Path(job.path).parent)):
-            raise storage_full(job.path)
-        return built
 
-    def _try(self, process: BuildProcess, job: BuildJob) -> Built:
+    def _try(self, process: BuildProcess, question: Question, timeout_sec: float) -> Tried:
         for left in reversed(range(_STARTS)):
             try:
-                return process.build(job, self._timeout_sec)
+                return process.ask(question, timeout_sec)
             except OSError as error:
                 if not left:
                     raise

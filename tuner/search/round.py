@@ -30,6 +30,7 @@ from tuner.measuring.outputs import OutputCheck
 from tuner.search.costmodel import make_cost_model
 from tuner.search.journal import Journal, Task
 from tuner.search.session import Proposal, SearchSession
+from tuner.search.vetting import Vetting
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Tuner:
         self._threads = physical_cores()
         workers = settings.build_workers or self._threads
         self.builders = builders or BuildPool(workers, settings.build_timeout_sec)
+        self.vetting = Vetting(engine, self.builders)
         self._sessions: dict[tuple[str, str], SearchSession] = {}
         self._cost_models: dict[str, Any] = {}
         self.canaries = Canaries(settings.root / "canaries", self.builders)
@@ -110,7 +112,9 @@ class Tuner:
         family = task.job.target_family
         if family not in self._cost_models:
             self._cost_models[family] = make_cost_model(self._threads)
-        rows, seeds = self._journal.known(task)
+        rows, seeds = (
+            self.vetting.usable(found, task.workload.tir, task.job.target_json) for found in self._journal.known(task)
+        )
         session = SearchSession(
             task.workload.tir,
             task.target,
@@ -123,7 +127,7 @@ class Tuner:
         session.learn([(row.candidate, row.trace, row.run_secs) for row in rows if row.trace])
         session.suggest(row.trace for row in seeds)
         if session.is_product and not rows and not task.job.cold:
-            session.follow(self._journal.related(task))
+            session.follow(self.vetting.relatives(self._journal.related(task)))
         return session
 
     def _build(self, task: Task, session: SearchSession, folder: Path) -> tuple[list[Proposal], dict[str, Built]]:

@@ -23,7 +23,7 @@ from tuner.lengths import Weights
 from tuner.search.evolution import Evolution
 from tuner.search.guided import Guided
 from tuner.search.tiled import TiledSearch
-from tuner.search.transfer import Kernel
+from tuner.search.transfer import Relative
 
 log = logging.getLogger(__name__)
 
@@ -101,9 +101,9 @@ class SearchSession:
         """Candidates from elsewhere, as record JSON, to be measured before all others."""
         self._seeds.extend(traces)
 
-    def follow(self, kernels: Iterable[Kernel]) -> None:
-        """Other kernels that were searched on this target: where this one is a product, their tiles are its first."""
-        self._tiled.follow(kernels)
+    def follow(self, relatives: Sequence[Relative]) -> None:
+        """Other products that were searched on this target: where this one is a product, their tiles are its first."""
+        self._tiled.follow(relatives)
 
     def propose(self, count: int) -> Iterator[Proposal]:
         """Up to ``count`` candidates never tried before, most promising first; none when the space is exhausted.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 from tuner.kernels import products, tiles
 from tuner.kernels.context import NO_SCHEDULE
-from tuner.kernels.tiles import Tile
-from tuner.kernels.workload import module_from_json
+from tuner.kernels.tiles import Product, Tile
 from tuner.search import transfer
 from tuner.search.transfer import Kernel, Relative
 
@@ -43,10 +42,10 @@ class TiledSearch:
         """Is nothing left that is worth a measurement?"""
         return not self._waiting or self._fruitless >= _GIVE_UP
 
-    def follow(self, kernels: Iterable[Kernel]) -> None:
+    def follow(self, relatives: Sequence[Relative]) -> None:
         """Put first what was best for products like this one."""
         if self._product is not None and self._waiting:
-            first = transfer.first_tiles(self._product, self._waiting, relatives_among(kernels))
+            first = transfer.first_tiles(self._product, self._waiting, relatives)
             self._waiting = list(dict.fromkeys([*first, *self._waiting]))
 
     def limit_to(self, known: Container[Tile]) -> None:
@@ -89,13 +88,12 @@ class TiledSearch:
                     yield tile
 
 
-def relatives_among(kernels: Iterable[Kernel]) -> list[Relative]:
+def relatives_among(kernels: Iterable[tuple[Kernel, Product | None]]) -> list[Relative]:
     """Those of the kernels that are products and have tiles on record; what can't be read is left out."""
     found = []
-    for kernel in kernels:
+    for kernel, product in kernels:
         with suppress(*NO_SCHEDULE):
             best = [tile for trace in kernel.traces if (tile := products.tile_of(trace)) is not None]
-            product = products.find_product(module_from_json(kernel.tir)) if best else None
-            if product is not None:
+            if product is not None and best:
                 found.append(Relative(product, list(dict.fromkeys(best)), kernel.namesake))
     return found

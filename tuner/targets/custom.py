@@ -7,11 +7,11 @@ that records are filed under. So nothing passes that is not known.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from tuner import strict_json
 from tuner.errors import TargetUnknown
 from tuner.targets import llvm_names, triples
 
@@ -32,10 +32,10 @@ _OPTIONS = "See TVM's target options."
 def parse(text: str) -> dict[str, Any]:
     """A TVM target of a kind that can be tuned for. Raises TargetUnknown for everything else."""
     try:
-        tvm: dict[str, Any] = json.loads(text)
-    except (ValueError, RecursionError) as exc:
+        tvm: dict[str, Any] = strict_json.parse(text)
+    except ValueError as exc:
         raise TargetUnknown(f"The target is not JSON: {exc}.", 'Write it as {"kind": "llvm", "mcpu": "..."}.') from exc
-    kind = tvm.get("kind")
+    kind = tvm.get("kind") if isinstance(tvm, dict) else None
     if kind not in ("llvm", "metal"):
         raise TargetUnknown(
             f"Targets of kind {kind!r} can't be tuned.", 'Use {"kind": "llvm", ...}, {"kind": "metal", ...} or "local".'

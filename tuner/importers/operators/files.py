@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import re
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from rpc.drafts import draft
 from tuner.errors import ModelInvalid
+from tuner.importers.operators import allowed
 from tuner.importers.plain_file import read_bounded
 from tuner.schemas import OperatorIn
 
 SUFFIX = ".operator.json"
 MAX_BYTES = 8 * 1024 * 1024
-_FOREIGN = re.compile(r'"(\w+\.\w*(?:extern|packed)\w*)"')
 
 
 def is_operator_file(path: Path) -> bool:
@@ -25,14 +23,19 @@ def is_operator_file(path: Path) -> bool:
     return path.name.endswith(SUFFIX) and path.is_file()
 
 
+def is_own(location: str) -> bool:
+    """Is a model's location an operator of the user's own?"""
+    return location.endswith(SUFFIX)
+
+
 def label(model: str) -> str:
     """A model's name for people: of an operator file its name alone."""
-    return Path(model).name.removesuffix(SUFFIX) if model.endswith(SUFFIX) else model
+    return Path(model).name.removesuffix(SUFFIX) if is_own(model) else model
 
 
 def write(folder: Path, operator: OperatorIn) -> Path:
     """Store an operator below ``folder``; the same one gives the same path. Raises ModelInvalid."""
-    _refuse_foreign_calls(operator)
+    allowed.checked(operator.name, operator.tir)
     text = operator.model_dump_json()
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     path = folder / f"{operator.name}-{digest}{SUFFIX}"
@@ -45,26 +48,11 @@ def write(folder: Path, operator: OperatorIn) -> Path:
 
 
 def read(path: Path) -> OperatorIn:
-    """The operator in a file. Raises ModelInvalid."""
+    """The operator in a file, as far as it computes. Raises ModelInvalid."""
     try:
         operator = OperatorIn.model_validate_json(read_bounded(path, MAX_BYTES))
     except (OSError, ValidationError) as error:
         raise ModelInvalid(
             f"{path} is no operator: {str(error).splitlines()[0]}.", "Send it again with `tunesmith tune-op`."
         ) from None
-    _refuse_foreign_calls(operator)
-    return operator
-
-
-def _refuse_foreign_calls(operator: OperatorIn) -> None:
-    """A kernel computes; one that calls functions by name could do anything on the device."""
-    try:
-        text = json.dumps(json.loads(operator.tir))  # one spelling, whatever was escaped
-    except ValueError:
-        raise ModelInvalid(f"The operator {operator.name} is not JSON.", "Send it with `tunesmith tune-op`.") from None
-    foreign = sorted(set(_FOREIGN.findall(text)))
-    if foreign:
-        raise ModelInvalid(
-            f"The operator {operator.name} calls functions by name ({', '.join(foreign)}).",
-            "Write it in arithmetic alone.",
-        )
+    return operator.model_copy(update={"tir": allowed.checked(operator.name, operator.tir)})

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import tvm
 from tvm import relax
+from tvm_ffi.serialization import from_json_graph_str
 
 from tuner.errors import ModelInvalid
 from tuner.graph.pipeline import Prepared
-from tuner.importers.operators import files, torch_side
+from tuner.importers.operators import bounds, files
 from tuner.importers.operators.catalog import Operator, parse
 from tuner.importers.operators.expressions import define
 from tuner.importers.snapshot import Fetched
@@ -73,21 +73,23 @@ def load_operator(fetched: Fetched) -> LoadedOperator:
     path = fetched.folder / Path(fetched.source.location).name
     given = files.read(path)
     try:
-        func = tvm.ir.load_json(given.tir)
+        func = from_json_graph_str(given.tir).without_attr("layout_free_buffers")
     except Exception as error:  # whatever TVM's parser meets
         raise ModelInvalid(
             f"{fetched.source.location} holds no TIR: {error}", "Write it with `tunesmith tune-op`."
         ) from None
-    return _loaded(given.name, func, tuple(given.constants), None)
+    loaded = _loaded(given.name, func, tuple(given.constants), None)
+    bounds.check(given.name, func)
+    return loaded
 
 
 def reference(loaded: LoadedOperator, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The output by name, as PyTorch computes it, or, for the user's own, as TVM does without a schedule."""
     arguments = loaded.arguments(inputs)
     if loaded.operator is not None:
-        with torch.inference_mode():
-            result = torch_side.function(loaded.operator)(*map(torch.from_numpy, arguments))
-        return {OUTPUT: result.numpy()}
+        from tuner.importers.operators.torch_side import computed  # PyTorch, which the user's own go without
+
+        return {OUTPUT: computed(loaded.operator, arguments)}
     built = tvm.compile(loaded.func.with_attr("global_symbol", "main"), target="llvm")
     out = tvm.runtime.empty(_buffers(loaded.func)[-1][1], "float32")
     built["main"](*map(tvm.runtime.tensor, arguments), out)

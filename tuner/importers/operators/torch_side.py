@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -32,3 +33,9 @@ def function(operator: Operator) -> Function:
 def product(operator: Operator) -> Function | None:
     """The matrix product alone of an operator that does more than that; None when it is the whole."""
     return _PRODUCTS.get(operator.kind.name)
+
+
+def computed(operator: Operator, arguments: Sequence[np.ndarray]) -> np.ndarray:
+    """The operator's output for these inputs in order."""
+    with torch.inference_mode():
+        return function(operator)(*map(torch.from_numpy, arguments)).numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,12 +13,13 @@ from tuner.bench.baselines import arithmetic, baselines
 from tuner.bench.spec import Timing
 from tuner.db.models import Model
 from tuner.errors import InvalidInput, ModelInvalid, ModelUnknown
-from tuner.importers.operators import catalog, files
+from tuner.importers.operators import allowed, catalog, files
 from tuner.importers.source import resolve_source
 from tuner.schemas import OperatorIn
 from tuner.targets.roofline import Peak
 
-ADD = OperatorIn(name="add", tir='{"nodes": []}', constants=[1])
+SCALED = (Path(__file__).parents[4] / "support" / "data" / "scaled.tir.json").read_text()
+ADD = OperatorIn(name="add", tir=allowed.checked("add", SCALED), constants=[1])
 
 
 @pytest.mark.parametrize(
@@ -84,11 +86,85 @@ def test_an_operator_of_ones_own_is_stored_by_its_content(tmp_path: Path) -> Non
 @pytest.mark.parametrize("call", ["tirx.call_extern", "tirx.tvm_call_packed", "tirx.call_pure_extern"])
 @pytest.mark.parametrize("escaped", [False, True])
 def test_a_kernel_that_calls_functions_by_name_is_refused(tmp_path: Path, call: str, escaped: bool) -> None:
-    tir = json.dumps({"nodes": [{"name": call}]})
+    tir = SCALED.replace("tirx.exp", call)
     if escaped:
         tir = tir.replace("extern", "\\u0065xtern").replace("packed", "p\\u0061cked")
     with pytest.raises(ModelInvalid, match=call):
         files.write(tmp_path, OperatorIn(name="evil", tir=tir))
+
+
+def _graph() -> dict[str, Any]:
+    graph: dict[str, Any] = json.loads(SCALED)
+    return graph
+
+
+def _annotate(graph: dict[str, Any], key: str, value: str, kind: str) -> None:
+    """Put an annotation on the first node of a kind, as TVM writes it."""
+    nodes = graph["nodes"]
+    place = next(node for node in nodes if node["type"] == kind)["data"]["annotations"]
+    strings = [{"type": "ffi.String", "data": text} for text in (key, value)]
+    graph["nodes"] = [*nodes[:place], *strings, *_shifted_by(nodes[place:], place, 2)]
+    graph["nodes"][place + 2]["data"] = [place, place + 1]
+    graph["root_index"] += 2
+
+
+@pytest.mark.parametrize("key", ["pragma_import_llvm", "pragma_import_c", "meta_schedule.unroll_explicit"])
+@pytest.mark.parametrize("kind", ["tirx.For", "s_tir.SBlock"])
+def test_an_annotation_that_te_does_not_write_is_refused(key: str, kind: str) -> None:
+    graph = _graph()
+    _annotate(graph, key, "text", kind)
+    with pytest.raises(ModelInvalid, match=key):
+        allowed.checked("evil", json.dumps(graph))
+
+
+@pytest.mark.parametrize("call", ["tirx.call_llvm_intrin", "tirx.call_ffi_kernel", "tirx.call_pure_extern"])
+def test_a_call_that_is_no_arithmetic_is_refused(call: str) -> None:
+    with pytest.raises(ModelInvalid, match=call):
+        allowed.checked("evil", SCALED.replace("tirx.exp", call))
+
+
+@pytest.mark.parametrize("kind", ["tirx.While", "tirx.AttrStmt", "tirx.Evaluate", "tirx.AllocBuffer", "ir.GlobalVar"])
+def test_a_node_that_is_not_listed_is_refused(kind: str) -> None:
+    with pytest.raises(ModelInvalid, match=kind):
+        allowed.checked("evil", SCALED.replace("tirx.BufferStore", kind))
+
+
+def test_a_graph_that_refers_to_itself_is_refused() -> None:
+    graph = _graph()
+    last = next(n for n, node in enumerate(graph["nodes"]) if node["type"] == "prim.Mul")
+    graph["nodes"][last]["data"]["a"] = last
+    with pytest.raises(ModelInvalid, match="not there"):
+        allowed.checked("evil", json.dumps(graph))
+
+
+def test_a_graph_that_is_endless_once_it_is_written_out_is_refused() -> None:
+    graph = _graph()
+    store = next(n for n, node in enumerate(graph["nodes"]) if node["type"] == "tirx.BufferStore")
+    value = graph["nodes"][store]["data"]["value"]
+    template = graph["nodes"][value]
+    rest = graph["nodes"][store:]
+    graph["nodes"] = graph["nodes"][:store]
+    for _ in range(64):
+        last = len(graph["nodes"]) - 1 if len(graph["nodes"]) > store else value
+        graph["nodes"].append({"type": "prim.Add", "data": template["data"] | {"a": last, "b": last}})
+    graph["nodes"] += _shifted_by(rest, store, 64)
+    graph["nodes"][store + 64]["data"]["value"] = store + 63
+    graph["root_index"] += 64
+    with pytest.raises(ModelInvalid, match="too large"):
+        allowed.checked("evil", json.dumps(graph))
+
+
+def _shifted_by(nodes: list[dict[str, Any]], place: int, by: int) -> list[dict[str, Any]]:
+    inline = {"kind", "iter_type", "ndim", "data_alignment", "offset_factor"}
+    for node in nodes:
+        data = node.get("data")
+        if isinstance(data, dict):
+            node["data"] = {
+                k: v + by if type(v) is int and k not in inline and v >= place else v for k, v in data.items()
+            }
+        elif isinstance(data, list):
+            node["data"] = [v + by if v >= place else v for v in data]
+    return nodes
 
 
 def test_a_damaged_operator_file_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,132 @@
+"""A module compiled, or run to be verified: here, or, where it holds what others wrote, in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuner.apart import Limits, answered
+from tuner.artifact.loader import load
+from tuner.compiler.module import Compiled, compile_into
+from tuner.db.models import Record
+from tuner.errors import StageFailed, VerificationFailed
+from tuner.importers import cache
+from tuner.importers.cache import Imported, Sample
+from tuner.importers.comparison import ATOL, RTOL, compare, worst
+from tuner.importers.operators.files import is_own, label
+
+_SECONDS = 1200.0
+_MEMORY_BYTES, _TIMES_PARAMS = 4 * 2**30, 8  # constants are folded, packed and written: each time a copy
+
+
+@dataclass(frozen=True)
+class Module:
+    """The module of an import, in ``folder``; ``is_foreign``: an operator of a user's, or made of others' records."""
+
+    imports_dir: Path
+    imported: Imported
+    folder: Path
+    is_foreign: bool
+
+    def compile(self, target: dict[str, Any], winners: Mapping[str, tuple[str, list[float]]]) -> Compiled:
+        """As ``compile_into``."""
+        return Compiled(**self._made(Compile(self, target, dict(winners))))
+
+    def verify(self, what: str) -> dict[str, Any]:
+        """Run it on the import's samples; as ``verification``."""
+        found: dict[str, Any] = self._made(Verify(self, what))
+        return found
+
+    def _made(self, step: Compile | Verify) -> Any:
+        if not self.is_foreign:
+            return step.make()
+        params = self.imports_dir / self.imported.key / "params.safetensors"
+        limits = Limits(_SECONDS, _MEMORY_BYTES + _TIMES_PARAMS * params.stat().st_size)
+        return answered("tuner.jobs.making_worker", step, limits, self._blamed)
+
+    def _blamed(self, end: str) -> StageFailed:
+        return StageFailed(
+            f"The module of {label(self.imported.name)} could not be made or run: {end}.",
+            "It holds an operator or records of others: delete those of its kernels, or submit the job with --cold.",
+        )
+
+
+@dataclass(frozen=True)
+class Compile:
+    """Compile the winners of a module for a target."""
+
+    module: Module
+    target: dict[str, Any]
+    winners: dict[str, tuple[str, list[float]]]
+
+    def make(self) -> dict[str, Any]:
+        """The fields of ``Compiled``."""
+        prepared = cache.load_prepared(self.module.imports_dir, self.module.imported)
+        return asdict(compile_into(self.module.folder, prepared, self.target, self.winners))
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Compare a module's outputs with those of its samples."""
+
+    module: Module
+    what: str
+
+    def make(self) -> dict[str, Any]:
+        """A manifest's ``verification``."""
+        samples = cache.load_samples(self.module.imports_dir, self.module.imported)
+        return verification(load(self.module.folder).run, samples, self.module.imported, self.what)
+
+
+def holds_foreign(imported: Imported, records: Mapping[str, Record]) -> bool:
+    """Is a module of this import and these records, by workload, made of what others wrote?"""
+    return is_own(imported.location) or any(record.source == "imported" for record in records.values())
+
+
+def is_foreign(imported: Imported, manifest: Mapping[str, Any]) -> bool:
+    """The same of a module that is made, by its manifest."""
+    return is_own(imported.location) or bool(manifest.get("imported_records"))
+
+
+def verification(
+    run: Callable[..., dict[str, np.ndarray]], samples: Sequence[Sample], imported: Imported, what: str
+) -> dict[str, Any]:
+    """A manifest's ``verification``: outputs of ``run`` against the samples'.
+
+    Raises VerificationFailed naming ``what``.
+    """
+    found = worst([compare(run(**sample.inputs), sample.outputs) for sample in samples])
+    if imported.texts:
+        found = worst([found, *(compare(run(**one.inputs), one.outputs) for one in alone(samples))])
+    if not found.ok:
+        raise VerificationFailed(
+            f"The {what} differs from PyTorch: absolute error {found.max_abs_error:.2e}, "
+            f"relative {found.max_rel_error:.2e}; tolerated are {ATOL:g} or {RTOL:g}.",
+            "Submit the job again with --cold; if it stays, a kernel is compiled wrongly: please report it.",
+        )
+    return {
+        "max_abs_error": found.max_abs_error,
+        "max_rel_error": found.max_rel_error,
+        "tolerance": {"absolute": ATOL, "relative": RTOL},
+        "inputs": f"{len(samples)} samples of {imported.sampled}",
+        "against": imported.against,
+    }
+
+
+def alone(samples: Sequence[Sample]) -> list[Sample]:
+    """The texts of samples by themselves, with the outputs they have in company: padding and neighbours change
+    nothing."""
+    found = []
+    for sample in samples:
+        for row, length in enumerate(sample.inputs["attention_mask"].sum(axis=1)):
+            inputs = {name: value[row : row + 1, :length] for name, value in sample.inputs.items()}
+            outputs = {
+                name: value[row : row + 1, :length] if value.ndim == 3 else value[row : row + 1]
+                for name, value in sample.outputs.items()
+            }
+            found.append(Sample(inputs, outputs))
+    return found
