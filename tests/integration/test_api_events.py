@@ -12,16 +12,23 @@ from sqlalchemy import Engine
 
 from tests.support.processes import SLACK
 from tests.support.rows import add_job
-from tests.support.web_process import WebProcess, serve_process
-from tuner.config import Settings
+from tests.support.web_process import WebProcess, serve_folder, serve_process
 from tuner.db import events
-from tuner.db.engine import write
+from tuner.db.engine import make_engine, write
 
 
-@pytest.fixture
-def web(engine: Engine, settings: Settings) -> Iterator[WebProcess]:
-    with serve_process(settings) as web:
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
+    with serve_folder(tmp_path_factory.mktemp("web")) as web:
         yield web
+
+
+@pytest.fixture(scope="module")
+def engine(web: WebProcess) -> Iterator[Engine]:
+    """That of the web process: each test has a job of its own."""
+    engine = make_engine(web.settings)
+    yield engine
+    engine.dispose()
 
 
 def _emit(engine: Engine, job_id: str, *numbers: int) -> None:
@@ -92,12 +99,13 @@ def test_the_web_process_ends_while_streams_are_open(web: WebProcess, engine: En
     with write(engine) as session:
         job_id = add_job(session).id
     _emit(engine, job_id, 1)
-    with web.events({"job_id": job_id}) as response:
-        stream = _read(response)
-        next(stream)
-        web.process.send_signal(signal.SIGTERM)
-        assert list(stream) == []
-    assert web.process.wait(timeout=5 * SLACK) in (0, -signal.SIGTERM)
+    with serve_process(web.settings) as another:
+        with another.events({"job_id": job_id}) as response:
+            stream = _read(response)
+            next(stream)
+            another.process.send_signal(signal.SIGTERM)
+            assert list(stream) == []
+        assert another.process.wait(timeout=5 * SLACK) in (0, -signal.SIGTERM)
 
 
 def test_streams_that_ended_leave_no_thread_behind(web: WebProcess, engine: Engine) -> None:

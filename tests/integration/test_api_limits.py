@@ -12,23 +12,28 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
 
 from api.turns import Turns
 from tests.support.rows import make_record, make_workload
-from tests.support.web_process import WebProcess, serve_process
+from tests.support.web_process import WebProcess, serve_folder
 from tuner.config import Settings
 from tuner.db import records
-from tuner.db.engine import read
+from tuner.db.engine import make_engine, read
 from tuner.db.log_line import line_of
 
 MIB = 2**20
 
 
-@pytest.fixture
-def web(engine: Engine, settings: Settings) -> Iterator[WebProcess]:
-    with serve_process(settings) as web:
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
+    with serve_folder(tmp_path_factory.mktemp("web")) as web:
         yield web
+
+
+@pytest.fixture(scope="module")
+def mib_at_start(web: WebProcess) -> float:
+    """What the peak of its memory is seen against, in tests that follow each other as their bounds do."""
+    return peak_mib(web)
 
 
 def lines(count: int, workload: int = 1) -> bytes:
@@ -67,50 +72,51 @@ def test_an_upload_beyond_the_setting_is_refused_with_the_way_out(client: TestCl
     assert "TUNER_MAX_UPLOAD_BYTES" in answer.json()["error"]["hint"]
 
 
-def test_an_endless_body_without_a_length_is_refused_in_little_memory(web: WebProcess) -> None:
-    before = peak_mib(web)
+def test_an_endless_body_without_a_length_is_refused_in_little_memory(web: WebProcess, mib_at_start: float) -> None:
     answer = web.post("/v1/jobs", content=endless())
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
-    assert peak_mib(web) - before < 30
+    assert peak_mib(web) - mib_at_start < 30
 
 
 @pytest.mark.parametrize("form", [False, True])
-def test_seven_gib_of_zeros_in_a_gzip_are_refused_soon_and_in_little_memory(web: WebProcess, form: bool) -> None:
+def test_seven_gib_of_zeros_in_a_gzip_are_refused_soon_and_in_little_memory(
+    web: WebProcess, mib_at_start: float, form: bool
+) -> None:
     bomb = gzip.compress(bytes(64 * MIB)) * 112
-    before = peak_mib(web)
     sent = {"files": {"file": ("zeros.gz", bomb)}} if form else {"content": bomb}
     answer = web.post("/v1/records/import", timeout=10, **sent)  # type: ignore[arg-type]
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "upload_invalid")
     assert "unpacks" in answer.json()["error"]["message"]
-    assert peak_mib(web) - before < 100
+    assert peak_mib(web) - mib_at_start < 100
 
 
-def test_a_line_of_many_brackets_takes_bounded_memory(web: WebProcess) -> None:
+def test_a_line_of_many_brackets_takes_bounded_memory(web: WebProcess, mib_at_start: float) -> None:
     good = lines(1)
     line = good.replace(b'{"kind":"llvm"},null', b"[]," * (2 * MIB) + b"null").rstrip()  # six MiB, all of it lists
-    before = peak_mib(web)
     answer = web.post("/v1/records/import", content=(line + b"\n") * 2 + good, timeout=100)
     assert (answer.json()["imported"], answer.json()["skipped"]) == (1, 2)
-    assert peak_mib(web) - before < 512
+    assert peak_mib(web) - mib_at_start < 512
 
 
-def test_an_import_ends_when_its_client_leaves(web: WebProcess, engine: Engine) -> None:
-    content = lines(20_000)
+def test_an_import_ends_when_its_client_leaves(web: WebProcess) -> None:
+    content = lines(20_000, workload=2)
     host, port = web.url.removeprefix("http://").split(":")
     shown = f"Authorization: {web.headers['Authorization']}"
     head = f"POST /v1/records/import HTTP/1.1\r\nHost: localhost\r\n{shown}\r\nContent-Length: {len(content)}\r\n\r\n"
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(head.encode() + content)
     # One imports at a time: this answers once that one is over.
-    answer = web.post("/v1/records/import", content=lines(1, workload=2), timeout=100)
+    answer = web.post("/v1/records/import", content=lines(1, workload=3), timeout=100)
     assert answer.json()["imported"] == 1
+    engine = make_engine(web.settings)
     with read(engine) as session:
-        assert records.find(session, make_workload(1).id).total < 20_000
+        assert records.find(session, make_workload(2).id).total < 20_000
+    engine.dispose()
 
 
 def test_imports_and_submits_at_once_all_succeed(web: WebProcess) -> None:
     def send(number: int) -> int:
-        content = lines(1000, workload=number + 1)
+        content = lines(1000, workload=number + 4)
         return web.post("/v1/records/import", content=content, timeout=100).status_code
 
     def submit(number: int) -> int:

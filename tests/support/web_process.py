@@ -9,10 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.support import databases
 from tests.support.rest import owners_headers
 from tuner.config import Settings
 
@@ -54,6 +56,15 @@ class WebProcess:
                 except httpx.TransportError:
                     continue
         raise AssertionError(f"the web process ended with {self.process.returncode}")
+
+
+@contextmanager
+def serve_folder(data_dir: Path) -> Iterator[WebProcess]:
+    """The web process over a data directory whose database has all tables and no rows."""
+    settings = Settings(data_dir=data_dir)
+    databases.create(settings)
+    with serve_process(settings) as web:
+        yield web
 
 
 @contextmanager
