@@ -79,6 +79,17 @@ def session_works(port: int, library: Path) -> bool:
     return True
 
 
+def test_answers_of_the_tracker_are_not_held_back(port: int) -> None:
+    """Where what is small waits until the peer has acknowledged what was sent before, each takes 40 ms at least."""
+
+    def time_answer() -> float:
+        start = time.perf_counter()
+        assert summary(port)
+        return time.perf_counter() - start
+
+    assert min(time_answer() for _ in range(20)) < 0.035
+
+
 def test_segfaulting_candidate_costs_its_session_only(
     port: int, device: subprocess.Popen[str], libraries: dict[str, Path]
 ) -> None:
