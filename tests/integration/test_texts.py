@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from tvm import relax
 
 from tests.support.model_files import in_place
@@ -28,6 +29,7 @@ from tuner.importers import cache
 from tuner.importers.cache import Imported, Shape
 from tuner.importers.comparison import compare
 from tuner.importers.huggingface import LoadedModel, load_torch
+from tuner.jobs import from_records
 from tuner.jobs.deliver import alone
 from tuner.kernels import written
 from tuner.kernels.context import make_target
@@ -181,6 +183,17 @@ def runner(plain: Path) -> Runner:
 def test_a_module_without_records_computes_the_same(bert: Case, runner: Runner) -> None:
     texts = [[5] * length for length in LENGTHS]
     same(bert, runner.run(input_ids=texts), texts)
+
+
+def test_without_records_products_are_written_by_the_first_choice(bert: Case, tmp_path: Path) -> None:
+    wanted = from_records.Wanted(bert.imported, 1, 1, local_target())
+    kernels = [(one.weight, one.as_row()) for one in bert.kernels]
+    manifest = from_records.compile_known(bert.root, wanted, kernels, {}, tmp_path / "module")
+    assert (manifest["records"], manifest["coverage"]) == (0, 0)
+    panels = [array for array in load_file(tmp_path / "module" / "params.safetensors").values() if array.ndim == 3]
+    assert len(panels) >= 4 * int(bert.loaded.config["num_hidden_layers"])
+    texts = [[5] * length for length in LENGTHS]
+    same(bert, load(tmp_path / "module").run(input_ids=texts), texts)
 
 
 def test_a_batch_beyond_one_run_is_several(bert: Case, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,10 @@ from tuner.db.models import Record
 from tuner.importers.cache import Imported
 from tuner.jobs.making import Module, holds_foreign, is_foreign
 from tuner.jobs.provenance import Kernels, keep_records
+from tuner.kernels.context import make_target
 from tuner.kernels.left_out import in_words
+from tuner.kernels.workload import module_from_json
+from tuner.kernels.written import first_guess
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,13 @@ def fastest(session: Session, workload_ids: Collection[str], family: str) -> dic
 def compile_known(
     imports_dir: Path, wanted: Wanted, kernels: Kernels, best: Mapping[str, Record], folder: Path
 ) -> dict[str, Any]:
-    """Compile into ``folder``; returns the manifest, which is written there too."""
+    """Compile into ``folder``; returns the manifest, which is written there too. What can be written out, and has no
+    record, is by its first choice: the plain schedule of a kernel for any number of rows takes three times as long."""
     winners = {w.tir: (best[w.id].trace, best[w.id].run_secs) for _, w in kernels if w.id in best}
+    if wanted.imported.texts:
+        target = make_target(wanted.target)
+        guesses = {w.tir: first_guess(module_from_json(w.tir), target) for _, w in kernels if w.id not in best}
+        winners |= {tir: (trace, []) for tir, trace in guesses.items() if trace}
     chosen = {w.id: best[w.id] for _, w in kernels if w.id in best}
     module = Module(imports_dir, wanted.imported, folder, holds_foreign(wanted.imported, chosen))
     compiled = module.compile(wanted.target, winners)
