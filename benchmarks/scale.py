@@ -195,11 +195,11 @@ def _coordination(settings: Settings, engine: Engine) -> list[Timed]:
                 row, job, workload = journal.rows(BIG_JOB, key)
                 task = Task(row, job, workload, None, _ADDRESS)
                 journal.tried(task)
-                journal.best_sec(task)
+                better_sec = 0.9999 * (journal.best_sec(task) or 1e-3)
             with kept.once():
                 for count in range(row.batch):
                     proposal = Proposal(f"{number:08x}{count:08x}{key[-8:]}", "", "[]" * 800, [], None)
-                    journal.keep(task, proposal, Measured([1.5e-3] * 3), 1.0)
+                    journal.keep(task, proposal, Measured([better_sec] * 3), 1.0)
             with after.once():
                 journal.best_sec(task)
                 journal.approve(task, proposal)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from tests.support.rows import make_workload, utcnow
 from tuner.db.models import JobWorkload, Round, Workload
 from tuner.jobs import tuning
+from tuner.jobs.course import Course, follow
 from tuner.search.planner import WorkloadState
 
 
@@ -37,4 +38,4 @@ def states_of(
 ) -> list[WorkloadState]:
     workload = make_workload()
     link = JobWorkload(job_id="job-1", workload_id=workload.id, weight=12, trials=trials, best_us=best_us)
-    return tuning.workload_states([(link, workload)], rounds, {workload.id: earlier} if earlier else {})
+    return tuning.workload_states([(link, workload)], follow(rounds, {workload.id: Course(earlier)}))

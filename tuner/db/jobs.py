@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import case, update
+from sqlalchemy import Float, bindparam, case, update
 from sqlalchemy import delete as sql_delete
+from sqlalchemy import select as sql_select
 from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, select
 
@@ -28,6 +30,16 @@ from tuner.state import ACTIVE
 
 # Without the TIR, and without what follows it in a row: that is read only through it.
 _SHORT: tuple[Any, ...] = (Workload.name, Workload.summary, Workload.flops, Workload.weight_bytes)
+
+
+# Built once: they are run for each candidate.
+_COUNT_FAILURE = (
+    update(JobWorkload)
+    .where(col(JobWorkload.job_id) == bindparam("of_job"), col(JobWorkload.workload_id) == bindparam("of_workload"))
+    .values(trials=col(JobWorkload.trials) + 1)
+)
+_BEST, _TOOK = col(JobWorkload.best_us), bindparam("took_us", type_=Float)
+_COUNT_TIME = _COUNT_FAILURE.values(best_us=case((_BEST.is_(None) | (_BEST > _TOOK), _TOOK), else_=_BEST))
 
 
 def get(session: Session, job_id: str) -> Job:
@@ -57,10 +69,31 @@ def find(
     return page(session, [Part(query, (col(Job.created_at), col(Job.id)), descending=True)], window)
 
 
-def active(session: Session) -> list[Job]:
+class ActiveJob(NamedTuple):
+    """What a pass of the coordinator reads of each job that is not finished, as often as it does."""
+
+    id: str
+    state: str
+    wish: str
+    message: str
+    priority: int
+    attempts: int
+    target: str
+    target_family: str
+    compile_only: bool
+    import_key: str
+    stage_stamp: str
+    created_at: datetime
+
+
+_OF_ACTIVE = [getattr(Job, name) for name in ActiveJob._fields]
+
+
+def active(session: Session) -> list[ActiveJob]:
     """Jobs that are not finished: highest priority first, then oldest."""
-    query = select(Job).where(col(Job.state).in_(ACTIVE))
-    return list(session.exec(query.order_by(col(Job.priority).desc(), col(Job.created_at), col(Job.id))))
+    query = sql_select(*_OF_ACTIVE).where(col(Job.state).in_(ACTIVE))
+    rows = session.execute(query.order_by(col(Job.priority).desc(), col(Job.created_at), col(Job.id)))
+    return [ActiveJob._make(row) for row in rows]
 
 
 def workloads(session: Session, job_id: str, with_tir: bool = False) -> list[tuple[JobWorkload, Workload]]:
@@ -78,17 +111,13 @@ def workloads(session: Session, job_id: str, with_tir: bool = False) -> list[tup
 
 def count_trial(session: Session, job_id: str, workload_id: str, took_us: float | None) -> None:
     """Count a candidate that was measured for the job; ``took_us`` None: it failed. Call within ``write``."""
-    values: dict[str, Any] = {"trials": col(JobWorkload.trials) + 1}
-    if took_us is not None:
-        best = col(JobWorkload.best_us)
-        values["best_us"] = case((best.is_(None) | (best > took_us), took_us), else_=best)
-    link = (col(JobWorkload.job_id) == job_id, col(JobWorkload.workload_id) == workload_id)
-    session.connection().execute(update(JobWorkload).where(*link).values(values))
+    values = {"of_job": job_id, "of_workload": workload_id, "took_us": took_us}
+    session.connection().execute(_COUNT_FAILURE if took_us is None else _COUNT_TIME, values)
 
 
-def rounds(session: Session, job_id: str, state: str | None = None) -> list[Round]:
-    """The job's rounds, oldest first; in one state if given."""
-    query = select(Round).where(Round.job_id == job_id)
+def rounds(session: Session, job_id: str, state: str | None = None, after: int = -1) -> list[Round]:
+    """The job's rounds of higher numbers than ``after``, oldest first; in one state if given."""
+    query = select(Round).where(Round.job_id == job_id, col(Round.number) > after)
     if state is not None:
         query = query.where(Round.state == state)
     return list(session.exec(query.order_by(col(Round.number), col(Round.started_at), col(Round.id))))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, case, delete, false, insert, not_, or_, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, delete, false, insert, not_, or_, update
+from sqlalchemy import select as sql_select
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
@@ -19,6 +20,23 @@ POISON = ("crash", "timeout")  # error classes of candidates that ended a device
 TROUBLE = (*POISON, "build_timeout")  # error classes that a machine in trouble causes as well
 MAX_ATTEMPTS = 3  # at a candidate whose failures may be the machine's, on different days; then it is to blame
 RETRY_AFTER = timedelta(hours=20)
+
+
+class Attempt(NamedTuple):
+    """What decides whether a candidate may be tried once more, of one attempt at it."""
+
+    id: int
+    attempt: int
+    superseded: bool
+    mean_sec: float | None
+    error_class: str
+
+
+_OF_CANDIDATE = sql_select(*(getattr(Record, name) for name in Attempt._fields)).where(  # built once
+    col(Record.workload_id) == bindparam("workload"),
+    col(Record.target_family) == bindparam("family"),
+    col(Record.candidate) == bindparam("id"),
+)
 _WITHOUT_TRACE = defer(Record.trace, raiseload=True)  # type: ignore[arg-type]
 
 
@@ -235,36 +253,31 @@ def counts() -> ColumnElement[bool]:
     return col(Record.superseded) == false()
 
 
-def _attempts(session: Session, record: Record) -> list[Record]:
-    """All that is known of a record's candidate, without traces."""
-    query = select(Record).where(
-        Record.workload_id == record.workload_id,
-        Record.target_family == record.target_family,
-        Record.candidate == record.candidate,
-    )
-    return list(session.scalars(query.options(_WITHOUT_TRACE)))
+def _attempts(session: Session, record: Record) -> list[Attempt]:
+    """All that is known of a record's candidate."""
+    candidate = {"workload": record.workload_id, "family": record.target_family, "id": record.candidate}
+    return [Attempt._make(row) for row in session.connection().execute(_OF_CANDIDATE, candidate)]
 
 
-def _counting(attempts: Iterable[Record]) -> Record | None:
+def _counting(attempts: Iterable[Attempt]) -> Attempt | None:
     return next((one for one in attempts if not one.superseded), None)
 
 
-def _may_follow(known: Record, record: Record) -> bool:
+def _may_follow(known: Attempt, record: Record) -> bool:
     if _is_seed(known):
         return not _is_seed(record)
     return record.source == "measured" and known.error_class in TROUBLE and known.attempt < MAX_ATTEMPTS
 
 
-def _append(session: Session, record: Record, attempts: Sequence[Record]) -> None:
+def _append(session: Session, record: Record, attempts: Sequence[Attempt]) -> None:
     known = _counting(attempts)
     record.attempt = 1 + max((one.attempt for one in attempts), default=0)
     if known is not None and _is_seed(known):
-        session.delete(known)
+        session.execute(delete(Record).where(col(Record.id) == known.id))
     elif known is not None and known.mean_sec is not None and record.mean_sec is None:
         record.superseded = True
     elif known is not None:
-        known.superseded = True
-        session.add(known)
+        session.execute(update(Record).where(col(Record.id) == known.id).values(superseded=True))
     session.add(record)
     session.flush()
 
@@ -274,5 +287,5 @@ def tried() -> ColumnElement[bool]:
     return or_(col(Record.mean_sec).is_not(None), col(Record.error_class) != "")
 
 
-def _is_seed(record: Record) -> bool:
+def _is_seed(record: Record | Attempt) -> bool:
     return record.mean_sec is None and not record.error_class

@@ -24,7 +24,7 @@ from rpc.loopback import is_loopback
 from tuner.config import Settings
 from tuner.db import jobs
 from tuner.db.engine import read
-from tuner.db.models import Job
+from tuner.db.jobs import ActiveJob
 from tuner.errors import EngineUnavailable, TunerError
 from tuner.jobs import job_folders, ledger, plan
 from tuner.jobs.busy_time import BusyTime
@@ -47,6 +47,7 @@ from tuner.jobs.tasks import only
 from tuner.jobs.tidying import Tidying
 from tuner.schemas import JobState
 from tuner.state import STAGES
+from tuner.targets.presets import Target
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class Coordinator:
         self._rests: dict[str, tuple[float, str]] = {}  # until when a job starts nothing, and why
         self._faulty_until: dict[str, float] = {}  # until when a job is not even looked at
         self._tidying = Tidying(settings, database)
+        self._targets: dict[str, Target] = {}  # what names meant in this pass
         self._on_disk: set[str] | None = None
 
     def tick(self) -> bool:
@@ -132,15 +134,16 @@ class Coordinator:
         for key in self._flight.strays({job.id for job in active}):
             self._kill(key, "the job has ended")
         now = self._clock()
+        self._targets.clear()
         sound = [job for job in active if now >= self._faulty_until.get(job.id, now)]
         waiting = [job for job in sound if self._safely(job, self._attend)]
         self._fill(waiting)
 
-    def _active(self) -> list[Job]:
+    def _active(self) -> list[ActiveJob]:
         with read(self._database) as session:
             return jobs.active(session)
 
-    def _begin(self, active: list[Job]) -> None:
+    def _begin(self, active: list[ActiveJob]) -> None:
         """Adopt what a predecessor left; what runs for how long is known by stamps, whatever the clock did since."""
         self._devices.release_all()
         with read(self._database) as session:
@@ -177,7 +180,7 @@ class Coordinator:
             self._flight.settle(task.key)
         return any_ended
 
-    def _safely(self, job: Job, step: Callable[[Job], bool]) -> bool:
+    def _safely(self, job: ActiveJob, step: Callable[[ActiveJob], bool]) -> bool:
         """Take a step for a job. One that can't be taken stops no other job, and is tried again after a rest."""
         try:
             return step(job)
@@ -195,7 +198,7 @@ class Coordinator:
         with suppress(SQLAlchemyError, TunerError), self._lead.write() as session:
             ledger.say(session, jobs.get(session, job_id), words)
 
-    def _attend(self, job: Job) -> bool:
+    def _attend(self, job: ActiveJob) -> bool:
         """Do what is next for a job; True when that needs room in the engine."""
         situation = self._situation(job)
         match plan.decide(situation):
@@ -214,7 +217,7 @@ class Coordinator:
                     self._lead.change(job, lambda session, row: ledger.say(session, row, told))
         return False
 
-    def _situation(self, job: Job) -> Situation:
+    def _situation(self, job: ActiveJob) -> Situation:
         now = self._clock()
         wish, since = self._wishes.get(job.id, ("", now))
         if wish != job.wish:
@@ -242,7 +245,7 @@ class Coordinator:
         task = self._flight.end(key)
         self._endings.end_killed(task, why, self._clock())
 
-    def _fill(self, waiting: list[Job]) -> None:
+    def _fill(self, waiting: list[ActiveJob]) -> None:
         """Give the engine's free room to jobs; with several devices a job that tunes may get several rounds."""
         left = {job.id: job for job in waiting}
         room = Room(
@@ -251,7 +254,10 @@ class Coordinator:
             self._settings.device_key if self._engine_is_here else "",
         )
         try:
-            while found := room.next(self._launcher.applicants(left.values()), self._flight.occupying()):
+            while not room.is_full(running := self._flight.occupying()):
+                found = room.next(self._launcher.applicants(left.values()), running)
+                if found is None:
+                    break
                 job = left[found.job_id]
                 started = self._safely(job, self._launcher.start)
                 if started:
@@ -261,18 +267,21 @@ class Coordinator:
         except EngineUnavailable as error:
             log.warning("%s", error.message)
         for job in left.values():
-            self._safely(job, self._say_that_it_waits)
+            if plan.is_stale(job.message):
+                self._safely(job, self._say_that_it_waits)
 
-    def _say_that_it_waits(self, job: Job) -> bool:
+    def _say_that_it_waits(self, job: ActiveJob) -> bool:
         """What a job waited for may be there, and its turn not: then it says so."""
-        if plan.is_stale(job.message) and not self._flight.of(job.id):
+        if not self._flight.of(job.id):
             self._lead.change(job, lambda session, row: ledger.say(session, row, plan.WAITS_FOR_TURN))
         return False
 
-    def _resolve(self, job: Job) -> bool:
+    def _resolve(self, job: ActiveJob) -> bool:
         """Find out what the job's target is, if its device has said what it is."""
-        with read(self._database) as session:
-            target = resolve_target(session, self._settings, job.target)
+        target = self._targets.get(job.target)
+        if target is None:
+            with read(self._database) as session:
+                target = self._targets[job.target] = resolve_target(session, self._settings, job.target)
         if target.family:
             with self._lead.write() as session:
                 ledger.set_target(session, jobs.get(session, job.id), target.tvm, target.family)

@@ -11,6 +11,7 @@ import sqlalchemy
 from tuner.config import Settings
 from tuner.db import jobs
 from tuner.db.engine import read
+from tuner.db.jobs import ActiveJob
 from tuner.db.models import Job, Round
 from tuner.jobs import ledger, plan
 from tuner.jobs.busy_time import BusyTime
@@ -52,24 +53,24 @@ class Launcher:
         self._turn = itertools.count(1)
         self._turns: dict[str, int] = {}
 
-    def device_key(self, job: Job) -> str:
+    def device_key(self, job: Job | ActiveJob) -> str:
         """Where the job's device is had."""
         return presets.device_key_of(job.target, self._settings.device_key)
 
-    def is_remote(self, job: Job) -> bool:
+    def is_remote(self, job: Job | ActiveJob) -> bool:
         """Is its device another machine?"""
         return self.device_key(job) != self._settings.device_key
 
-    def applicants(self, waiting: Iterable[Job]) -> list[Applicant]:
+    def applicants(self, waiting: Iterable[ActiveJob]) -> list[Applicant]:
         """Jobs as ones that want room for their next tasks."""
         return [self._applicant(job) for job in waiting]
 
-    def _applicant(self, job: Job) -> Applicant:
+    def _applicant(self, job: ActiveJob) -> Applicant:
         ahead = 1 if self.is_remote(job) and job.state == "tuning" else 0
         turn = self._turns.get(job.id, 0)
         return Applicant(job.id, job.priority, turn, job.created_at, self._next_task(job), ahead)
 
-    def _next_task(self, job: Job) -> Task:
+    def _next_task(self, job: ActiveJob) -> Task:
         """What starting the job would submit, as far as it matters to others."""
         match job.state:
             case "submitted":
@@ -78,11 +79,11 @@ class Launcher:
                 return Task("", job.id, self._clock(), device_key=self.device_key(job))
         return self.stage_task(job, self._clock())
 
-    def start(self, job: Job) -> bool:
+    def start(self, job: ActiveJob) -> bool:
         """Submit the job's stage or its next round; False when it has none to run now."""
         return self._start_round(job) if job.state == "tuning" else self._start_stage(job)
 
-    def _start_stage(self, job: Job) -> bool:
+    def _start_stage(self, job: ActiveJob) -> bool:
         with self._lead.write() as session:
             row = jobs.get(session, job.id)
             if row.state == "submitted":
@@ -94,21 +95,22 @@ class Launcher:
         self._flight.submit(task, task.stage, job_id=row.id)
         return True
 
-    def stage_task(self, job: Job, since: float) -> Task:
+    def stage_task(self, job: Job | ActiveJob, since: float) -> Task:
         """The stage of the job's state, as started at ``since``."""
         state = cast(JobState, job.state)
         needed = needs_device(state, self.is_remote(job), job.compile_only)
         return Task(stage_key(job), job.id, since, STAGES[state], device_key=self.device_key(job) if needed else "")
 
-    def round_task(self, row: Round, job: Job, since: float) -> Task:
+    def round_task(self, row: Round, job: ActiveJob, since: float) -> Task:
         """A round of the job, as started at ``since``."""
         return Task(row.id, row.job_id, since, "", row.workload_id, row.batch, self.device_key(job))
 
-    def _start_round(self, job: Job) -> bool:
+    def _start_round(self, job: ActiveJob) -> bool:
         running = self._flight.of(job.id)
         with read(self._database) as session:
-            view = self._forecast.view(session, job)
-        budget = budget_left(job, view.rounds, running, self._settings.round_batch)
+            row_of_job = jobs.get(session, job.id)
+            view = self._forecast.view(session, row_of_job)
+        budget = budget_left(row_of_job, view.rounds, running, self._settings.round_batch)
         in_flight, seed = {task.workload_id for task in running}, f"{job.id}/{len(view.rounds)}"
         found = plan_rounds(view.states, budget, in_flight=in_flight | resting(view.rounds), seed=seed)
         if found == []:  # nobody has the turns that these let pass
@@ -123,13 +125,13 @@ class Launcher:
         for planned in found:
             now = self._clock()
             with self._lead.write() as session:
-                row = ledger.new_round(session, job, planned, len(view.rounds) + 1, stamp(now))
+                row = ledger.new_round(session, job.id, planned, len(view.rounds) + 1, stamp(now))
                 ledger.say(session, jobs.get(session, job.id), tuning_message(view.known_trials))
             self._busy.start(job.id, now)
             self._flight.submit(self.round_task(row, job, now), ROUND, job_id=job.id, round_id=row.id)
         return bool(found)
 
-    def note_turn(self, job: Job) -> None:
+    def note_turn(self, job: ActiveJob) -> None:
         """The job got room just now: of equal ones the others come first."""
         self._turns[job.id] = next(self._turn)
 

@@ -11,6 +11,7 @@ from sqlmodel import Session
 
 from tuner.db import jobs, leases
 from tuner.db.engine import write
+from tuner.db.jobs import ActiveJob
 from tuner.db.models import Job
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Leadership:
                 raise NotLeading
             yield session
 
-    def change(self, job: Job, how: Callable[[Session, Job], None]) -> None:
+    def change(self, job: ActiveJob, how: Callable[[Session, Job], None]) -> None:
         """Write down what was decided on a job, unless it is another by now: then the next pass decides anew."""
         with self.write() as session:
             row = jobs.get(session, job.id)

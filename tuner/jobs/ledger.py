@@ -71,9 +71,9 @@ def note_death(session: Session, job: Job, what: str, why: str = "it died") -> N
         say(session, job, f"lost {what} ({why}); attempt {job.attempts + 1} of {plan.MAX_ATTEMPTS}")
 
 
-def new_round(session: Session, job: Job, planned: RoundPlan, number: int, stamp: str) -> Round:
+def new_round(session: Session, job_id: str, planned: RoundPlan, number: int, stamp: str) -> Round:
     """A round that is about to be submitted, the job's ``number``th; ``stamp`` says when (``moments``)."""
-    row = Round(job_id=job.id, workload_id=planned.workload_id, batch=planned.batch, number=number, stamp=stamp)
+    row = Round(job_id=job_id, workload_id=planned.workload_id, batch=planned.batch, number=number, stamp=stamp)
     session.add(row)
     session.flush()
     return row

@@ -34,13 +34,17 @@ class Room:
     devices: Mapping[str, int]
     own_device: str = ""
 
+    def is_full(self, running: Collection[Task]) -> bool:
+        """Does every slot run something?"""
+        return len(running) >= self.slots
+
     def next(self, applicants: Collection[Applicant], running: Collection[Task]) -> Applicant | None:
         """Who starts now, if anybody: by priority, then by how long ago the last turn was, then by age.
 
         One that has to be alone on the machine, and is not, keeps all others waiting: who came after it would keep it
         from ever being alone. One whose device is busy does not.
         """
-        if len(running) >= self.slots:
+        if self.is_full(running):
             return None
         for one in sorted(applicants, key=lambda one: (-one.priority, one.turn, one.created_at)):
             if self.own_device and not fits_beside(one.task, running, self.own_device):

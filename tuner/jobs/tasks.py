@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from tuner.db.jobs import ActiveJob
 from tuner.db.models import Job
 from tuner.schemas import JobState
 from tuner.state import STAGES
@@ -44,7 +45,7 @@ def needs_device(state: JobState, remote: bool, compile_only: bool = False) -> b
     return not compile_only and (state in NEEDS_DEVICE or (remote and state in RUNS_MODULE))
 
 
-def stage_key(job: Job) -> str:
+def stage_key(job: Job | ActiveJob) -> str:
     """The engine's key for the stage that a job is in: the same until the process that ran it has died."""
     return f"{job.id}/{STAGES[job.state]}/{job.attempts}"  # type: ignore[index]
 

@@ -6,17 +6,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tuner.db.models import Job, JobWorkload, Round, Workload
 from tuner.errors import StageFailed
+from tuner.jobs.course import Course, History, follow
 from tuner.jobs.tasks import Task
 from tuner.jobs.traffic import traffic_bytes
 from tuner.search.planner import Budget, WorkloadState
 
 MAX_FAILED_ROUNDS = 8  # of a job in a row, then it fails
-MAX_WORKLOAD_FAILURES = 4  # rounds of one workload in a row that failed, then it is given up
-MAX_EMPTY_ROUNDS = 2  # of one workload in a row that found nothing new, then there is nothing to find
 _LONGEST_REST_SEC = 60.0
 
 
-def history(times_sec: Sequence[float | None], batch: int) -> tuple[tuple[int, float], ...]:
+def history(times_sec: Sequence[float | None], batch: int) -> History:
     """Earlier measurements, oldest first (None: failed), as the planner's history: one point per ``batch`` of them."""
     points: list[tuple[int, float]] = []
     best_us = float("inf")
@@ -28,40 +27,28 @@ def history(times_sec: Sequence[float | None], batch: int) -> tuple[tuple[int, f
     return tuple(points)
 
 
-def workload_states(
-    rows: Iterable[tuple[JobWorkload, Workload]],
-    rounds: Iterable[Round],
-    earlier: Mapping[str, tuple[tuple[int, float], ...]],
-) -> list[WorkloadState]:
-    """The planner's view of a job's workloads; ``earlier`` is each one's history from before this job."""
-    rounds = list(rounds)
-    by_workload = _by_workload(rounds)
-    closed = {id_ for id_, own in by_workload.items() if _is_exhausted(own)} | given_up(rounds).keys()
-    return [
-        _workload_state(
-            link,
-            workload,
-            by_workload.get(workload.id, []),
-            earlier.get(workload.id, ()),
-            link.tunable and workload.id not in closed,
-        )
-        for link, workload in rows
-    ]
+def workload_states(rows: Iterable[tuple[JobWorkload, Workload]], courses: Mapping[str, Course]) -> list[WorkloadState]:
+    """The planner's view of a job's workloads, of what each one's rounds came to."""
+    return [_workload_state(link, workload, courses.get(workload.id, Course())) for link, workload in rows]
 
 
-def given_up(rounds: Sequence[Round]) -> dict[str, str]:
+def given_up(rounds: Iterable[Round]) -> dict[str, str]:
     """Why workloads, by id, are not tuned any further though they could be better: each of their last rounds failed."""
-    found = {}
-    for workload_id, own in _by_workload(rounds).items():
-        tail = failed_tail(own)
-        if len(tail) >= MAX_WORKLOAD_FAILURES:
-            found[workload_id] = f"its last {len(tail)} rounds failed: {tail[0].error}"
-    return found
+    return {id_: why for id_, course in follow(rounds, {}).items() if (why := course.given_up)}
 
 
 def resting(rounds: Sequence[Round]) -> set[str]:
     """Workloads that let others go first: after each further failure in a row one more round of others."""
-    return {id_ for id_ in _by_workload(rounds) if _rests(id_, rounds)}
+    others: dict[str, int] = {}  # rounds since its last one
+    failures: dict[str, int] = {}
+    worked: set[str] = set()
+    for since, row in enumerate(reversed(rounds)):
+        others.setdefault(row.workload_id, since)
+        if row.state == "done":
+            worked.add(row.workload_id)
+        elif row.state == "failed" and row.workload_id not in worked:
+            failures[row.workload_id] = failures.get(row.workload_id, 0) + 1
+    return {id_ for id_, count in failures.items() if others[id_] < count}
 
 
 def rest_after(tail: Sequence[Round]) -> tuple[float, str]:
@@ -118,53 +105,18 @@ def failed_tail(rounds: Sequence[Round]) -> list[Round]:
     return tail
 
 
-def _by_workload(rounds: Iterable[Round]) -> dict[str, list[Round]]:
-    found: dict[str, list[Round]] = {}
-    for row in rounds:
-        found.setdefault(row.workload_id, []).append(row)
-    return found
-
-
-def _is_exhausted(rounds: Sequence[Round]) -> bool:
-    """Did a workload's last rounds find nothing that was not measured before?"""
-    ended = [row for row in rounds if row.state == "done"]
-    return len(ended) >= MAX_EMPTY_ROUNDS and not any(row.measured for row in ended[-MAX_EMPTY_ROUNDS:])
-
-
-def _rests(workload_id: str, rounds: Sequence[Round]) -> bool:
-    own = [number for number, row in enumerate(rounds) if row.workload_id == workload_id]
-    failures = len(failed_tail([rounds[number] for number in own]))
-    return failures > 0 and len(rounds) - 1 - own[-1] < failures
-
-
-def _workload_state(
-    link: JobWorkload,
-    workload: Workload,
-    rounds: Sequence[Round],
-    earlier: tuple[tuple[int, float], ...],
-    tunable: bool,
-) -> WorkloadState:
-    before, best_us = earlier[-1] if earlier else (0, float("inf"))
-    points = list(earlier)
-    trials = before
-    measured = [row for row in rounds if row.measured]
-    for row in measured:
-        trials += row.measured
-        best_us = min(best_us, row.best_us if row.best_us is not None else best_us)
-        if best_us < float("inf"):
-            points.append((trials, best_us))
-    known = [us for us in (link.best_us, earlier[-1][1] if earlier else None) if us is not None]
-    busy_sec = sum(row.build_sec + row.measure_sec for row in measured)
+def _workload_state(link: JobWorkload, workload: Workload, course: Course) -> WorkloadState:
+    known = [us for us in (link.best_us, *(us for _, us in course.before[-1:])) if us is not None]
     return WorkloadState(
         workload_id=workload.id,
         weight=link.weight,
         flops=workload.flops,
-        tunable=tunable,
+        tunable=link.tunable and not course.is_exhausted and not course.given_up,
         best_us=min(known, default=None),
         untuned_us=link.untuned_us,
-        trials=before + link.trials,
-        history=tuple(points),
-        sec_per_trial=busy_sec / sum(row.measured for row in measured) if busy_sec else None,
+        trials=course.known_trials + link.trials,
+        history=course.history,
+        sec_per_trial=course.busy_sec / course.measured if course.busy_sec else None,
         traffic_bytes=traffic_bytes(workload.summary, workload.weight_bytes),
-        left_before=bool(before) and not link.trials,
+        left_before=bool(course.known_trials) and not link.trials,
     )

@@ -224,7 +224,11 @@ class _Outlook:
         """Full batches measured since the best was found."""
         if w.best_us is None:
             return max(0.0, w.trials / self.full_batch(w) - 1)
-        found_at = next((trials for trials, best in w.history if best <= w.history[-1][1]), w.trials)
+        found_at = w.trials
+        for trials, best in reversed(w.history):  # which is long, and falls
+            if best > w.history[-1][1]:
+                break
+            found_at = trials
         return (w.trials - found_at) / self.full_batch(w)
 
 

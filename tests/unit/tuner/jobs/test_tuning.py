@@ -9,7 +9,8 @@ from tests.support.rows import make_workload
 from tests.support.tasks import ROUND
 from tuner.db.models import Job
 from tuner.jobs import tuning
-from tuner.jobs.tuning import MAX_EMPTY_ROUNDS, MAX_WORKLOAD_FAILURES, given_up, rest_after, resting
+from tuner.jobs.course import MAX_EMPTY_ROUNDS, MAX_WORKLOAD_FAILURES
+from tuner.jobs.tuning import given_up, rest_after, resting
 from tuner.search.planner import WorkloadState
 
 
