@@ -14,7 +14,7 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 
-from api.deps import EngineDep
+from api.deps import EngineDep, SettingsDep
 from tuner.errors import ModelUnreachable
 from tuner.importers.source import ModelSource, resolve_source
 from tuner.jobs.submit import source_of
@@ -72,9 +72,9 @@ def install(app: FastAPI) -> None:
     app.state.lookups = Lookups()
 
 
-async def _of_job(request: Request, body: JobIn, engine: EngineDep) -> ModelSource:
+async def _of_job(request: Request, body: JobIn, engine: EngineDep, settings: SettingsDep) -> ModelSource:
     lookups: Lookups = request.app.state.lookups
-    return await lookups.run(body.model, lambda: source_of(engine, body))
+    return await lookups.run(body.model, lambda: source_of(settings, engine, body))
 
 
 async def _of_model(request: Request, body: ModelIn) -> ModelSource:

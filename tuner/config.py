@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(256 * 1024 * 1024, description="Largest upload of records.")
     max_unpacked_bytes: int = Field(2 * 1024**3, description="Most that an upload of records may unpack to.")
     min_free_bytes: int = Field(512 * 1024 * 1024, description="Jobs stop cleanly when less disk than this is free.")
+    import_memory_bytes: int | None = Field(
+        None, ge=1, description="Most memory that importing a model may take; unset: three quarters of the machine's."
+    )
     measuring_lock: Path | None = Field(
         None, description="File that is locked while this machine measures; unset: one per user in /tmp."
     )

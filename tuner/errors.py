@@ -62,6 +62,12 @@ class SequenceTooLong(InvalidInput):
     code = "sequence_too_long"
 
 
+class MemoryShort(InvalidInput):
+    """Importing the model at this shape takes more memory than may be used."""
+
+    code = "memory_short"
+
+
 class TargetUnknown(InvalidInput):
     """No such target, or LLVM does not know its mcpu."""
 

@@ -136,7 +136,7 @@ def test_who_has_seen_an_event_has_seen_all_before_it(engine: Engine) -> None:
 
 def test_what_several_writers_add_at_once_is_there_once(engine: Engine, settings: Settings) -> None:
     wish = JobIn(model="minilm-l6", target="linux-arm64")
-    source = submit.source_of(engine, wish)
+    source = submit.source_of(settings, engine, wish)
     submitted = at_once(engine, lambda session, _: submit.submit(session, settings, wish, source).model_id)
     assert len(set(submitted)) == 1
     assert len(set(at_once(engine, lambda session, _: records.put_workload(session, make_workload()).id))) == 1

@@ -14,7 +14,8 @@ from transformers import AutoConfig, AutoModelForMaskedLM
 
 from tests.support.model_files import in_place
 from tests.support.tiny_models import CONFIGS, write_config_only, write_model
-from tuner.errors import ModelInvalid, SequenceTooLong
+from tuner.errors import MemoryShort, ModelInvalid, SequenceTooLong
+from tuner.importers import cache, huggingface
 from tuner.importers.comparison import compare
 from tuner.importers.huggingface import LoadedModel, load_torch
 from tuner.importers.presets import PRESETS, Preset
@@ -191,3 +192,15 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     write_config_only(folder, CONFIGS["bert"] | {"intermediate_size": 128})
     with pytest.raises(ModelInvalid, match=r"another shape .*intermediate\.dense\.bias: \[\d+\] instead of \[128\]"):
         load(folder)
+
+
+def test_an_import_that_would_take_more_memory_than_it_may_loads_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("memory was taken")
+
+    fetched = in_place(str(write_model(tmp_path / "model")))
+    monkeypatch.setattr(huggingface, "load_torch", fail)
+    with pytest.raises(MemoryShort, match="batch 2 and sequence length 16"):
+        cache.import_source(fetched, cache.Shape(2, 16), tmp_path / "imports", memory_bytes=1000)

@@ -18,7 +18,7 @@ from tuner.schemas import JobIn
 
 def submit_job(engine: Engine, settings: Settings, wish: JobIn) -> Job:
     """The new job's row."""
-    source = source_of(engine, wish)
+    source = source_of(settings, engine, wish)
     with write(engine) as session:
         return submit(session, settings, wish, source)
 

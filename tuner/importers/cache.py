@@ -17,6 +17,7 @@ from rpc.drafts import draft
 from rpc.versions import PINS
 from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
 from tuner.importers import shelf
+from tuner.importers.memory import check_memory, config_of
 from tuner.importers.operators.apart import import_apart
 from tuner.importers.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
 from tuner.importers.snapshot import Fetched
@@ -91,10 +92,11 @@ def import_key(fetched: Fetched, shape: Shape) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def import_source(fetched: Fetched, shape: Shape, root: Path) -> Imported:
+def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int | None = None) -> Imported:
     """Import a model, or find it in the cache below ``root``; a preset without files gets random weights.
 
-    Raises what loading and exporting raise.
+    Raises what loading and exporting raise, and MemoryShort before more than ``memory_bytes`` are taken, or, without a
+    number, more than the machine has to spare.
     """
     key = import_key(fetched, shape)
     if known := find(root, key):
@@ -104,6 +106,8 @@ def import_source(fetched: Fetched, shape: Shape, root: Path) -> Imported:
             return import_operator(key, fetched, root)
         import_apart(key, fetched, root)
         return describe(root, key)
+    sampled = (_SAMPLED_TEXTS, _SAMPLED_TOKENS) if shape.texts else (shape.batch, shape.seq_len)
+    check_memory(fetched.source.name, config_of(fetched.source, fetched.folder), *sampled, memory_bytes)
     # Seconds, of which a worker that has its import knows nothing; operators of the user's own need none of them.
     from tuner.importers.huggingface import load_torch
     from tuner.importers.pytorch import export, export_texts

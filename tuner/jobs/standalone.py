@@ -61,7 +61,7 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
         shape = cache.Shape(order.batch, order.seq_len, fused_attention=target.tvm["kind"] == "llvm")
         with borrowed(source, settings.sources_dir, Room(settings.max_model_bytes)) as fetched:
             check_seq_len(source.name, fetched.source.max_seq_len, order.seq_len)
-            imported = cache.import_source(fetched, shape, imports)
+            imported = cache.import_source(fetched, shape, imports, settings.import_memory_bytes)
         found = extract(cache.load_module(imports, imported), make_target(target.tvm))
         shipped.bring_in(engine, settings, {one.id for one in found}, target.family)
         with read(engine) as session:

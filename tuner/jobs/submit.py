@@ -13,6 +13,7 @@ from tuner.db import events, models_
 from tuner.db.engine import read
 from tuner.db.models import Job, Model
 from tuner.errors import BudgetInvalid, InvalidInput
+from tuner.importers.memory import check_source
 from tuner.importers.source import ModelSource, check_seq_len, resolve_source
 from tuner.jobs.target_lookup import resolve_target
 from tuner.lengths import MIX, UNKNOWN_LONGEST, Lengths, default_mix, of_range, of_texts
@@ -23,12 +24,25 @@ from tuner.targets.presets import Target
 PRESETS: dict[str, tuple[int, float]] = {"express": (1000, 10.0), "full": (5000, 60.0)}
 
 
-def source_of(engine: Engine, wish: JobIn) -> ModelSource:
-    """What a job's model is, by name or by the id of one that is known.
+def source_of(settings: Settings, engine: Engine, wish: JobIn) -> ModelSource:
+    """What a job's model is, by name or by the id of one that is known, and that there is memory for its shape.
 
-    It looks at files of the user's, which may take long: never call it within ``write``. Raises ModelUnknown or
-    ModelInvalid.
+    It looks at files of the user's, which may take long: never call it within ``write``. Raises ModelUnknown,
+    ModelInvalid or MemoryShort.
     """
+    source = _source_of(engine, wish)
+    is_fixed = wish.lengths is None and wish.text_lengths is None
+    if is_fixed and wish.seq_len <= (source.max_seq_len or wish.seq_len) and _knows_memory(settings):
+        check_source(source, wish.batch, wish.seq_len, settings.import_memory_bytes)
+    return source
+
+
+def _knows_memory(settings: Settings) -> bool:
+    """An engine elsewhere has a memory of its own, of which only the setting tells here."""
+    return settings.engine is None or settings.import_memory_bytes is not None
+
+
+def _source_of(engine: Engine, wish: JobIn) -> ModelSource:
     with read(engine) as session:
         known = session.get(Model, wish.model)
     if known is None:

@@ -95,8 +95,10 @@ def fetched_of(settings: Settings, job: Job) -> Fetched:
 
 def imported_of(settings: Settings, job: Job) -> Imported:
     """The job's import: the one that it made or found, or, where that is gone from the cache, made once more."""
-    known = cache.find(settings.imports_dir, job.import_key)
-    return known or cache.import_source(fetched_of(settings, job), shape_of(job), settings.imports_dir)
+    if known := cache.find(settings.imports_dir, job.import_key):
+        return known
+    most = settings.import_memory_bytes
+    return cache.import_source(fetched_of(settings, job), shape_of(job), settings.imports_dir, most)
 
 
 def shape_of(job: Job) -> Shape:

@@ -10,7 +10,7 @@ from tuner.config import Settings
 from tuner.db import events, jobs, models_
 from tuner.db.engine import read, write
 from tuner.db.models import Device
-from tuner.errors import BudgetInvalid, ModelUnknown, SequenceTooLong, TargetUnknown
+from tuner.errors import BudgetInvalid, MemoryShort, ModelUnknown, SequenceTooLong, TargetUnknown
 from tuner.jobs.submit import budget
 from tuner.schemas import BudgetIn, JobIn
 
@@ -108,3 +108,17 @@ def test_a_job_knows_its_target_once_the_device_was_seen(engine: Engine, setting
     with write(engine) as session:
         session.add(Device(key=settings.device_key, facts=facts))
     assert submit_job(engine, settings, JobIn(model="minilm-l6")).target_family == "llvm-x86_64-znver5-2c"
+
+
+def test_a_shape_that_takes_more_memory_than_there_is_is_refused_and_leaves_no_job(
+    engine: Engine, settings: Settings
+) -> None:
+    wish = JobIn(model="bert-base-uncased", batch=1024, seq_len=512)
+    tight = settings.model_copy(update={"import_memory_bytes": 8 * 10**9})
+    with pytest.raises(MemoryShort, match=r"bert-base-uncased at batch 1024 .* 8.0 GB may be used"):
+        submit_job(engine, tight, wish)
+    with read(engine) as session:
+        assert jobs.find(session).total == 0
+    submit_job(engine, tight, wish.model_copy(update={"batch": 8}))
+    elsewhere = settings.model_copy(update={"engine": "tls://scheduler:8786"})
+    submit_job(engine, elsewhere, wish)  # its memory is not known here
