@@ -21,7 +21,7 @@ from tuner.db import records
 from tuner.db.engine import write
 from tuner.db.models import Device, Round, Workload
 from tuner.errors import DeviceUnavailable, ModelInvalid, ProcessLost, StorageFull, TunerError
-from tuner.jobs import control, job_folders, plan, tasks, tuning
+from tuner.jobs import control, course, job_folders, plan, tasks, tuning
 from tuner.jobs.device_watch import MAX_CRASHES
 from tuner.state import STAGES
 
@@ -319,7 +319,7 @@ def test_a_workload_that_can_not_be_searched_is_left_alone(bench: Bench) -> None
     bench.cluster.stages["tune_round"] = round_
     job_id = bench.submit(budget_trials=1000)
     bench.run_to(job_id, "succeeded")
-    assert sum(row.workload_id == bad for row in bench.rounds(job_id)) == tuning.MAX_WORKLOAD_FAILURES
+    assert sum(row.workload_id == bad for row in bench.rounds(job_id)) == course.MAX_WORKLOAD_FAILURES
 
 
 def test_rounds_that_fail_now_and_then_leave_no_workload_untuned(bench: Bench) -> None:
@@ -335,7 +335,7 @@ def test_rounds_that_fail_now_and_then_leave_no_workload_untuned(bench: Bench) -
     bench.cluster.stages["tune_round"] = fail_each_second_time
     job_id = bench.submit(budget_trials=400)
     bench.run_to(job_id, "succeeded")
-    assert len(bench.rounds(job_id, "failed")) > tuning.MAX_WORKLOAD_FAILURES
+    assert len(bench.rounds(job_id, "failed")) > course.MAX_WORKLOAD_FAILURES
     assert not tuning.given_up(bench.rounds(job_id))
 
 

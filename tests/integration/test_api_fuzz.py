@@ -1,0 +1,123 @@
+"""Whatever is asked of the REST API, it answers as its own document says, and only whom it should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from schemathesis import GenerationMode
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from api.scopes import needed
+from tests.support import seed_db
+from tests.support.web import Web, serve
+from tuner.db import tokens
+from tuner.db.engine import write
+from tuner.schemas import SCOPES
+from tuner.tokens import allows, digest
+
+STREAM = "/v1/events"  # has no end
+CHECKS = (status_code_conformance, content_type_conformance, response_schema_conformance)
+ANSWERS = {*range(200, 500), 503} - {401, 403}  # the last one: not ready, or come back in a moment
+TIMEOUT_SEC = 60.0
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """A served app whose database has jobs, records and artifacts, and a token of each scope."""
+    with serve(tmp_path_factory.mktemp("fuzzed")) as web:
+        with write(web.engine) as session:
+            seed_db.everything(session)
+            for scope in SCOPES:
+                tokens.add(session, f"a-{scope}", scope, digest(f"token-for-{scope}"))
+        yield web
+
+
+@pytest.fixture(scope="module")
+def schema(web: Web) -> Any:
+    """What the app says of itself."""
+    found = schemathesis.openapi.from_dict(web.get("/openapi.json").json())
+    found.config.update(base_url=web.url)
+    found.config.generation.update(with_security_parameters=False)  # tokens are shown by us
+    return found
+
+
+def operations(schema: Any) -> Iterator[APIOperation]:
+    for found in schema.get_all_operations():
+        yield found.ok()
+
+
+def test_the_whole_api_keeps_to_its_document_and_lets_in_whom_it_should(web: Web, schema: Any) -> None:
+    asked = 0
+    for operation in operations(schema):
+        right, wrong = (operation.as_strategy(generation_mode=mode) for mode in GenerationMode)
+
+        @given(case=right | wrong if _takes_anything(operation) else right)
+        def ask(case: Any) -> None:
+            _refused_without_scope(case)
+            if case.operation.path == STREAM:
+                _begins(case, web)
+            else:
+                answer = case.call(headers=web.headers, timeout=TIMEOUT_SEC)
+                assert answer.status_code in ANSWERS, answer.text
+                case.validate_response(answer, checks=CHECKS)
+
+        ask()
+        asked += 1
+    assert asked > 30
+
+
+def _takes_anything(operation: APIOperation) -> bool:
+    """Can it be asked wrongly?"""
+    return any(True for _ in operation.iter_parameters()) or bool(len(operation.body))
+
+
+def _refused_without_scope(case: Any) -> None:
+    """Who shows no token, or one of too small a scope, gets nothing."""
+    scope = needed(case.operation.method.upper(), case.operation.path)
+    if scope is None:
+        return
+    assert _status(case, {}) == 401
+    for has in SCOPES:
+        if not allows(has, scope):
+            assert _status(case, {"Authorization": f"Bearer token-for-{has}"}) == 403
+
+
+def _status(case: Any, headers: dict[str, str]) -> int:
+    return int(case.call(headers=headers, timeout=TIMEOUT_SEC).status_code)
+
+
+def _begins(case: Any, web: Web) -> None:
+    """A stream is only begun."""
+    request = case.as_transport_kwargs(base_url=web.url, headers=web.headers)
+    with requests.request(**request, stream=True, timeout=TIMEOUT_SEC) as answer:
+        assert answer.status_code in (200, 404, 422), answer.text
+
+
+def test_a_walk_that_goes_on_with_what_it_was_answered_meets_no_fault(web: Web, schema: Any) -> None:
+    asked: list[tuple[str, int]] = []
+
+    class Walk(schema.exclude(path=STREAM).as_state_machine()):  # type: ignore[misc]
+        """Asks for ids that earlier answers gave."""
+
+        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+            return {"headers": web.headers, "timeout": TIMEOUT_SEC}
+
+        def validate_response(self, response: Any, case: Any, **_: Any) -> None:
+            asked.append((case.operation.label, response.status_code))
+            assert response.status_code in ANSWERS, response.text
+            case.validate_response(response, checks=CHECKS)
+
+    Walk.run(settings=hypothesis_settings(stateful_step_count=8))
+    of_known_things = [label for label, status in asked if "{" in label and status < 300]
+    assert of_known_things, asked
