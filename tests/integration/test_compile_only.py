@@ -15,8 +15,10 @@ from sqlalchemy import Engine
 from rpc.facts import device_facts
 from tests.support.fake_hub import commit_of, fake_hub, use_endpoint
 from tests.support.rest import talking_to
+from tests.support.rows import add_job
 from tests.support.submitting import submit_fetched
 from tests.support.tiny_models import write_model
+from tuner.compiler.module import write_manifest
 from tuner.config import Settings
 from tuner.db import devices, jobs
 from tuner.db.engine import make_engine, read, write
@@ -24,6 +26,7 @@ from tuner.db.migrate import upgrade
 from tuner.db.models import Artifact, Job
 from tuner.importers import cache
 from tuner.jobs import stages
+from tuner.jobs.deliver import TUNED, UNTUNED, staging
 from tuner.schemas import JobIn
 
 SEQ_LEN = 16
@@ -152,3 +155,43 @@ def test_a_job_goes_on_with_what_was_found_when_the_folder_is_gone(
         stage(settings, job_id)
     with read(database) as session:
         assert jobs.get(session, job_id).artifact_id
+
+
+def test_modules_that_another_host_has_are_made_again_before_they_are_verified(
+    settings: Settings, database: Engine, model: Path
+) -> None:
+    wish = JobIn(model=str(model), target="m1-cpu", seq_len=SEQ_LEN, compile_only=True)
+    job_id = submit_fetched(database, settings, wish).id
+    for stage in (stages.import_model, stages.extract, stages.compile_module):
+        stage(settings, job_id)
+    shutil.rmtree(settings.jobs_dir / job_id)
+    stages.verify(settings, job_id)
+    with read(database) as session:
+        job = jobs.get(session, job_id)
+        artifact = session.get_one(Artifact, job.artifact_id)
+    assert (settings.artifacts_dir / artifact.path).is_file()
+
+
+def test_modules_are_timed_once_they_are_here_and_verified(
+    settings: Settings, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def made_again(settings: Settings, job_id: str) -> None:
+        made.append(job_id)
+
+    def stop(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(stages, "verify", made_again)
+    monkeypatch.setattr(stages, "imported_of", stop)
+    with write(database) as session:
+        job = add_job(session, "benchmarking")
+    for manifest, expected in (({}, [job.id]), ({"verification": {}}, [])):
+        for name in (UNTUNED, TUNED):
+            (folder := staging(settings, job.id) / name).mkdir(parents=True, exist_ok=True)
+            write_manifest(folder, manifest)
+        made.clear()
+        with pytest.raises(InterruptedError):
+            stages.benchmark(settings, job.id)
+        assert made == expected

@@ -45,6 +45,13 @@ def staging(settings: Settings, job_id: str) -> Path:
     return settings.jobs_dir / job_id / "staging"
 
 
+def is_staged(settings: Settings, job: Job, verified: bool = False) -> bool:
+    """Are the job's modules here, or, with ``verified``, also seen to be right?"""
+    folders = [staging(settings, job.id) / name for name in ((TUNED,) if job.compile_only else (UNTUNED, TUNED))]
+    found = [read_manifest(folder) for folder in folders if (folder / "manifest.json").is_file()]
+    return len(found) == len(folders) and all(not verified or "verification" in manifest for manifest in found)
+
+
 def compile_job(
     settings: Settings,
     job: Job,

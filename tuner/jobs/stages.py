@@ -186,6 +186,8 @@ def verify(settings: Settings, job_id: str) -> None:
     """
     engine, job = database(settings), job_of(settings, job_id)
     imported = imported_of(settings, job)
+    if not deliver.is_staged(settings, job):
+        compile_module(settings, job_id)
     if job.compile_only:
         folder = _module_folder(settings, job_id)
         manifest = from_records.verify_here(settings.imports_dir, imported, folder, f"module of {job_id}")
@@ -200,6 +202,8 @@ def benchmark(settings: Settings, job_id: str) -> None:
     engine, job = database(settings), job_of(settings, job_id)
     with read(engine) as db:
         model = models_.get(db, job.model_id)
+    if not deliver.is_staged(settings, job, verified=True):
+        verify(settings, job_id)
 
     def progress(done: int, total: int) -> None:
         if total:
