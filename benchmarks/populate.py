@@ -106,7 +106,7 @@ def _workloads(rng: random.Random) -> Iterator[Rows]:
 
 def _jobs(size: Size) -> Iterator[Rows]:
     """Jobs with what belongs to them but events and records."""
-    plain = Job(model_id="", target="local", budget_trials=1000, target_family=FAMILIES[0]).model_dump()
+    plain = Job(model_id="", target="local", budget_trials=1000, target_family=FAMILIES[0], snapshot="").model_dump()
     for number in range(size.jobs):
         ended = number < size.jobs - size.waiting - 1
         tunes = number == size.jobs - 1

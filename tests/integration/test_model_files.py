@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -197,6 +198,17 @@ def test_files_go_when_no_job_needs_them_any_more(world: World, tmp_path: Path) 
     kept = world.job(second).snapshot
     world.ask(control.cancel, first)
     world.wait_until(lambda: [folder.name for folder in world.settings.sources_dir.iterdir()] == [kept])
+
+
+def test_files_that_another_host_has_are_fetched_here_too(world: World, tmp_path: Path) -> None:
+    job_id = world.job_of(str(write_untrained(tmp_path / "model")))
+    world.wait_until(lambda: world.job(job_id).snapshot)
+    kept = world.settings.sources_dir / str(world.job(job_id).snapshot)
+    shutil.rmtree(kept)
+    world.coordinator.resign()
+    world.coordinator = world.successor()
+    world.wait_until(kept.is_dir, "the files come once more")
+    world.wait_until(lambda: world.job(job_id).state == "succeeded")
 
 
 def test_a_job_of_an_earlier_release_has_its_model_found_anew(world: World, tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ class ActiveJob(NamedTuple):
     target_family: str
     compile_only: bool
     import_key: str
+    snapshot: str | None
     stage_stamp: str
     created_at: datetime
 

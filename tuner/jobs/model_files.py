@@ -11,16 +11,18 @@ import sqlalchemy
 from sqlmodel import Session
 
 from tuner.config import Settings
-from tuner.db import models_
+from tuner.db import jobs, models_
 from tuner.db.engine import read
+from tuner.db.jobs import ActiveJob
 from tuner.db.models import Job
-from tuner.errors import StageFailed, TunerError
+from tuner.errors import ModelInvalid, StageFailed, TunerError
 from tuner.importers import snapshot
 from tuner.importers.source import ModelSource, check_seq_len
 from tuner.jobs import ledger
 from tuner.jobs.fetches import Fetches, Result
 from tuner.jobs.leadership import Leadership
 from tuner.jobs.plan import WAITS_FOR_TURN
+from tuner.jobs.tasks import only
 from tuner.lengths import of_texts
 from tuner.schemas import ErrorBody
 
@@ -36,13 +38,17 @@ class ModelFiles:
         self._lead = lead
         self._fetches = fetches
         self._kept: set[str] | None = None
+        self._seen: set[str] = set()  # snapshots that lie here
+        self._sources: dict[str, ModelSource | ErrorBody] = {}  # of jobs that lack files
 
-    def look(self, active: Collection[Job], now: float, storage_problem: str) -> bool:
+    def look(self, active: Collection[ActiveJob], now: float, storage_problem: str) -> bool:
         """Fetch what jobs lack, write down what came, drop what no job needs; True when a job was changed.
 
         Without room on the disk nothing is begun. ``now`` is monotonic, in seconds.
         """
-        lacking = [(job, self._source(job)) for job in active if _lacks_files(job)]
+        lacks = [job for job in active if self._lacks_files(job)]
+        self._sources = only(self._sources, {job.id for job in lacks})
+        lacking = [(job, self._source(job.id)) for job in lacks]
         wanted = {job.id: source for job, source in lacking if isinstance(source, ModelSource)}
         self._fetches.look(now, {} if storage_problem else wanted)
         ended = False
@@ -55,24 +61,40 @@ class ModelFiles:
             self._drop_all_but({job.snapshot for job in active if job.snapshot})
         return ended
 
-    def message(self, job: Job, now: float) -> str:
+    def message(self, job: ActiveJob, now: float) -> str:
         """What the job waits for; empty when its files are here."""
-        return (self._fetches.message(job.id, now) or "waiting for its model's files") if job.snapshot is None else ""
+        if self._is_here(job.snapshot):
+            return ""
+        return self._fetches.message(job.id, now) or "waiting for its model's files"
+
+    def _lacks_files(self, job: ActiveJob) -> bool:
+        return not self._is_here(job.snapshot) and job.wish != "cancel" and job.state != "paused"
+
+    def _is_here(self, snapshot: str | None) -> bool:
+        """Do the files lie here, or are there none? What another service has fetched, its data directory has."""
+        if snapshot and snapshot not in self._seen and (self._settings.sources_dir / snapshot).is_dir():
+            self._seen.add(snapshot)
+        return snapshot == "" or snapshot in self._seen
 
     def close(self) -> None:
         """End all that runs."""
         self._fetches.close()
 
-    def _source(self, job: Job) -> ModelSource | ErrorBody:
-        """What the job's model is, or why nobody can tell: that stops no other job."""
+    def _source(self, job_id: str) -> ModelSource | ErrorBody:
+        """What a job's model is, or why nobody can tell: that stops no other job."""
+        if job_id not in self._sources:
+            self._sources[job_id] = self._read_source(job_id)
+        return self._sources[job_id]
+
+    def _read_source(self, job_id: str) -> ModelSource | ErrorBody:
         try:
-            if job.source_json:
-                return ModelSource(**job.source_json)
-            with read(self._database) as session:  # a job that a release before this one began
-                return _from_row(session, job)
+            with read(self._database) as session:
+                job = jobs.get(session, job_id)
+                # Without it the job is one that a release before this one began.
+                return ModelSource(**job.source_json) if job.source_json else _from_row(session, job)
         except (TypeError, TunerError):
-            log.exception("what the model of %s is can't be read", job.id)
-            error = StageFailed(f"What the model of {job.id} is can't be read.", "Submit the job again.")
+            log.exception("what the model of %s is can't be read", job_id)
+            error = StageFailed(f"What the model of {job_id} is can't be read.", "Submit the job again.")
             return ErrorBody(**error.as_dict())
 
     def _drop_all_but(self, snapshots: set[str]) -> None:
@@ -80,14 +102,11 @@ class ModelFiles:
         if snapshots == self._kept or self._fetches:
             return
         self._kept = snapshots
+        self._seen &= snapshots
         try:
             snapshot.sweep(self._settings.sources_dir, snapshots)
         except OSError as error:
             log.warning("models that nobody needs any more stay until another job has ended: %s", error)
-
-
-def _lacks_files(job: Job) -> bool:
-    return job.snapshot is None and job.wish != "cancel" and job.state != "paused"
 
 
 def _end(session: Session, job: Job, source: ModelSource | ErrorBody, result: Result) -> None:
@@ -96,6 +115,10 @@ def _end(session: Session, job: Job, source: ModelSource | ErrorBody, result: Re
         ledger.move(session, job, "fail", error=result.model_dump())
         return
     assert isinstance(source, ModelSource)
+    if job.snapshot and result.snapshot != job.snapshot:
+        error = ModelInvalid(f"The files of {source.name} are other ones here.", "Submit the job again.")
+        ledger.move(session, job, "fail", error=error.as_dict())
+        return
     source = result.complete(source)
     if job.lengths and source.max_seq_len:  # of a hub model nobody knew how long its texts may be
         job.lengths = list(of_texts(job.lengths, source.max_seq_len).sample)
