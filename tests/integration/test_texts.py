@@ -30,7 +30,7 @@ from tuner.importers.cache import Imported, Shape
 from tuner.importers.comparison import compare
 from tuner.importers.huggingface import LoadedModel, load_torch
 from tuner.jobs import from_records
-from tuner.jobs.deliver import alone
+from tuner.jobs.making import alone
 from tuner.kernels import written
 from tuner.kernels.context import make_target
 from tuner.kernels.workload import ExtractedWorkload, extract
