@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tests.support.tiny_models import CONFIGS, write_config_only, write_model
 from tuner.errors import MemoryShort, ModelInvalid, SequenceTooLong
 from tuner.importers import cache, huggingface
 from tuner.importers.comparison import compare
+from tuner.importers.faithful import check_faithful
 from tuner.importers.huggingface import LoadedModel, load_torch
 from tuner.importers.presets import PRESETS, Preset
 from tuner.importers.pytorch import export
@@ -42,20 +44,25 @@ def padded_inputs(loaded: LoadedModel) -> dict[str, np.ndarray]:
     return {name: named[name] for name in loaded.input_names}
 
 
-@pytest.mark.parametrize("head", ["encoder", "sequence-classification"])
-@pytest.mark.parametrize("kind", list(CONFIGS))
+HEADS = ["encoder", "sequence-classification", "token-classification", "question-answering", "masked-lm"]
+NOT_THERE = [("nomic_bert", "question-answering")]  # the library has none
+
+
+@pytest.mark.parametrize(("kind", "head"), [pair for pair in product(CONFIGS, HEADS) if pair not in NOT_THERE])
 def test_plain_form_equals_the_library_on_padded_batches(tmp_path: Path, kind: str, head: str) -> None:
-    loaded = load(write_model(tmp_path, kind, head))
-    assert (loaded.source.head, loaded.weights) == (head, "pretrained")
+    wanted_head = {"head": head} if head == "masked-lm" else {}  # which is left out unless it is asked for
+    loaded = load(write_model(tmp_path, kind, head), **wanted_head)
+    assert loaded.weights == "pretrained"
+    assert loaded.source.head == head
     inputs = padded_inputs(loaded)
     got = reference_outputs(loaded, inputs)
     eager = variant(loaded, "eager")
     with torch.inference_mode():
         wanted = eager(*(torch.from_numpy(inputs[name]) for name in loaded.input_names))
     seen = inputs["attention_mask"] == 1
-    for (name, value), tensor in zip(got.items(), wanted, strict=True):
+    for value, tensor in zip(got.values(), wanted, strict=True):
         want = tensor.numpy()
-        per_token = name == "last_hidden_state"
+        per_token = value.shape[:2] == seen.shape
         np.testing.assert_allclose(value[seen] if per_token else value, want[seen] if per_token else want, atol=2e-5)
 
 
@@ -76,22 +83,39 @@ def test_baselines_share_parameters_but_not_the_attention(tmp_path: Path) -> Non
     assert attentions == ["eager", "sdpa", "sdpa"]
 
 
-@pytest.mark.parametrize("kind", list(CONFIGS))
+ARITHMETIC = {"aten.add.Tensor", "aten.sub.Tensor", "aten.mul.Tensor", "aten.tanh.default"}
+MOVEMENT = {"view", "permute", "clone", "unsqueeze", "embedding", "select", "_to_copy", "arange", "full_like", "expand"}
+CHECKS = {"aten._assert_tensor_metadata.default"}
+WHOLE = {f"aten.{name}.default" for name in ("scaled_dot_product_attention", "gelu", "layer_norm", "linear")}
+BUCKETS = {"neg", "lt", "abs", "div", "log", "minimum", "where"}  # of relative positions: all of it constant
+ROTARY = ("modernbert", "nomic_bert")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CONFIGS if kind not in ROTARY])
 def test_export_keeps_operators_whole_and_nothing_else(tmp_path: Path, kind: str) -> None:
-    program = export(load(write_model(tmp_path, kind)), BATCH, SEQ_LEN)
-    operators = Counter(str(node.target) for node in program.graph.nodes if node.op == "call_function")
-    layers = CONFIGS[kind].get("num_hidden_layers") or CONFIGS[kind]["n_layers"]
+    operators, layers = exported_operators(tmp_path, kind)
     assert operators["aten.scaled_dot_product_attention.default"] == layers
     assert operators["aten.gelu.default"] == layers
     assert operators["aten.layer_norm.default"] == 2 * layers + 1
-    assert operators["aten.linear.default"] in range(6 * layers, 6 * layers + 2)
-    arithmetic = {"aten.add.Tensor", "aten.sub.Tensor", "aten.mul.Tensor", "aten.tanh.default"}
-    movement = {"view", "permute", "clone", "unsqueeze", "embedding", "select", "_to_copy", "arange", "full_like"}
-    checks = {"aten._assert_tensor_metadata.default"}
-    whole = {f"aten.{name}.default" for name in ("scaled_dot_product_attention", "gelu", "layer_norm", "linear")}
-    others = {name for name in operators if name.split(".")[1] not in movement}
-    assert others <= arithmetic | whole | checks
-    assert operators["aten.mul.Tensor"] == 1, "the mask is made once, not in each layer"
+    assert operators["aten.linear.default"] in range(6 * layers, 6 * layers + 3)
+    assert {name for name in operators if name.split(".")[1] not in MOVEMENT | BUCKETS} <= ARITHMETIC | WHOLE | CHECKS
+    products = 3 if kind == "mpnet" else 1  # two of them of its buckets
+    assert operators["aten.mul.Tensor"] == products, "the mask is made once, not in each layer"
+
+
+@pytest.mark.parametrize("kind", ROTARY)
+def test_export_of_rotary_families_keeps_attention_and_norms_whole(tmp_path: Path, kind: str) -> None:
+    operators, layers = exported_operators(tmp_path, kind)
+    assert operators["aten.scaled_dot_product_attention.default"] == layers
+    assert operators["aten.layer_norm.default"] == 2 * layers + 1
+    assert not {f"aten.{name}" for name in ("erf.default", "rsqrt.default", "softmax.int")} & set(operators)
+
+
+def exported_operators(folder: Path, kind: str) -> tuple[Counter[str], int]:
+    """Operators of a model's export, counted, and how many layers it has."""
+    program = export(load(write_model(folder, kind)), BATCH, SEQ_LEN)
+    layers = CONFIGS[kind].get("num_hidden_layers") or CONFIGS[kind]["n_layers"]
+    return Counter(str(node.target) for node in program.graph.nodes if node.op == "call_function"), layers
 
 
 def test_export_refuses_a_sequence_over_the_maximum(tmp_path: Path) -> None:
@@ -99,7 +123,7 @@ def test_export_refuses_a_sequence_over_the_maximum(tmp_path: Path) -> None:
         export(load(write_model(tmp_path)), 1, 65)
 
 
-@pytest.mark.parametrize("kind", ["bert", "distilbert", "minilm", "roberta", "electra"])
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta", "albert", "modernbert", "mpnet", "nomic_bert"])
 def test_tvm_computes_the_same_from_the_export(tmp_path: Path, kind: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tvm's own, at import
@@ -204,3 +228,41 @@ def test_an_import_that_would_take_more_memory_than_it_may_loads_nothing(
     monkeypatch.setattr(huggingface, "load_torch", fail)
     with pytest.raises(MemoryShort, match="batch 2 and sequence length 16"):
         cache.import_source(fetched, cache.Shape(2, 16), tmp_path / "imports", memory_bytes=1000)
+
+
+def test_weights_that_nothing_uses_are_refused(tmp_path: Path) -> None:
+    file = write_model(tmp_path) / "model.safetensors"
+    stored = load_file(file) | {"encoder.layer.0.attention.self.distance_embedding.weight": torch.zeros(3, 8)}
+    save_file(stored, file, metadata={"format": "pt"})
+    with pytest.raises(ModelInvalid, match=r"used by nothing .*distance_embedding"):
+        load(tmp_path)
+
+
+def test_prefix_that_hides_all_weights_is_shown(tmp_path: Path) -> None:
+    file = write_model(tmp_path) / "model.safetensors"
+    stored = {f"_orig_mod.{name}": tensor for name, tensor in load_file(file).items()}
+    save_file(stored, file, metadata={"format": "pt"})
+    with pytest.raises(ModelInvalid, match=r"lack .* first embeddings\..*, which has _orig_mod\.embeddings\."):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "roberta", "electra"])
+def test_classifier_of_a_base_has_random_weights(tmp_path: Path, kind: str) -> None:
+    loaded = load(write_model(tmp_path, kind), head="sequence-classification")
+    assert (loaded.weights, loaded.output_names) == ("random", ("logits",))
+
+
+@pytest.mark.parametrize("kind", list(CONFIGS))
+def test_each_family_is_what_the_library_computes(tmp_path: Path, kind: str) -> None:
+    assert check_faithful(load(write_model(tmp_path, kind)), 48).ok
+
+
+@pytest.mark.parametrize("kind", ["roberta", "mpnet", "modernbert"])
+def test_a_form_that_computes_something_else_is_refused(tmp_path: Path, kind: str) -> None:
+    loaded = load(write_model(tmp_path, kind))
+    if kind == "modernbert":
+        loaded.module.network.config.sliding_window = 1
+    else:
+        loaded.module.first_position = 0
+    with pytest.raises(ModelInvalid, match="would not be compiled as the library computes it"):
+        check_faithful(loaded, 48)

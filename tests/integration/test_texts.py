@@ -43,6 +43,7 @@ CASES = [
     ("distilbert", "sequence-classification"),
     ("roberta", "sequence-classification"),
     ("electra", "encoder"),
+    ("albert", "encoder"),
 ]
 LENGTHS = [1, 5, 33, 17, 50, 2]
 

@@ -55,6 +55,34 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "eos_token_id": 3,
     },
     "electra": _BERT | {"model_type": "electra", "architectures": ["ElectraModel"], "embedding_size": 16},
+    "albert": _BERT
+    | {"model_type": "albert", "architectures": ["AlbertModel"], "embedding_size": 16, "hidden_act": "gelu_new"},
+    "modernbert": _BERT
+    | {
+        "model_type": "modernbert",
+        "architectures": ["ModernBertModel"],
+        "global_attn_every_n_layers": 2,
+        "local_attention": 8,
+        "norm_eps": 1e-5,
+        **dict.fromkeys(("bos_token_id", "cls_token_id"), 2),
+        **dict.fromkeys(("eos_token_id", "sep_token_id"), 3),
+    },
+    "nomic_bert": _BERT | {"model_type": "nomic_bert", "architectures": ["NomicBertModel"]},
+}
+_ROBERTA = CONFIGS["roberta"]
+CONFIGS |= {
+    "camembert": _ROBERTA | {"model_type": "camembert", "architectures": ["CamembertModel"]},
+    "mpnet": _ROBERTA | {"model_type": "mpnet", "architectures": ["MPNetModel"]},
+    "xlm-roberta": _ROBERTA | {"model_type": "xlm-roberta", "architectures": ["XLMRobertaModel"], "pad_token_id": 4},
+}
+
+_WORDPIECE = ("bert", "minilm", "distilbert", "electra", "albert", "nomic_bert")
+_HEADS = {
+    "encoder": "",
+    "sequence-classification": "ForSequenceClassification",
+    "token-classification": "ForTokenClassification",
+    "question-answering": "ForQuestionAnswering",
+    "masked-lm": "ForMaskedLM",
 }
 
 # As wide as BERT-base, in all else as small as can be.
@@ -97,11 +125,13 @@ def write_model(
     Weights are spread wider than the library's default so that attention and outputs depend on the input.
     """
     import torch
-    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+    import transformers
 
     values = dict(CONFIGS[kind] if isinstance(kind, str) else kind)
-    config = AutoConfig.for_model(values.pop("model_type"), **values, num_labels=3)
-    auto = AutoModelForSequenceClassification if head == "sequence-classification" else AutoModel
+    config = transformers.AutoConfig.for_model(
+        values.pop("model_type"), **values, num_labels=2 if head == "question-answering" else 3
+    )
+    auto = getattr(transformers, f"AutoModel{_HEADS[head]}")
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         model = auto.from_config(config)
@@ -112,6 +142,6 @@ def write_model(
     if pickle:
         (folder / "model.safetensors").unlink()
         torch.save(model.state_dict(), folder / "pytorch_model.bin")
-    if tokenizer and values["vocab_size"] == len(VOCAB) and kind in ("bert", "minilm", "distilbert", "electra"):
+    if tokenizer and values["vocab_size"] == len(VOCAB) and kind in _WORDPIECE:
         write_vocabulary(folder)
     return folder

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli import tables, words
-from tuner.cli.common import JsonOption, UrlOption, checked, connected, console, notes, print_json
+from tuner.cli.common import HeadOption, JsonOption, UrlOption, checked, connected, console, notes, print_json
 from tuner.cli.jobs import absolute_if_folder
 from tuner.schemas import ModelIn
 
@@ -30,17 +30,15 @@ def list_models(as_json: JsonOption = False, url: UrlOption = None) -> None:
 @models_app.command("add")
 def add_model(
     name: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id, or folder on the service's machine.")],
-    head: Annotated[str | None, typer.Option(help="encoder or sequence-classification; else the model's own.")] = None,
+    head: HeadOption = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Trust weights that can run code.")] = False,
     as_json: JsonOption = False,
     url: UrlOption = None,
 ) -> None:
     """Add a model without tuning it yet."""
-    if head not in (None, "encoder", "sequence-classification"):
-        raise typer.BadParameter(f"--head is encoder or sequence-classification, not {head}")
-    wish = {"name": absolute_if_folder(name), "head": head, "allow_pickle": allow_pickle}
+    wish = checked(ModelIn, {"name": absolute_if_folder(name), "head": head, "allow_pickle": allow_pickle})
     with connected(url) as client:
-        model = client.add_model(checked(ModelIn, wish))
+        model = client.add_model(wish)
     if as_json:
         print_json(model)
     else:

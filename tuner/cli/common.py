@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar, get_args
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -21,6 +21,7 @@ from tuner.cli.whose import check_is_own
 from tuner.client.http import Client
 from tuner.config import DEFAULT_PORT, Settings
 from tuner.errors import InvalidInput, TunerError
+from tuner.schemas.common import Head
 from tuner.tokens import known_token
 
 M = TypeVar("M", bound=BaseModel)
@@ -31,6 +32,9 @@ UrlOption = Annotated[
     typer.Option("--url", envvar="TUNER_URL", help="Address of the service.", show_default="the running service's"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+HeadOption = Annotated[
+    str | None, typer.Option("--head", help=f"One of {', '.join(get_args(Head))}.", show_default="the model's own")
+]
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder that holds all state.", show_default="~/.tunesmith")
 ]

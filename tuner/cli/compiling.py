@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli import words
-from tuner.cli.common import DataDirOption, JsonOption, console, notes, print_json, settings_with
+from tuner.cli.common import DataDirOption, HeadOption, JsonOption, console, notes, print_json, settings_with
 from tuner.cli.quietly import quiet
 
 
@@ -18,7 +18,7 @@ def compile(
     target: Annotated[str, typer.Option(help="What to compile for.")] = "local",
     batch: Annotated[int, typer.Option(min=1, max=1024, help="Batch to compile for.")] = 1,
     seq_len: Annotated[int, typer.Option(min=1, help="Sequence length to compile for.")] = 128,
-    head: Annotated[str | None, typer.Option(help="encoder or sequence-classification; else the model's own.")] = None,
+    head: HeadOption = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Trust weights that can run code.")] = False,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from tuner.cli import tables, words
-from tuner.cli.common import JsonOption, UrlOption, checked, connected, console, notes, print_json
+from tuner.cli.common import HeadOption, JsonOption, UrlOption, checked, connected, console, notes, print_json
 from tuner.cli.progress import watch
 from tuner.cli.text_file import token_counts
 from tuner.client.events import follow as follow_job
@@ -40,7 +40,7 @@ def tune(
         bool, typer.Option("--compile-only", help="From known records and default schedules; needs no device.")
     ] = False,
     priority: Annotated[int, typer.Option(help="Higher goes first; -100 to 100.")] = 0,
-    head: Annotated[str | None, typer.Option(help="encoder or sequence-classification; else the model's own.")] = None,
+    head: HeadOption = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Trust weights that can run code.")] = False,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show progress until it ends.")] = False,
     as_json: JsonOption = False,

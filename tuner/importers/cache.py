@@ -17,6 +17,7 @@ from rpc.drafts import draft
 from rpc.versions import PINS
 from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
 from tuner.importers import shelf
+from tuner.importers.families import check_texts
 from tuner.importers.memory import check_memory, config_of
 from tuner.importers.operators.apart import import_apart
 from tuner.importers.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
@@ -109,13 +110,16 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
     sampled = (_SAMPLED_TEXTS, _SAMPLED_TOKENS) if shape.texts else (shape.batch, shape.seq_len)
     check_memory(fetched.source.name, config_of(fetched.source, fetched.folder), *sampled, memory_bytes)
     # Seconds, of which a worker that has its import knows nothing; operators of the user's own need none of them.
+    from tuner.importers.faithful import check_faithful
     from tuner.importers.huggingface import load_torch
     from tuner.importers.pytorch import export, export_texts
     from tuner.importers.reference import reference_outputs, sample_inputs
 
     loaded = load_torch(fetched)
+    check_faithful(loaded, shape.seq_len)
     texts: dict[str, int] = {}
     if shape.texts:
+        check_texts(loaded.source.family, loaded.source.head)
         longest = loaded.source.max_seq_len or UNKNOWN_LONGEST
         texts = {"longest": longest, "most_tokens": max(MOST_TOKENS, longest)}
         texts["first_position"] = loaded.module.first_position

@@ -9,21 +9,36 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils import logging as transformers_logging
 
 from tuner.errors import ModelInvalid
+from tuner.importers.families import FAMILIES, OUTPUTS, is_of_head
 from tuner.importers.folder import has_safetensors
 from tuner.importers.presets import PRESETS
 from tuner.importers.snapshot import Fetched
 from tuner.importers.source import ModelSource, Weights
-from tuner.importers.wrapper import PlainModule
+from tuner.importers.wrapper import Attention, PlainModule
 
 log = logging.getLogger(__name__)
 
 _INPUTS = ("input_ids", "attention_mask")
-_FAMILIES_WITH_SEGMENTS = ("bert", "electra")
+_CLASSES: dict[str, Any] = {
+    "sequence-classification": AutoModelForSequenceClassification,
+    "token-classification": AutoModelForTokenClassification,
+    "question-answering": AutoModelForQuestionAnswering,
+    "masked-lm": AutoModelForMaskedLM,
+}
 
 
 @dataclass(frozen=True)
@@ -74,8 +89,8 @@ def load_torch(fetched: Fetched, seed: int = 0) -> LoadedModel:
     return _loaded(replace(source, weights="random" if untrained else "pretrained"), network, _tokenizer(folder), note)
 
 
-def _auto_class(head: str) -> Any:
-    return AutoModelForSequenceClassification if head == "sequence-classification" else AutoModel
+def _attention(family: str) -> Attention:
+    return "sdpa" if FAMILIES[family].sdpa else "eager"
 
 
 def _pretrained(folder: Path, source: ModelSource, seed: int) -> tuple[PreTrainedModel, list[str]]:
@@ -83,11 +98,11 @@ def _pretrained(folder: Path, source: ModelSource, seed: int) -> tuple[PreTraine
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network, report = _auto_class(source.head).from_pretrained(
+            network, report = _CLASSES.get(source.head, AutoModel).from_pretrained(
                 folder,
                 use_safetensors=has_safetensors(folder),
                 dtype=torch.float32,
-                attn_implementation="sdpa",
+                attn_implementation=_attention(source.family),
                 local_files_only=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # to say below which; the library's own refusal names none
@@ -106,10 +121,19 @@ def _pretrained(folder: Path, source: ModelSource, seed: int) -> tuple[PreTraine
         # Checkpoints of masked language models carry no pooler; an untrained one would be noise.
         network.pooler = None
         missing = {name for name in missing if not name.startswith("pooler.")}
-    trunk = sorted(name for name in missing if not name.startswith("classifier"))
-    if trunk:
+    lacking = sorted(name for name in missing if not is_of_head(name, network.base_model_prefix))
+    strangers = sorted(name for name in report["unexpected_keys"] if not is_of_head(name, network.base_model_prefix))
+    if lacking:
+        beside = f", which has {strangers[0]}" if strangers else ""
         raise ModelInvalid(
-            f"The weights in {folder} lack {len(trunk)} tensors of the {source.family} encoder, first {trunk[0]}.",
+            f"The weights in {folder} lack {len(lacking)} tensors of the {source.family} encoder, first {lacking[0]}"
+            f"{beside}.",
+            "Check that config.json and the weights are of the same model, and that the names have no prefix.",
+        )
+    if strangers:
+        raise ModelInvalid(
+            f"{len(strangers)} weights in {folder} are used by nothing that config.json describes, first "
+            f"{strangers[0]}.",
             "Check that config.json and the weights are of the same model.",
         )
     return network, sorted(missing)
@@ -124,8 +148,11 @@ def _untrained(config: Mapping[str, Any], head: str, seed: int) -> PreTrainedMod
     values = dict(config)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        built = AutoConfig.for_model(values.pop("model_type"), **values)
-        network = cast(PreTrainedModel, _auto_class(head).from_config(built, attn_implementation="sdpa"))
+        family = values.pop("model_type")
+        built = AutoConfig.for_model(family, **values)
+        network = cast(
+            PreTrainedModel, _CLASSES.get(head, AutoModel).from_config(built, attn_implementation=_attention(family))
+        )
         for module in network.modules():
             if isinstance(module, torch.nn.Linear):
                 module.weight.normal_(0.0, module.in_features**-0.5)
@@ -137,9 +164,9 @@ def _untrained(config: Mapping[str, Any], head: str, seed: int) -> PreTrainedMod
 
 
 def _loaded(source: ModelSource, network: PreTrainedModel, tokenizer: Tokenizer | None, note: str) -> LoadedModel:
-    inputs = (*_INPUTS, "token_type_ids") if source.family in _FAMILIES_WITH_SEGMENTS else _INPUTS
-    if source.head == "sequence-classification":
-        outputs: tuple[str, ...] = ("logits",)
+    inputs = (*_INPUTS, "token_type_ids") if FAMILIES[source.family].segments else _INPUTS
+    if source.head in OUTPUTS:
+        outputs = OUTPUTS[source.head]
     elif getattr(network, "pooler", None) is not None:
         outputs = ("last_hidden_state", "pooler_output")
     else:

@@ -16,7 +16,8 @@ from tuner.errors import ModelInvalid, ModelUnreachable, StorageFull
 from tuner.importers.copies import NO_SPACE, Room, copy, link
 from tuner.importers.folder import check_weights, model_files
 from tuner.importers.plain_file import stamp_of
-from tuner.importers.source import Head, ModelSource, from_folder
+from tuner.importers.source import ModelSource, from_folder
+from tuner.schemas.common import Head
 
 PREFIX = "src-"
 _NAME = re.compile(PREFIX + "[0-9a-f]{20}")

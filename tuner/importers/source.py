@@ -8,20 +8,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeGuard, cast, get_args
 
 from tuner.errors import InvalidInput, ModelInvalid, ModelUnknown, SequenceTooLong
+from tuner.importers.config_checks import check_config
+from tuner.importers.families import FAMILIES, head_of
 from tuner.importers.folder import check_weights, model_files, read_config
 from tuner.importers.operators import catalog
 from tuner.importers.operators.files import is_operator_file
 from tuner.importers.packaged import packaged_folder
 from tuner.importers.plain_file import refuse_special, stamp_of
 from tuner.importers.presets import PRESETS, Preset
+from tuner.schemas.common import Head
 
-Head = Literal["encoder", "sequence-classification"]
 Weights = Literal["pretrained", "random", "unknown"]
-
-FAMILIES = ("bert", "distilbert", "electra", "roberta")
 
 _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>\w[\w./-]*))?", re.ASCII)
 _PATH_LIKE = ("/", "./", "../", "~", ".\\", "..\\")
@@ -105,18 +105,13 @@ def from_folder(path: Path, name: str, allow_pickle: bool, head: Head | None) ->
     """
     path = path.absolute()
     config = read_config(path)
-    family = str(config.get("model_type", ""))
-    if family not in FAMILIES:
-        raise ModelInvalid(
-            f"{path / 'config.json'} says model_type {family!r}, which is not supported.",
-            f"Supported families: {', '.join(FAMILIES)}.",
-        )
+    check_config(path / "config.json", config)
     check_weights(path, allow_pickle)
     return ModelSource(
         name=name,
         source="folder",
         location=str(path),
-        family=family,
+        family=config["model_type"],
         head=head or head_of(config),
         max_seq_len=max_seq_len(config),
         weights="pretrained",
@@ -125,26 +120,19 @@ def from_folder(path: Path, name: str, allow_pickle: bool, head: Head | None) ->
     )
 
 
-def head_of(config: Mapping[str, Any]) -> Head:
-    """The head a checkpoint was trained with: a classifier when its architecture says so, else the plain encoder."""
-    architectures = config.get("architectures")
-    names = architectures if isinstance(architectures, list) else []
-    classifies = any(str(name).endswith("ForSequenceClassification") for name in names)
-    return "sequence-classification" if classifies else "encoder"
-
-
 def max_seq_len(config: Mapping[str, Any]) -> int | None:
-    """Longest sequence in tokens that the position embeddings allow; ``None`` when the configuration doesn't say.
+    """Longest sequence in tokens that the positions allow; ``None`` when the configuration doesn't say.
 
-    RoBERTa numbers positions from ``pad_token_id + 1`` (fairseq's convention), so it loses that many rows.
+    Families that number positions from behind the padding id lose that many rows.
     """
+    family = FAMILIES.get(str(config.get("model_type")))
     positions, padding = config.get("max_position_embeddings"), config.get("pad_token_id", 1)
-    if config.get("model_type") == "roberta":
-        positions = positions - padding - 1 if _is_count(positions) and _is_count(padding) else None
-    return positions if _is_count(positions) and positions else None
+    if not _is_count(positions) or family is None or (family.behind_padding and not _is_count(padding)):
+        return None
+    return max(positions - family.first_position(config), 0) or None
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < 2**31
 
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 
+from tuner.importers import forms
+from tuner.importers.families import FAMILIES
+
 if TYPE_CHECKING:
     from tuner.importers.huggingface import LoadedModel
 
@@ -22,18 +25,18 @@ class PlainModule(torch.nn.Module):
 
     With ``own_mask`` the additive mask ``(batch, 1, 1, seq)`` and the position numbers are made here, once, instead of
     by the library: three small operators in the exported graph rather than dozens. Sequences must then be padded on
-    the right, as tokenizers of these families do. Without it the library's own forward runs unchanged.
+    the right, as tokenizers of these families do; the network is a ``forms.exportable`` one. Without it the library's
+    own forward runs unchanged.
     """
 
     def __init__(self, network: torch.nn.Module, output_names: tuple[str, ...], own_mask: bool = True) -> None:
         super().__init__()
-        self.network = network
+        self.network = forms.exportable(network) if own_mask else network
         self.output_names = output_names
         self.own_mask = own_mask
         config: Any = network.config
         self.has_segments = hasattr(config, "type_vocab_size")
-        # RoBERTa numbers positions from behind its padding id (fairseq's convention).
-        self.first_position = config.pad_token_id + 1 if config.model_type == "roberta" else 0
+        self.first_position = FAMILIES[config.model_type].first_position(config.to_dict())
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
@@ -43,8 +46,7 @@ class PlainModule(torch.nn.Module):
         if token_type_ids is not None:
             named["token_type_ids"] = token_type_ids
         if self.own_mask:
-            seen = attention_mask.to(torch.float32)
-            named["attention_mask"] = ((seen - 1.0) * PADDING_BIAS)[:, None, None, :]
+            named["attention_mask"] = forms.mask(self.network, (attention_mask.to(torch.float32) - 1.0) * PADDING_BIAS)
             first = self.first_position
             named["position_ids"] = torch.arange(first, first + input_ids.shape[1], dtype=torch.int64)[None, :]
             if token_type_ids is None and self.has_segments:
@@ -100,8 +102,10 @@ class RaggedModule(torch.nn.Module):
 
 
 def variant(loaded: LoadedModel, attention: Attention) -> torch.nn.Module:
-    """The library's own forward with another attention, sharing the parameters; called like ``loaded.module``."""
+    """The library's own forward with another attention (where it has one), sharing the parameters; called like
+    ``loaded.module``."""
     shared = {id(tensor): tensor for tensor in (*loaded.network.parameters(), *loaded.network.buffers())}
     network = copy.deepcopy(loaded.network, shared)
-    network.set_attn_implementation(attention)
+    if FAMILIES[loaded.source.family].sdpa:
+        network.set_attn_implementation(attention)
     return PlainModule(network, loaded.output_names, own_mask=False).eval()

@@ -13,6 +13,7 @@ from tuner.db import events, models_
 from tuner.db.engine import read
 from tuner.db.models import Job, Model
 from tuner.errors import BudgetInvalid, InvalidInput
+from tuner.importers.families import check_texts
 from tuner.importers.memory import check_source
 from tuner.importers.source import ModelSource, check_seq_len, resolve_source
 from tuner.jobs.target_lookup import resolve_target
@@ -96,6 +97,7 @@ def lengths_of(wish: JobIn, model: Model, target: Target) -> Lengths | None:
         raise InvalidInput("An operator has no texts.", "Leave out the lengths; its extents are in its name.")
     if target.tvm.get("kind") != "llvm":
         raise InvalidInput(f"Texts of any lengths are for CPUs; {target.name} is none.", "Give --seq-len and --batch.")
+    check_texts(model.family, model.head)
     longest = model.max_seq_len or UNKNOWN_LONGEST
     if wish.text_lengths is not None:
         return of_texts(wish.text_lengths, longest)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 T = TypeVar("T")
+
+# What follows an encoder, as the library names it.
+Head = Literal["encoder", "sequence-classification", "token-classification", "question-answering", "masked-lm"]
 
 
 class In(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from tuner.schemas.common import ErrorBody, In
+from tuner.schemas.common import ErrorBody, Head, In
 
 JobState = Literal[
     "submitted", "importing", "extracting", "tuning", "paused", "compiling", "verifying", "benchmarking",
@@ -42,7 +42,7 @@ class JobIn(In):
         False, description="no tuning and no device: compile from known records and default schedules"
     )
     priority: int = Field(0, ge=-100, le=100)
-    head: Literal["encoder", "sequence-classification"] | None = None
+    head: Head | None = None
     allow_pickle: bool = False
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from tuner.schemas.common import In
+from tuner.schemas.common import Head, In
 
 
 class ModelIn(In):
     """A model to add: a preset name, a hub id or a folder on the service's machine."""
 
     name: str = Field(min_length=1, max_length=400)
-    head: Literal["encoder", "sequence-classification"] | None = None
+    head: Head | None = None
     allow_pickle: bool = False
 
 

@@ -22,7 +22,7 @@ class Model(SQLModel, table=True):
     source: str  # preset | hub | folder
     location: str  # folder or hub id
     family: str = ""  # bert, distilbert, ... ; empty until known
-    head: str = "encoder"  # encoder | sequence-classification
+    head: str = "encoder"  # as tuner.schemas.common.Head
     max_seq_len: int | None = None
     weights: str = "unknown"  # pretrained | random | unknown
     allow_pickle: bool = False

@@ -1,0 +1,70 @@
+"""Networks of the library in the form that is exported: the same numbers, by operators that the pipeline fuses."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+
+def exportable(network: torch.nn.Module) -> torch.nn.Module:
+    """A network that computes the same and shares the parameters, whose attention and activations are one operator each
+    and whose norms have all their parameters; the network itself where it is like that already."""
+    if not any(_is_bare(module) or type(module).__name__ in _FORWARDS for module in network.modules()):
+        return network
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    twin = copy.deepcopy(network, shared)
+    for module in twin.modules():
+        if _is_bare(module):
+            module.bias = torch.nn.Parameter(torch.zeros_like(module.weight))
+        if forward := _FORWARDS.get(type(module).__name__):
+            module.forward = MethodType(forward, module)
+    return twin
+
+
+def mask(network: torch.nn.Module, padding: torch.Tensor) -> Any:
+    """The additive masks as ``network`` takes them, of ``padding (batch, seq)``: 0 for what is seen, else -1e9."""
+    everywhere = padding[:, None, None, :]
+    config: Any = network.config
+    if config.model_type != "modernbert":
+        return everywhere
+    place = torch.arange(padding.shape[1])
+    is_far = (place[:, None] - place[None, :]).abs() > config.sliding_window
+    # Who sees nothing but padding in its window sees all of it alike, as in the library: the biases don't add up.
+    window = torch.where(is_far, -1e9, 0.0)[None, None]
+    return {"full_attention": everywhere, "sliding_attention": torch.minimum(everywhere, window)}
+
+
+def _is_bare(module: Any) -> bool:
+    return isinstance(module, torch.nn.LayerNorm) and module.weight is not None and module.bias is None
+
+
+def _mpnet(
+    self: Any,
+    hidden_states: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    position_bias: torch.Tensor | None = None,
+    output_attentions: bool = False,
+    **_: Any,
+) -> tuple[torch.Tensor]:
+    """``MPNetSelfAttention.forward`` by one operator."""
+    assert attention_mask is not None
+    assert position_bias is not None
+    assert not output_attentions
+    heads = (*hidden_states.shape[:-1], -1, self.attention_head_size)
+    query, key, value = (part(hidden_states).view(heads).transpose(1, 2) for part in (self.q, self.k, self.v))
+    bias = position_bias + attention_mask
+    context = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    return (self.o(context.transpose(1, 2).reshape(hidden_states.shape)),)
+
+
+def _gelu_tanh(_self: Any, hidden: torch.Tensor) -> torch.Tensor:
+    return functional.gelu(hidden, approximate="tanh")
+
+
+# By the name of a class of the library: what its ``forward`` is replaced by.
+_FORWARDS: dict[str, Callable[..., Any]] = {"MPNetSelfAttention": _mpnet, "NewGELUActivation": _gelu_tanh}
