@@ -19,7 +19,6 @@ from tests.support.processes import (
     ROOT,
     SLACK,
     family,
-    free_port,
     is_running,
     kill_hard,
     wait_until,
@@ -177,21 +176,16 @@ def test_device_that_hangs_up_on_the_tracker_is_replaced(service: Service) -> No
     wait_until(service.is_well, 20)
 
 
-def test_ctrl_c_ends_everything_within_five_seconds(tmp_path: Path) -> None:
-    with serving(tmp_path) as service:
-        pids = family(service.process.pid)
+def test_killed_supervisor_leaves_no_process_and_its_successor_ends_with_all_at_ctrl_c(service: Service) -> None:
+    port, pids = service.url.rpartition(":")[2], family(service.process.pid)
+    kill_hard(service.process.pid)
+    service.process.wait()
+    wait_until(lambda: not any(is_running(pid) for pid in pids), 5, "the end of all")
+    with serving(service.data_dir, "--port", port) as successor:
+        assert successor.is_well()
+        pids = family(successor.process.pid)
         assert len(pids) > 5
-        service.process.send_signal(signal.SIGINT)
-        assert service.process.wait(timeout=5 * SLACK) == 0
+        successor.process.send_signal(signal.SIGINT)
+        assert successor.process.wait(timeout=5 * SLACK) == 0
         assert not any(is_running(pid) for pid in pids)
-        assert not (tmp_path / "run" / "service.json").exists()
-
-
-def test_killed_supervisor_leaves_no_process_and_the_next_one_starts(tmp_path: Path) -> None:
-    port = str(free_port())
-    with serving(tmp_path, "--port", port) as service:
-        pids = family(service.process.pid)
-        kill_hard(service.process.pid)
-        wait_until(lambda: not any(is_running(pid) for pid in pids), 5, "the end of all")
-    with serving(tmp_path, "--port", port) as service:
-        assert service.is_well()
+        assert not (service.data_dir / "run" / "service.json").exists()
