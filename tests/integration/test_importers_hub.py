@@ -205,17 +205,6 @@ def test_silent_hub_is_given_up_quickly(root: Path) -> None:
     assert "local folder" in caught.value.hint
 
 
-@pytest.mark.usefixtures("silent_endpoint")
-def test_preset_without_a_hub_gets_seeded_random_weights_and_says_so(root: Path) -> None:
-    source = resolve_source("minilm-l6")
-    if source.folder:
-        pytest.skip("a package with this preset's weights is installed")
-    found = load_torch(fetched(source, root))
-    assert (found.weights, found.source.weights) == ("random", "random")
-    assert "random weights" in found.note
-    assert found.output_names == ("last_hidden_state", "pooler_output")
-
-
 @pytest.fixture
 def preset(monkeypatch: pytest.MonkeyPatch) -> ModelSource:
     """A tiny one, ``some-org/tiny`` on the hub."""
@@ -223,6 +212,14 @@ def preset(monkeypatch: pytest.MonkeyPatch) -> ModelSource:
         presets = {"tiny": Preset("tiny", "some-org/tiny", CONFIGS["bert"])}
         monkeypatch.setattr(f"tuner.importers.{module}.PRESETS", presets)
     return resolve_source("tiny")
+
+
+@pytest.mark.usefixtures("silent_endpoint")
+def test_preset_without_a_hub_gets_seeded_random_weights_and_says_so(preset: ModelSource, root: Path) -> None:
+    found = load_torch(fetched(preset, root))
+    assert (found.weights, found.source.weights) == ("random", "random")
+    assert "random weights" in found.note
+    assert found.output_names == ("last_hidden_state", "pooler_output")
 
 
 def test_silent_hub_is_asked_once_for_an_import(

@@ -59,6 +59,19 @@ def test_hub_id_leaves_open_what_only_its_files_tell() -> None:
     assert (source.family, source.head, source.max_seq_len, source.weights) == ("", "", None, "unknown")
 
 
+@pytest.mark.parametrize("revision", ["main", "v1.0", "refs/pr/7", 40 * "a"])
+def test_revision_of_a_hub_id_comes_after_an_at(revision: str) -> None:
+    source = resolve_source(f"some-org/some-model@{revision}")
+    assert (source.location, source.revision, source.is_on_hub) == ("some-org/some-model", revision, True)
+    assert source.name == f"some-org/some-model@{revision}"
+
+
+@pytest.mark.parametrize("name", ["some-org/some-model@", "some-org/some-model@v1@v2", "@v1", "some-org/m@-x"])
+def test_revision_that_can_be_none_is_no_hub_id(name: str) -> None:
+    with pytest.raises(ModelUnknown, match="no hub id"):
+        resolve_source(name)
+
+
 def test_head_asked_for_wins_over_the_folder(tmp_path: Path) -> None:
     assert resolve_source(str(write_untrained(tmp_path)), head="sequence-classification").head == (
         "sequence-classification"
