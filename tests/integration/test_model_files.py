@@ -140,14 +140,14 @@ def test_two_jobs_of_one_model_share_one_download(world: World, hub: FakeHub) ->
 def test_a_hub_that_falls_silent_fails_the_job_after_the_deadline_and_no_other(
     settings: Settings, engine: Engine, hub: FakeHub, tmp_path: Path
 ) -> None:
-    world = World(settings.model_copy(update={"min_free_bytes": 0, "fetch_stall_sec": 3.0}), engine)
+    world = World(settings.model_copy(update={"min_free_bytes": 0, "fetch_stall_sec": 1000.0}), engine)
     hub.holding.set()
     silent = world.job_of(HUB_ID)
     world.wait_until(hub.held.is_set, "the download is under way")
     other = world.job_of(str(write_untrained(tmp_path / "folder")))
     world.wait_until(lambda: world.job(other).state == "tuning", "the other job goes on")
     assert world.job(silent).state == "submitted"
-    world.pass_(4.0)
+    world.pass_(1001.0)
     world.wait_until(lambda: world.job(silent).state == "failed")
     error = world.job(silent).error
     assert error is not None
