@@ -71,6 +71,32 @@ def test_wrong_inputs_are_named(built: Path, inputs: dict[str, np.ndarray], mess
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([[0, 1, 2, 3], [4, 5, 6, 8]], "x holds 8; this model knows 0 to 7."),
+        ([[0, 1, 2, 3], [4, 5, -1, 7]], "x holds -1; this model knows 0 to 7."),
+        ([[0, 1, 2, 3], [4, 5, 6, 2**40]], f"x holds {2**40}; this model knows 0 to 7."),
+        (X, "x are whole numbers from 0 to 7; got float32."),
+    ],
+)
+def test_numbers_that_the_model_has_no_meaning_for_are_named(folder: Path, values: object, message: str) -> None:
+    change_manifest(folder, inputs=[{"name": "x", "shape": [2, 4], "dtype": "float32", "below": 8}])
+    runner = load(folder)
+    np.testing.assert_allclose(runner.run(x=X.astype("int64"))["y"], WANT, rtol=1e-5)
+    with pytest.raises(ArtifactError) as caught:
+        runner.run(x=values)
+    assert str(caught.value) == message
+
+
+def test_padding_on_the_side_that_would_be_computed_otherwise_is_refused(folder: Path) -> None:
+    change_manifest(folder, inputs=[{"name": "x", "shape": [2, 4], "dtype": "float32", "below": 2, "padding": "right"}])
+    runner = load(folder)
+    runner.run(x=[[1, 1, 0, 0], [1, 1, 1, 1]])
+    with pytest.raises(ArtifactError, match="padding before a token"):
+        runner.run(x=[[1, 1, 0, 0], [0, 1, 1, 1]])
+
+
 def test_damaged_member_is_refused_by_its_checksum(folder: Path) -> None:
     weights = folder / "params.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")

@@ -124,6 +124,15 @@ def test_each_text_of_a_batch_is_what_it_is_alone(case: Case, tuned: Runner, tex
         same(case, tuned.run(input_ids=[ids]), [ids])
 
 
+def test_ids_beyond_the_vocabulary_are_refused(case: Case, tuned: Runner) -> None:
+    beyond = int(case.loaded.config["vocab_size"])
+    for ids in ([[5, 6], [beyond, 5]], np.array([[5, -1]])):
+        with pytest.raises(ArtifactError, match=f"input_ids holds (-1|{beyond}); this model knows 0 to {beyond - 1}"):
+            tuned.run(input_ids=ids)
+    with pytest.raises(ArtifactError, match="whole numbers"):
+        tuned.run(input_ids=[[5.0, 6.0]])
+
+
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_padding_is_skipped(case: Case, tuned: Runner, texts: list[list[int]], side: str) -> None:
     longest = max(map(len, texts)) + 3

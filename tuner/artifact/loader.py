@@ -72,7 +72,7 @@ class Runner:
         artifact for texts: as ``Texts.run`` in ``texts.py`` says. Raises ArtifactError when they are not such."""
         if self._texts is not None:
             try:
-                return dict(self._texts.run(inputs))
+                return dict(self._texts.run(self._as_meant(inputs)))
             except ValueError as error:
                 raise ArtifactError(str(error)) from None
         return dict(zip((spec["name"] for spec in self.outputs), self._run_once(self._ordered(inputs)), strict=True))
@@ -131,6 +131,14 @@ class Runner:
         np.copyto(copy, value)
         return self._tvm.runtime.from_dlpack(copy)
 
+    def _as_meant(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """A caller's texts, looked at: lists of ids stay lists."""
+        for spec in self.inputs:
+            given = inputs.get(spec["name"], [])
+            for text in [given] if isinstance(given, np.ndarray) else given:
+                _meant(spec, text)
+        return inputs
+
     def _ordered(self, inputs: dict[str, Any]) -> list[np.ndarray]:
         """Inputs in the manifest's order, as it wants them."""
         names = [spec["name"] for spec in self.inputs]
@@ -138,9 +146,11 @@ class Runner:
             raise ArtifactError(f"The inputs are {', '.join(names)}; got {', '.join(sorted(inputs)) or 'none'}.")
         ordered = []
         for spec in self.inputs:
-            value = np.ascontiguousarray(inputs[spec["name"]], dtype=spec["dtype"])
+            value = np.ascontiguousarray(_meant(spec, inputs[spec["name"]]), dtype=spec["dtype"])
             if value.shape != (wanted := tuple(spec["shape"])):
                 raise ArtifactError(f"{spec['name']} has shape {value.shape}, this artifact is compiled for {wanted}.")
+            if spec.get("padding") == "right" and (value[:, 1:] > value[:, :-1]).any():
+                raise ArtifactError(f"{spec['name']} has padding before a token; this artifact takes it on the right.")
             ordered.append(value)
         return ordered
 
@@ -183,6 +193,19 @@ def _manifest(path: str | Path, content: bytes) -> dict[str, Any]:
     if not is_one:
         raise ArtifactError(f"{path} is no artifact of TuneSmith: its manifest can't be read.")
     return manifest
+
+
+def _meant(spec: dict[str, Any], given: Any) -> np.ndarray:
+    """Values as they were given, if they are such as the model has a meaning for: whole numbers below ``below``."""
+    value, below = np.asarray(given), spec.get("below")
+    if below is None or not value.size:
+        return value
+    if value.dtype.kind not in "iub":
+        raise ArtifactError(f"{spec['name']} are whole numbers from 0 to {below - 1}; got {value.dtype}.")
+    if value.min() < 0 or value.max() >= below:
+        wrong = value[(value < 0) | (value >= below)][0]
+        raise ArtifactError(f"{spec['name']} holds {wrong}; this model knows 0 to {below - 1}.")
+    return value
 
 
 def _texts_module() -> Any:

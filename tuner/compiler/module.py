@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from importlib.util import find_spec
@@ -108,8 +108,8 @@ def base_manifest(
         },
         "weights": imported.weights,
         **({"texts": imported.texts} if imported.texts else {"batch": batch, "seq_len": seq_len}),
-        "inputs": [asdict(tensor) for tensor in imported.inputs],
-        "outputs": [asdict(tensor) for tensor in imported.outputs],
+        "inputs": [tensor.as_dict() for tensor in imported.inputs],
+        "outputs": [tensor.as_dict() for tensor in imported.outputs],
         "library": compiled.library,
         "source": compiled.source,
         "params": compiled.params,

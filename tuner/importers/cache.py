@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tvm
@@ -17,23 +17,35 @@ from rpc.drafts import draft
 from rpc.versions import PINS
 from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
 from tuner.importers import shelf
-from tuner.importers.families import check_texts
+from tuner.importers.families import FAMILIES, check_texts
 from tuner.importers.memory import check_memory, config_of
 from tuner.importers.operators.apart import import_apart
 from tuner.importers.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
 from tuner.importers.snapshot import Fetched
 from tuner.lengths import MOST_TOKENS, UNKNOWN_LONGEST
 
+if TYPE_CHECKING:
+    from tuner.importers.huggingface import LoadedModel
+
 _SAMPLED_TEXTS, _SAMPLED_TOKENS = 5, 96  # of an import for texts; its samples are padded, its module skips that
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """Name, shape and dtype of an input or output."""
+    """Name, shape and dtype of an input or output; of an input, what the model has a meaning for.
+
+    ``below``: whole numbers from 0 up to it. ``padding``: on which side it has to be.
+    """
 
     name: str
     shape: list[int | str]
     dtype: str
+    below: int | None = None
+    padding: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a manifest: what is not known is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -141,7 +153,9 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
         weights=loaded.weights,
         note=loaded.note,
         max_seq_len=loaded.source.max_seq_len,
-        inputs=_text_inputs(loaded.input_names) if texts else _tensors(loaded.input_names, samples[0]),
+        inputs=_bounded(
+            loaded, _text_inputs(loaded.input_names) if texts else _tensors(loaded.input_names, samples[0])
+        ),
         outputs=_text_outputs(loaded.output_names, wanted[0]) if texts else _tensors(loaded.output_names, wanted[0]),
         samples=len(samples),
         texts=texts,
@@ -256,6 +270,16 @@ def _without_padding(inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.
     """Outputs with zeros where the inputs are padding, as a module for texts leaves it."""
     mask = inputs["attention_mask"]
     return {name: value * mask[..., None] if value.ndim == 3 else value for name, value in outputs.items()}
+
+
+def _bounded(loaded: LoadedModel, inputs: list[Tensor]) -> list[Tensor]:
+    """Inputs of a model with what it has a meaning for. Families that number positions from behind the padding count
+    tokens, which is what is computed as long as these come first."""
+    config = loaded.config
+    below = {"input_ids": config["vocab_size"], "token_type_ids": config.get("type_vocab_size"), "attention_mask": 2}
+    counts = FAMILIES[loaded.source.family].behind_padding
+    side = {"attention_mask": "right"} if counts else {}
+    return [replace(one, below=below.get(one.name), padding=side.get(one.name)) for one in inputs]
 
 
 def _text_inputs(names: tuple[str, ...]) -> list[Tensor]:

@@ -66,7 +66,7 @@ class RaggedModule(torch.nn.Module):
 
     def __init__(self, network: torch.nn.Module, output_names: tuple[str, ...]) -> None:
         super().__init__()
-        self.network = network
+        self.network = forms.exportable(network)
         self.output_names = output_names
 
     def forward(
