@@ -73,8 +73,8 @@ class Confined:
         with _Deadline(self._process, timeout_sec) as deadline:
             try:
                 self._connection.send(question)
-                said = json.loads(self._connection.recv_bytes(MAX_ANSWER_BYTES))
-            except (EOFError, OSError, ValueError):
+                said = dict(json.loads(self._connection.recv_bytes(MAX_ANSWER_BYTES)))
+            except (EOFError, OSError, TypeError, ValueError):
                 said = None
                 ending = _how_it_ended(self._process)
         if said is None and deadline.has_passed:
