@@ -208,7 +208,7 @@ def test_silent_hub_is_given_up_quickly(root: Path) -> None:
 @pytest.fixture
 def preset(monkeypatch: pytest.MonkeyPatch) -> ModelSource:
     """A tiny one, ``some-org/tiny`` on the hub."""
-    for module in ("huggingface", "source"):
+    for module in ("huggingface", "memory", "source"):
         presets = {"tiny": Preset("tiny", "some-org/tiny", CONFIGS["bert"])}
         monkeypatch.setattr(f"tuner.importers.{module}.PRESETS", presets)
     return resolve_source("tiny")
