@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForMaskedLM
+from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
 from tests.support.model_files import in_place
 from tests.support.tiny_models import CONFIGS, write_config_only, write_model
 from tuner.errors import MemoryShort, ModelInvalid, SequenceTooLong
-from tuner.importers import cache, huggingface
+from tuner.importers import cache, deberta, huggingface
 from tuner.importers.comparison import compare
 from tuner.importers.faithful import check_faithful
 from tuner.importers.huggingface import LoadedModel, load_torch
@@ -88,10 +89,10 @@ MOVEMENT = {"view", "permute", "clone", "unsqueeze", "embedding", "select", "_to
 CHECKS = {"aten._assert_tensor_metadata.default"}
 WHOLE = {f"aten.{name}.default" for name in ("scaled_dot_product_attention", "gelu", "layer_norm", "linear")}
 BUCKETS = {"neg", "lt", "abs", "div", "log", "minimum", "where"}  # of relative positions: all of it constant
-ROTARY = ("modernbert", "nomic_bert")
+OF_ITS_OWN = ("modernbert", "nomic_bert", "deberta-v2")  # what attention sees of positions
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CONFIGS if kind not in ROTARY])
+@pytest.mark.parametrize("kind", [kind for kind in CONFIGS if kind not in OF_ITS_OWN])
 def test_export_keeps_operators_whole_and_nothing_else(tmp_path: Path, kind: str) -> None:
     operators, layers = exported_operators(tmp_path, kind)
     assert operators["aten.scaled_dot_product_attention.default"] == layers
@@ -103,11 +104,11 @@ def test_export_keeps_operators_whole_and_nothing_else(tmp_path: Path, kind: str
     assert operators["aten.mul.Tensor"] == products, "the mask is made once, not in each layer"
 
 
-@pytest.mark.parametrize("kind", ROTARY)
-def test_export_of_rotary_families_keeps_attention_and_norms_whole(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", OF_ITS_OWN)
+def test_export_keeps_attention_and_norms_whole_whatever_positions_are(tmp_path: Path, kind: str) -> None:
     operators, layers = exported_operators(tmp_path, kind)
     assert operators["aten.scaled_dot_product_attention.default"] == layers
-    assert operators["aten.layer_norm.default"] == 2 * layers + 1
+    assert operators["aten.layer_norm.default"] in (2 * layers + 1, 2 * layers + 2)
     assert not {f"aten.{name}" for name in ("erf.default", "rsqrt.default", "softmax.int")} & set(operators)
 
 
@@ -123,7 +124,9 @@ def test_export_refuses_a_sequence_over_the_maximum(tmp_path: Path) -> None:
         export(load(write_model(tmp_path)), 1, 65)
 
 
-@pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta", "albert", "modernbert", "mpnet", "nomic_bert"])
+@pytest.mark.parametrize(
+    "kind", ["bert", "distilbert", "roberta", "albert", "deberta-v2", "modernbert", "mpnet", "nomic_bert"]
+)
 def test_tvm_computes_the_same_from_the_export(tmp_path: Path, kind: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tvm's own, at import
@@ -266,3 +269,10 @@ def test_a_form_that_computes_something_else_is_refused(tmp_path: Path, kind: st
         loaded.module.first_position = 0
     with pytest.raises(ModelInvalid, match="would not be compiled as the library computes it"):
         check_faithful(loaded, 48)
+
+
+@pytest.mark.parametrize(("count", "furthest"), [(256, 512), (8, 64), (32, 128), (320, 512)])
+def test_debertas_buckets_are_the_librarys(count: int, furthest: int) -> None:
+    distance = np.arange(furthest)[:, None] - np.arange(furthest)[None, :]
+    want = make_log_bucket_position(torch.from_numpy(distance), count, furthest).to(torch.int64)
+    np.testing.assert_array_equal(deberta.buckets(distance, count, furthest), want.numpy())

@@ -57,6 +57,18 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "electra": _BERT | {"model_type": "electra", "architectures": ["ElectraModel"], "embedding_size": 16},
     "albert": _BERT
     | {"model_type": "albert", "architectures": ["AlbertModel"], "embedding_size": 16, "hidden_act": "gelu_new"},
+    "deberta-v2": _BERT
+    | {
+        "model_type": "deberta-v2",
+        "architectures": ["DebertaV2Model"],
+        "type_vocab_size": 0,
+        "relative_attention": True,
+        "position_buckets": 8,
+        "pos_att_type": ["p2c", "c2p"],
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "position_biased_input": False,
+    },
     "modernbert": _BERT
     | {
         "model_type": "modernbert",

@@ -49,6 +49,9 @@ def check_config(file: Path, config: Mapping[str, Any]) -> None:
             f"{positions!r}, which the library does not compute any more",
             "Only absolute positions are computed for this family.",
         )
+    if family == "deberta-v2" and config.get("conv_kernel_size"):
+        size = config["conv_kernel_size"]
+        raise _refused(file, "conv_kernel_size", f"{size!r}: a convolution", "Only models without one are compiled.")
     for name in _SIZES:
         if name in config and not _is_count(config[name]):
             raise _refused(file, name, repr(config[name]), "It must be a whole number above zero.")

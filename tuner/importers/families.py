@@ -10,6 +10,10 @@ from typing import Any
 from tuner.errors import InvalidInput
 from tuner.schemas.common import Head
 
+# Added to the scores of padded positions. exp() of it is exactly 0 in float32, and unlike the smallest float32 it stays
+# finite when a compiled softmax multiplies it by log2(e).
+PADDING_BIAS = 1e9
+
 
 @dataclass(frozen=True)
 class Family:
@@ -40,6 +44,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "albert": Family(segments=True),
         "bert": Family(segments=True),
         "camembert": Family(behind_padding=True),
+        "deberta-v2": Family(sdpa=False, texts=False),
         "distilbert": Family(),
         "electra": Family(segments=True),
         "modernbert": Family(texts=False),

@@ -10,19 +10,22 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from tuner.importers import deberta
+from tuner.importers.families import PADDING_BIAS
+
 
 def exportable(network: torch.nn.Module) -> torch.nn.Module:
     """A network that computes the same and shares the parameters, whose attention and activations are one operator each
     and whose norms have all their parameters; the network itself where it is like that already."""
-    if not any(_is_bare(module) or type(module).__name__ in _FORWARDS for module in network.modules()):
+    if not any(_is_bare(module) or type(module).__name__ in _METHODS for module in network.modules()):
         return network
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     twin = copy.deepcopy(network, shared)
     for module in twin.modules():
         if _is_bare(module):
             module.bias = torch.nn.Parameter(torch.zeros_like(module.weight))
-        if forward := _FORWARDS.get(type(module).__name__):
-            module.forward = MethodType(forward, module)
+        for name, method in _METHODS.get(type(module).__name__, {}).items():
+            setattr(module, name, MethodType(method, module))
     return twin
 
 
@@ -30,12 +33,14 @@ def mask(network: torch.nn.Module, padding: torch.Tensor) -> Any:
     """The additive masks as ``network`` takes them, of ``padding (batch, seq)``: 0 for what is seen, else -1e9."""
     everywhere = padding[:, None, None, :]
     config: Any = network.config
+    if config.model_type == "deberta-v2":
+        return padding / PADDING_BIAS + 1.0
     if config.model_type != "modernbert":
         return everywhere
     place = torch.arange(padding.shape[1])
     is_far = (place[:, None] - place[None, :]).abs() > config.sliding_window
     # Who sees nothing but padding in its window sees all of it alike, as in the library: the biases don't add up.
-    window = torch.where(is_far, -1e9, 0.0)[None, None]
+    window = torch.where(is_far, -PADDING_BIAS, 0.0)[None, None]
     return {"full_attention": everywhere, "sliding_attention": torch.minimum(everywhere, window)}
 
 
@@ -66,5 +71,10 @@ def _gelu_tanh(_self: Any, hidden: torch.Tensor) -> torch.Tensor:
     return functional.gelu(hidden, approximate="tanh")
 
 
-# By the name of a class of the library: what its ``forward`` is replaced by.
-_FORWARDS: dict[str, Callable[..., Any]] = {"MPNetSelfAttention": _mpnet, "NewGELUActivation": _gelu_tanh}
+# By the name of a class of the library: the methods that are replaced, and by what.
+_METHODS: dict[str, dict[str, Callable[..., Any]]] = {
+    "MPNetSelfAttention": {"forward": _mpnet},
+    "NewGELUActivation": {"forward": _gelu_tanh},
+    "DebertaV2Encoder": {"get_attention_mask": deberta.padding_bias, "get_rel_pos": deberta.relative_positions},
+    "DisentangledSelfAttention": {"forward": deberta.attention},
+}

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import torch
 
 from tuner.importers import forms
-from tuner.importers.families import FAMILIES
+from tuner.importers.families import FAMILIES, PADDING_BIAS
 
 if TYPE_CHECKING:
     from tuner.importers.huggingface import LoadedModel
 
 Attention = Literal["eager", "sdpa"]
-
-# Added to the scores of padded positions. exp() of it is exactly 0 in float32, and unlike the smallest float32 it stays
-# finite when a compiled softmax multiplies it by log2(e).
-PADDING_BIAS = 1e9
 
 
 class PlainModule(torch.nn.Module):

@@ -19,7 +19,7 @@ from rpc.drafts import draft
 from rpc.errors import SessionLost
 from rpc.uniform import uniform
 from tuner.graph.attention_kernel import attention_of
-from tuner.importers.wrapper import PADDING_BIAS
+from tuner.importers.families import PADDING_BIAS
 from tuner.kernels.context import make_target
 from tuner.kernels.defaults import default_schedule
 from tuner.kernels.extents import shapes, variables

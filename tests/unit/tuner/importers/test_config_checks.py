@@ -42,6 +42,7 @@ def test_each_family_has_a_tiny_model() -> None:
         ("bert", "layer_norm_eps", 0),
         ("bert", "layer_norm_eps", float("nan")),
         ("modernbert", "norm_eps", "1e-5"),
+        ("deberta-v2", "conv_kernel_size", 3),
         ("roberta", "pad_token_id", None),
         ("xlm-roberta", "pad_token_id", -1),
     ],
