@@ -28,7 +28,7 @@ from rpc.facts import device_facts
 from tuner.cli.common import console, notes, run_app, settings_with
 from tuner.config import Settings
 from tuner.db import jobs
-from tuner.db.engine import make_engine, read
+from tuner.db.engine import make_engine, read, write
 from tuner.db.migrate import create_or_check
 from tuner.jobs.coordinator import Coordinator
 from tuner.jobs.device_watch import DeviceWatch
@@ -207,7 +207,15 @@ def _coordination(settings: Settings, engine: Engine) -> list[Timed]:
                 still.finish(key)
                 coordinator.tick()
     coordinator.resign()
+    _leave_as_found(engine)
     return [passes, before, kept, after, whole]
+
+
+def _leave_as_found(engine: Engine) -> None:
+    """The round that nobody runs any more goes, so that the next run finds the job tuning."""
+    with write(engine) as session:
+        for row in jobs.running_rounds(session):
+            session.delete(row)
 
 
 def _requests(settings: Settings, size: Size, repeats: int) -> list[Timed]:

@@ -15,7 +15,7 @@ from tests.support import seed_db
 from tests.support.coordination import Bench
 from tests.support.fake_engine import ProcessDied
 from tests.support.fake_stages import FAMILY, tune_round
-from tests.support.query_plans import Scan, noting
+from tests.support.query_plans import Scan, index_conditions, noting
 from tests.support.rows import add_job, make_record, make_workload
 from tuner.config import Settings
 from tuner.db import artifacts, jobs, log, records
@@ -114,6 +114,14 @@ def test_a_round(settings: Settings, engine: Engine) -> None:
             journal.finish(task, search_sec=1.0, build_sec=1.0, measure_sec=1.0)
     assert len(noted.statements) > 15
     check(noted.scans())
+
+
+def test_a_candidate_is_looked_up_by_itself_and_not_among_all_of_its_workload(engine: Engine) -> None:
+    with noting(engine) as noted, write(engine) as session:
+        records.put_workload(session, make_workload())
+        assert records.add(session, make_record("a", 1e-3))
+    (asked,) = (statement for statement in noted.statements if statement.startswith("SELECT record.id"))
+    assert "candidate" in " ".join(index_conditions(engine, asked, noted.statements[asked]))
 
 
 def test_what_stages_read(engine: Engine) -> None:

@@ -59,6 +59,17 @@ def noting(engine: Engine) -> Iterator[Noted]:
         event.remove(Engine, "before_cursor_execute", note)
 
 
+def index_conditions(engine: Engine, statement: str, values: Any) -> list[str]:
+    """What a statement looks up in indexes by, as the database says it."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+            return [detail for *_, detail in rows if detail.startswith("SEARCH")]
+        connection.exec_driver_sql("SET enable_seqscan = off")
+        rows = connection.exec_driver_sql(f"EXPLAIN {statement}", values)
+        return [line for (line,) in rows if "Index Cond" in line]
+
+
 def _of_sqlite(connection: Any, statement: str, values: Any) -> Iterator[Scan]:
     for *_, detail in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values):
         words = detail.split()

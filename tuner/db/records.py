@@ -32,10 +32,15 @@ class Attempt(NamedTuple):
     error_class: str
 
 
-_OF_CANDIDATE = sql_select(*(getattr(Record, name) for name in Attempt._fields)).where(  # built once
-    col(Record.workload_id) == bindparam("workload"),
-    col(Record.target_family) == bindparam("family"),
-    col(Record.candidate) == bindparam("id"),
+# Built once. The order is that of the index by candidate: without it SQLite reads all of a workload's in another one.
+_OF_CANDIDATE = (
+    sql_select(*(getattr(Record, name) for name in Attempt._fields))
+    .where(
+        col(Record.workload_id) == bindparam("workload"),
+        col(Record.target_family) == bindparam("family"),
+        col(Record.candidate) == bindparam("id"),
+    )
+    .order_by(col(Record.attempt))
 )
 _WITHOUT_TRACE = defer(Record.trace, raiseload=True)  # type: ignore[arg-type]
 

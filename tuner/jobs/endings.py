@@ -136,7 +136,7 @@ class Endings:
         with self._lead.write() as session:
             job = session.get_one(Job, job_id)
             job.tuning_sec += busy_sec
-            ledger.book(session, job, view.rounds, view.states)
+            ledger.book(session, job, view.courses, view.states)
             if ended is not None:
                 ledger.tell_round(session, job, ended, len(view.rounds), fewest_left)
         return view.rounds

@@ -21,10 +21,12 @@ _LATE = 100  # rounds after a lost one, its process has written what it will wri
 
 @dataclass(frozen=True)
 class View:
-    """A job's workloads as the planner sees them, its rounds so far, and how many measurements it started from."""
+    """A job's workloads as the planner sees them, its rounds so far and what they came to by workload, and how many
+    measurements it started from."""
 
     states: list[WorkloadState]
     rounds: list[Round]
+    courses: dict[str, Course]
     known_trials: int
 
 
@@ -49,15 +51,16 @@ class Forecast:
         past = self._past(session, job)
         later = jobs.rounds(session, job.id, after=past.rounds[-1].number if past.rounds else -1)
         rounds = [*past.rounds, *later]
-        states = tuning.workload_states(jobs.workloads(session, job.id), follow(later, past.courses))
+        courses = follow(later, past.courses)
+        states = tuning.workload_states(jobs.workloads(session, job.id), courses)
         settled = list(takewhile(lambda row: _is_settled(row, rounds[-1].number), later))
         past.rounds += settled
         past.courses = follow(settled, past.courses)
-        return View(states, rounds, past.known_trials)
+        return View(states, rounds, courses, past.known_trials)
 
     def fewest_left(self, job: Job, view: View) -> int:
         """Trials that tuning takes at least, as things stand."""
-        return fewest_trials(view.states, tuning.budget_left(job, view.rounds, (), self._batch))
+        return fewest_trials(view.states, tuning.budget_left(job, view.courses, (), self._batch))
 
     def keep_only(self, job_ids: Collection[str]) -> None:
         """Forget all other jobs."""

@@ -110,9 +110,9 @@ class Launcher:
         with read(self._database) as session:
             row_of_job = jobs.get(session, job.id)
             view = self._forecast.view(session, row_of_job)
-        budget = budget_left(row_of_job, view.rounds, running, self._settings.round_batch)
+        budget = budget_left(row_of_job, view.courses, running, self._settings.round_batch)
         in_flight, seed = {task.workload_id for task in running}, f"{job.id}/{len(view.rounds)}"
-        found = plan_rounds(view.states, budget, in_flight=in_flight | resting(view.rounds), seed=seed)
+        found = plan_rounds(view.states, budget, in_flight=in_flight | resting(view.rounds, view.courses), seed=seed)
         if found == []:  # nobody has the turns that these let pass
             found = plan_rounds(view.states, budget, in_flight=in_flight, seed=seed)
         if isinstance(found, Stop):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from sqlmodel import Session, col, select
@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 from tuner.db import clock, events, records
 from tuner.db.models import Job, JobWorkload, Record, Round
 from tuner.jobs import plan, tuning
+from tuner.jobs.course import Course
 from tuner.jobs.messages import message_of
 from tuner.schemas import JobState
 from tuner.search.planner import RoundPlan, WorkloadState
@@ -89,9 +90,9 @@ def close_round(session: Session, row: Round, state: str, error: str = "") -> No
     session.add(row)
 
 
-def book(session: Session, job: Job, rounds: Collection[Round], states: Collection[WorkloadState]) -> None:
+def book(session: Session, job: Job, courses: Mapping[str, Course], states: Collection[WorkloadState]) -> None:
     """Bring the job's sums up to date."""
-    job.trials = tuning.measured(rounds)
+    job.trials = tuning.measured(courses)
     job.predicted_ms = tuning.predicted_ms(states)
     job.progress = progress(cast(JobState, job.state), _used(job), job.progress)
     session.add(job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tuner.db.models import Job, JobWorkload, Round, Workload
 from tuner.errors import StageFailed
@@ -37,18 +37,10 @@ def given_up(rounds: Iterable[Round]) -> dict[str, str]:
     return {id_: why for id_, course in follow(rounds, {}).items() if (why := course.given_up)}
 
 
-def resting(rounds: Sequence[Round]) -> set[str]:
+def resting(rounds: Sequence[Round], courses: Mapping[str, Course]) -> set[str]:
     """Workloads that let others go first: after each further failure in a row one more round of others."""
-    others: dict[str, int] = {}  # rounds since its last one
-    failures: dict[str, int] = {}
-    worked: set[str] = set()
-    for since, row in enumerate(reversed(rounds)):
-        others.setdefault(row.workload_id, since)
-        if row.state == "done":
-            worked.add(row.workload_id)
-        elif row.state == "failed" and row.workload_id not in worked:
-            failures[row.workload_id] = failures.get(row.workload_id, 0) + 1
-    return {id_ for id_, count in failures.items() if others[id_] < count}
+    failing = {id_: course.failures for id_, course in courses.items() if course.failures}
+    return {id_ for id_, count in failing.items() if any(row.workload_id == id_ for row in rounds[-count:])}
 
 
 def rest_after(tail: Sequence[Round]) -> tuple[float, str]:
@@ -70,15 +62,15 @@ def predicted_ms(states: Iterable[WorkloadState]) -> float | None:
     return total_us / 1e3
 
 
-def measured(rounds: Collection[Round]) -> int:
+def measured(courses: Mapping[str, Course]) -> int:
     """Trials that a job's rounds took."""
-    return sum(row.measured for row in rounds)
+    return sum(course.measured for course in courses.values())
 
 
-def budget_left(job: Job, rounds: Collection[Round], in_flight: Iterable[Task], batch: int) -> Budget:
+def budget_left(job: Job, courses: Mapping[str, Course], in_flight: Iterable[Task], batch: int) -> Budget:
     """What a job may still spend; batches in flight count as spent."""
     return Budget(
-        trials_left=job.budget_trials - measured(rounds) - sum(task.batch for task in in_flight),
+        trials_left=job.budget_trials - measured(courses) - sum(task.batch for task in in_flight),
         seconds_left=None if job.budget_sec is None else job.budget_sec - job.tuning_sec,
         batch=batch,
         trials_total=job.budget_trials,

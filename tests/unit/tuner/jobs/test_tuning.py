@@ -7,9 +7,9 @@ import pytest
 from tests.support.rounds import round_of, states_of
 from tests.support.rows import make_workload
 from tests.support.tasks import ROUND
-from tuner.db.models import Job
+from tuner.db.models import Job, Round
 from tuner.jobs import tuning
-from tuner.jobs.course import MAX_EMPTY_ROUNDS, MAX_WORKLOAD_FAILURES
+from tuner.jobs.course import MAX_EMPTY_ROUNDS, MAX_WORKLOAD_FAILURES, follow
 from tuner.jobs.tuning import given_up, rest_after, resting
 from tuner.search.planner import WorkloadState
 
@@ -44,13 +44,17 @@ def test_only_what_happens_in_a_row_speaks_against_a_workload(how: str) -> None:
     assert states_of([round_of(0, how), round_of(16)] * 10)[0].tunable
 
 
+def resting_after(rounds: list[Round]) -> set[str]:
+    return resting(rounds, follow(rounds, {}))
+
+
 def test_a_workload_whose_round_failed_lets_others_go_first() -> None:
     failing, other = make_workload(1), make_workload(2)
     failed, done = round_of(0, "failed", workload=failing), round_of(16, workload=other)
-    assert resting([failed]) == {failing.id}
-    assert resting([failed, done]) == set()
-    assert resting([failed, done, failed, done]) == {failing.id}
-    assert resting([failed, done, failed, done, done]) == set()
+    assert resting_after([failed]) == {failing.id}
+    assert resting_after([failed, done]) == set()
+    assert resting_after([failed, done, failed, done]) == {failing.id}
+    assert resting_after([failed, done, failed, done, done]) == set()
 
 
 def test_a_workload_that_is_given_up_is_named_with_its_last_error() -> None:
@@ -78,7 +82,7 @@ def test_the_predicted_latency_sums_launches_times_best() -> None:
 
 def test_the_budget_counts_what_is_measured_and_what_is_in_flight() -> None:
     job = Job(id="job-1", model_id="m", target="local", budget_trials=100, budget_sec=60.0, tuning_sec=20.0)
-    left = tuning.budget_left(job, [round_of(16), round_of(7, "lost")], [ROUND], batch=16)
+    left = tuning.budget_left(job, follow([round_of(16), round_of(7, "lost")], {}), [ROUND], batch=16)
     assert left.trials_left == 100 - 16 - 7 - 16
     assert left.seconds_left == pytest.approx(60.0 - 20.0)
 
