@@ -16,8 +16,8 @@ from api.dashboard.verdict import CanaryDrift, canary_drift
 from api.dashboard.words import FILTERS, STAGES
 from api.deps import page_of
 from tuner.config import Settings
-from tuner.db import artifacts, benchmarks, events, jobs
-from tuner.db.models import Event, Job, Record
+from tuner.db import artifacts, benchmarks, canaries, events, jobs
+from tuner.db.models import Event, Job
 from tuner.db.paging import Window
 from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.view import job_out, job_outs, workload_outs
@@ -27,6 +27,7 @@ from tuner.targets.triples import family
 
 JOBS_PER_PAGE = 25
 LOG_LINES = 150
+DRIFT_RECORDS = 1000  # of a job, that say how steady its device was
 MATTERS = 0.002  # share of the time from which a kernel is in the roofline
 
 
@@ -139,9 +140,7 @@ def _curve(session: Session, job_id: str) -> list[CurvePoint]:
 
 
 def _drift(session: Session, job_id: str) -> CanaryDrift | None:
-    ratio = col(Record.canary_ratio)
-    found = session.exec(select(ratio).where(Record.job_id == job_id, ratio.is_not(None)))
-    return canary_drift([value for value in found if value is not None])
+    return canary_drift(canaries.ratios_of(session, job_id, DRIFT_RECORDS))
 
 
 def _log(session: Session, job_id: str, names: dict[str, str]) -> list[LogEntry]:

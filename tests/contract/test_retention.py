@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
-from tests.support.rows import add_job, utcnow
-from tuner.db import events, retention
+from tests.support.rows import add_job, make_record, make_workload, utcnow
+from tuner.db import canaries, events, records, retention
 from tuner.db.engine import read, write
 from tuner.db.models import Event
-from tuner.db.retention import CURVE_POINTS, evenly
+from tuner.db.retention import CURVE_POINTS
+from tuner.db.sampling import evenly
 
 pytestmark = pytest.mark.both_databases
 
@@ -86,3 +87,27 @@ def test_points_are_kept_at_even_distances_with_both_ends() -> None:
     assert evenly([1, 2, 3], 5) == [1, 2, 3]
     assert evenly(list(range(11)), 3) == [0, 5, 10]
     assert evenly(list(range(1000)), 7)[-1] == 999
+
+
+def test_a_long_curve_is_told_by_as_many_points_as_a_chart_can_show(engine: Engine) -> None:
+    rounds = events.CURVE_POINTS + 1
+    with write(engine) as session:
+        job_id = add_job(session, "tuning").id
+        for number in range(rounds):
+            events.emit(session, "round", {"trials": number}, job_id)
+    with read(engine) as session:
+        told = [point["trials"] for point in events.curve(session, job_id)]
+    assert (len(told), told[0], told[-1]) == (events.CURVE_POINTS, 0, rounds - 1)
+    assert told == sorted(told)
+
+
+def test_the_speed_of_a_device_is_told_of_some_of_a_jobs_records(engine: Engine) -> None:
+    with write(engine) as session:
+        job_id = add_job(session, "tuning").id
+        records.put_workload(session, make_workload())
+        for number in range(10):
+            ratio = None if number == 5 else 1.0 + number
+            records.add(session, make_record(f"c{number}", 1e-3 * (1 + number), job_id=job_id, canary_ratio=ratio))
+    with read(engine) as session:
+        assert sorted(canaries.ratios_of(session, job_id, 100)) == [1.0 + number for number in range(10) if number != 5]
+        assert len(canaries.ratios_of(session, job_id, 3)) in (2, 3)

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from tests.support import seed_db
 from tests.support.coordination import Bench
 from tests.support.rows import add_job, make_record, make_workload
+from tests.support.submitting import fetch_for
 from tuner.cli import tables, words
 from tuner.config import Settings
 from tuner.db import events, jobs, records
@@ -208,6 +209,7 @@ def test_a_job_without_a_device_waits_in_sight_wherever_one_looks(
 ) -> None:
     bench = Bench(settings, engine)
     job_id = client.post("/v1/jobs", json={"model": "minilm-l6", "target": "m1-metal"}).json()["id"]
+    fetch_for(engine, settings, job_id)
     bench.run_until(lambda: bench.job(job_id).message.startswith("waiting for a device"))
     said = "waiting for a device of m1-metal; start one with: tunesmith agent --tracker HOST:PORT --key m1-metal"
     assert not bench.cluster.running

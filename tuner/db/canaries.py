@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from statistics import median
 
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from tuner.db.models import CanaryTime
+from tuner.db.models import CanaryTime, Record
 
 _USUAL_OF = 101  # times, the latest: some hours of tuning
 
@@ -21,3 +22,12 @@ def usual_sec(session: Session, device: str, family: str) -> float | None:
 def note(session: Session, device: str, family: str, seconds: float) -> None:
     """Keep what it took in one session. Call within ``write``."""
     session.add(CanaryTime(device=device, target_family=family, seconds=seconds))
+
+
+def ratios_of(session: Session, job_id: str, about: int) -> list[float]:
+    """How fast the device was when it measured a job's records: all of them, or about so many of more."""
+    of_job = col(Record.job_id) == job_id
+    each = max(1, session.scalar(select(func.count()).where(of_job)) // about)
+    ratio = col(Record.canary_ratio)
+    found = session.exec(select(ratio).where(of_job, col(Record.id) % each == 0, ratio.is_not(None)))
+    return [value for value in found if value is not None]

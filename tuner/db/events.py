@@ -9,6 +9,9 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from tuner.db.models import Event
+from tuner.db.sampling import evenly
+
+CURVE_POINTS = 1000  # more than a chart can show
 
 
 def emit(session: Session, kind: str, data: dict[str, Any], job_id: str | None = None) -> Event:
@@ -45,6 +48,9 @@ def last_rounds(session: Session, job_ids: Collection[str]) -> dict[str, dict[st
 
 
 def curve(session: Session, job_id: str) -> list[dict[str, Any]]:
-    """Predicted latency over tuning time: ``{t_sec, trials, predicted_ms}`` per finished round, oldest first."""
-    query = select(Event).where(Event.job_id == job_id, Event.kind == "round").order_by(col(Event.id))
+    """Predicted latency over tuning time: ``{t_sec, trials, predicted_ms}`` per finished round, oldest first; of more
+    than ``CURVE_POINTS`` rounds as many at even distances."""
+    of_rounds = select(Event.id).where(Event.job_id == job_id, Event.kind == "round").order_by(col(Event.id))
+    chosen = evenly(session.connection().execute(of_rounds).scalars().all(), CURVE_POINTS)
+    query = select(Event).where(col(Event.id).in_(chosen)).order_by(col(Event.id))
     return [{key: event.data.get(key) for key in ("t_sec", "trials", "predicted_ms")} for event in session.exec(query)]

@@ -42,6 +42,7 @@ class Part(Generic[T]):
     query: SelectOfScalar[T]
     key: tuple[Any, ...]
     descending: bool = False
+    few: bool = False  # found by an index of their own and sorted then, however they are ordered elsewhere
 
     def count(self, session: Session) -> int:
         """How many rows it has."""
@@ -50,10 +51,15 @@ class Part(Generic[T]):
 
     def rows(self, session: Session, limit: int, offset: int, after: Sequence[Any] | None) -> list[T]:
         """Its rows after that key, or (None) after ``offset`` of them."""
-        query = self.query.order_by(*(column.desc() if self.descending else column for column in self.key))
+        query = self.query.order_by(*self._order())
         if after is not None:
             query = query.where(self._is_beyond(after))
         return list(session.exec(query.limit(limit).offset(offset or None)))
+
+    def _order(self) -> list[ColumnElement[Any]]:
+        """An expression, unlike a column, is in no index: none is walked for its order past all else."""
+        first, *others = (column.desc() if self.descending else column for column in self.key)
+        return [self.key[0] + 0 if self.few else first, *others]
 
     def key_of(self, row: T) -> list[Any]:
         """The row's key, as JSON takes it."""

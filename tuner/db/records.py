@@ -222,8 +222,9 @@ def find(
     query = select(Record).where(*matching(workload_id, family, job_id, failed))
     query = query.options(_WITHOUT_TRACE)
     time, number = col(Record.mean_sec), col(Record.id)
-    timed = Part(query.where(time.is_not(None)), (time, number))
-    untimed = Part(query.where(time.is_(None)), (number,))
+    few = workload_id is not None
+    timed = Part(query.where(time.is_not(None)), (time, number), few=few)
+    untimed = Part(query.where(time.is_(None)), (number,), few=few)
     return page(session, [untimed] if failed else [timed, untimed], window)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, delete, false
 from sqlmodel import Session, col, select
 
 from tuner.db.models import Event, Job
+from tuner.db.sampling import evenly
 
 CURVE_POINTS = 200  # as many as a picture of a curve shows
 _ROWS = 500  # in one statement
@@ -47,13 +46,6 @@ def forget_jobless(session: Session, before: datetime) -> int:
     for start in range(0, len(gone), _ROWS):
         session.connection().execute(delete(Event).where(col(Event.id).in_(gone[start : start + _ROWS])))
     return len(gone)
-
-
-def evenly(rows: Sequence[Any], most: int) -> Sequence[Any]:
-    """As many rows as that at even distances, the first and the last among them."""
-    if len(rows) <= most:
-        return rows
-    return [rows[round(number * (len(rows) - 1) / (most - 1))] for number in range(most)]
 
 
 def _of(job_id: str, kind: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
