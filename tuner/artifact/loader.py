@@ -129,6 +129,8 @@ class Runner:
         start = -memory.ctypes.data % _HUGE_PAGE
         copy = memory[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
         np.copyto(copy, value)
+        if isinstance(value, np.memmap):  # what was read of a mapped file counts as memory that is held
+            value._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
         return self._tvm.runtime.from_dlpack(copy)
 
     def _as_meant(self, inputs: dict[str, Any]) -> dict[str, Any]:
