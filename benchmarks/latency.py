@@ -171,7 +171,7 @@ def margin(case: dict[str, Any]) -> float:
 def _tune(settings: Settings, case: Case, wish: BudgetIn) -> Tuned:
     with local_service(settings) as client:
         job = service_jobs.finish(client, service_jobs.submit(client, **asdict(case), wish=wish))
-    return Tuned(case, job.id, settings.artifacts_dir / f"{job.artifact_id}.tar", job.predicted_ms, job.trials)
+    return Tuned(case, job.id, service_jobs.artifact_of(settings, job), job.predicted_ms, job.trials)
 
 
 def _race(settings: Settings, tuned: Tuned, rounds: int, per_round: int, max_sec: float) -> Result:

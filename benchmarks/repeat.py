@@ -54,8 +54,7 @@ def main(
             threads=settings.device_threads or physical_cores(),
             rounds=20,
             variants=[
-                Variant(name=job.id, kind="tvm", path=str(settings.artifacts_dir / f"{job.artifact_id}.tar"))
-                for job in jobs
+                Variant(name=job.id, kind="tvm", path=str(service_jobs.artifact_of(settings, job))) for job in jobs
             ],
         )
         with notes.status("timing the modules side by side"):

@@ -11,6 +11,7 @@ from tuner.cli.jobs import absolute_if_folder
 from tuner.cli.progress import watch
 from tuner.client.events import follow
 from tuner.client.http import Client
+from tuner.config import Settings
 from tuner.errors import StageFailed
 from tuner.schemas import BudgetIn, JobIn, JobOut
 
@@ -38,3 +39,8 @@ def finish(client: Client, job: JobOut) -> JobOut:
             f"{ended.id} was {ended.state}" + (f": {reason.message}" if reason else "."), reason.hint if reason else ""
         )
     return ended
+
+
+def artifact_of(settings: Settings, job: JobOut) -> Path:
+    """The tar of a job that has succeeded, where the service keeps it: a part of its checksum is in its name."""
+    return max(settings.artifacts_dir.glob(f"{job.artifact_id}*.tar"), key=lambda path: path.stat().st_mtime)

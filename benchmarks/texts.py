@@ -73,7 +73,7 @@ def _model(
     with local_service(settings) as client:
         job = service_jobs.submit(client, model, wish=wish, text_lengths=[len(text) for text in texts])
         ended = service_jobs.finish(client, job)
-    artifact = str(settings.artifacts_dir / f"{ended.artifact_id}.tar")
+    artifact = str(service_jobs.artifact_of(settings, ended))
     threads = settings.device_threads or physical_cores()
     contestants: dict[str, Contestant] = {}
     try:

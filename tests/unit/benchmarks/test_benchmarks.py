@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import resident
+from benchmarks import resident, service_jobs
 from benchmarks.contest import Score
 from benchmarks.latency import OURS, PEERS, Case, Tuned, entry, run_all, table
 from benchmarks.quality import time_to_quality
@@ -18,6 +18,7 @@ from benchmarks.repeat import compared
 from benchmarks.resident import Sample, Sampler, growth_per_1000_trials, parts_of
 from tests.support.samples import job
 from tuner.bench.spec import Result, Timing
+from tuner.config import Settings
 from tuner.errors import ServiceUnreachable, StageFailed
 from tuner.schemas import CurvePoint
 
@@ -52,6 +53,15 @@ def test_a_case_that_fails_is_named_with_its_reason_and_ends_no_other(capsys: py
     assert kept == [["bert"], ["bert", "minilm"]]
     said = capsys.readouterr().err
     assert "bert 8 x 384 failed: The benchmark process ended with code -9. Its last words: Killed" in said
+
+
+def test_an_artifact_is_found_by_its_id_whatever_its_checksum(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    settings.artifacts_dir.mkdir()
+    for name in ("art-1-abc.tar", "art-2-def.tar"):
+        (settings.artifacts_dir / name).touch()
+    found = service_jobs.artifact_of(settings, job(artifact_id="art-2"))
+    assert found.name == "art-2-def.tar"
 
 
 def test_candidates_a_second_count_only_those_that_got_a_time() -> None:
