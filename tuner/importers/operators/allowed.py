@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from tuner import strict_json
 from tuner.errors import ModelInvalid
 
 MAX_NODES = 50_000
@@ -98,7 +99,7 @@ def checked(name: str, tir: str) -> str:
     """The graph of the operator ``name`` without what it says beside what it computes. Raises ModelInvalid when there
     is anything in it that is not listed here."""
     try:
-        graph = _Graph(json.loads(tir))
+        graph = _Graph(strict_json.parse(tir))
         graph.check()
         return graph.plain()
     except _Refused as reason:
@@ -106,7 +107,7 @@ def checked(name: str, tir: str) -> str:
             f"The operator {name} {reason}.",
             "Write it in arithmetic on tensors alone, as `te.create_prim_func` makes it; see docs/operators.md.",
         ) from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise ModelInvalid(f"The operator {name} is not JSON.", "Send it with `tunesmith tune-op`.") from None
 
 
@@ -254,7 +255,7 @@ def _check_leaf(kind: Any, data: Any) -> None:
             return
         case "ffi.String" if isinstance(data, str) and _NAME.fullmatch(data):
             return
-        case "ir.Op" if data in _CALLS:
+        case "ir.Op" if isinstance(data, str) and data in _CALLS:
             return
         case "ir.PrimType" if isinstance(data, dict) and set(data) == {"span", "dtype"}:
             if data["dtype"] in _DTYPES and type(data["span"]) is int:

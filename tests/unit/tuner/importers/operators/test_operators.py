@@ -199,3 +199,14 @@ def test_gflops_are_flops_by_the_median_beside_the_targets_peak() -> None:
     assert arithmetic(gemm, timings, None) == {"gflops": {"tuned": 1000.0, "untuned": 250.0}}
     assert arithmetic(of("/data/add.operator.json"), timings, peak) == told
     assert arithmetic(of("bert-base-uncased", "preset"), timings, peak) == {}
+
+
+@pytest.mark.parametrize("kind", ["ir.Op", "ir.PrimType", "ffi.String", "int", "bool", "tirx.For", "s_tir.SBlock"])
+@pytest.mark.parametrize("data", [[], {}, [[]], 0.5, "x y", "\ud800", None])
+def test_a_node_that_holds_something_else_is_refused_in_words(kind: str, data: object) -> None:
+    graph = _graph()
+    place = next(n for n, node in enumerate(graph["nodes"]) if node["type"] == kind)
+    graph["nodes"][place]["data"] = data
+    with pytest.raises(ModelInvalid) as refused:
+        allowed.checked("evil", json.dumps(graph))
+    assert refused.value.message.encode()
