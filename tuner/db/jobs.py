@@ -87,14 +87,16 @@ class ActiveJob(NamedTuple):
     created_at: datetime
 
 
-_OF_ACTIVE = [getattr(Job, name) for name in ActiveJob._fields]
+_ACTIVE = (
+    sql_select(*(getattr(Job, name) for name in ActiveJob._fields))
+    .where(col(Job.state).in_(ACTIVE))
+    .order_by(col(Job.priority).desc(), col(Job.created_at), col(Job.id))
+)
 
 
 def active(session: Session) -> list[ActiveJob]:
     """Jobs that are not finished: highest priority first, then oldest."""
-    query = sql_select(*_OF_ACTIVE).where(col(Job.state).in_(ACTIVE))
-    rows = session.execute(query.order_by(col(Job.priority).desc(), col(Job.created_at), col(Job.id)))
-    return [ActiveJob._make(row) for row in rows]
+    return [ActiveJob._make(row) for row in session.connection().execute(_ACTIVE)]
 
 
 def workloads(session: Session, job_id: str, with_tir: bool = False) -> list[tuple[JobWorkload, Workload]]:

@@ -119,18 +119,17 @@ class Coordinator:
 
     def _pass(self) -> None:
         self._devices.look(self._clock())
-        active = self._active()
         if self._term != self._lead.term:
-            self._begin(active)
+            self._begin(self._active())
+        self._flight.reach()
+        self._reap()
+        active = self._active()
         self._forget_all_but({job.id for job in active})
         if self._files.look(active, self._clock(), self._disk.problem(self._clock())):
             active = self._active()
-        self._flight.reach()
         self._tidying.turn(self._clock(), is_idle=not self._flight.occupying())
         if not active and not self._flight:
             return
-        if self._reap():
-            active = self._active()
         for key in self._flight.strays({job.id for job in active}):
             self._kill(key, "the job has ended")
         now = self._clock()
@@ -161,11 +160,9 @@ class Coordinator:
         found = reading(stamped) if stamped else None
         return self._clock() if found is None else found
 
-    def _reap(self) -> bool:
+    def _reap(self) -> None:
         """Write down how tasks ended; an end that can't be written is kept for the next pass."""
-        any_ended = False
         while ended := self._flight.next_ended():
-            any_ended = True
             task, outcome = ended
             log.info("%s of %s: %s", task.stage or f"round {task.key}", task.job_id, outcome.kind)
             try:
@@ -178,7 +175,6 @@ class Coordinator:
                 log.exception("the end of %s can't be written down", task.key)
                 self._note_fault(task.job_id, error)
             self._flight.settle(task.key)
-        return any_ended
 
     def _safely(self, job: ActiveJob, step: Callable[[ActiveJob], bool]) -> bool:
         """Take a step for a job. One that can't be taken stops no other job, and is tried again after a rest."""

@@ -66,7 +66,7 @@ class Launcher:
         return [self._applicant(job) for job in waiting]
 
     def _applicant(self, job: ActiveJob) -> Applicant:
-        ahead = 1 if self.is_remote(job) and job.state == "tuning" else 0
+        ahead = 1 if job.state == "tuning" and self.is_remote(job) else 0
         turn = self._turns.get(job.id, 0)
         return Applicant(job.id, job.priority, turn, job.created_at, self._next_task(job), ahead)
 
