@@ -36,6 +36,7 @@ from tuner.jobs.engine import Outcome
 from tuner.measuring.measure import DeviceAddress, Measured
 from tuner.search.journal import Journal, Task
 from tuner.search.session import Proposal
+from tuner.tokens import own_token
 
 GOALS_MS = {"pass": 20.0, "round": 50.0, "request": 200.0}
 _BYTES_EACH = 5_000  # of a record, with its share of all else
@@ -221,7 +222,8 @@ def _leave_as_found(engine: Engine) -> None:
 def _requests(settings: Settings, size: Size, repeats: int) -> list[Timed]:
     """Every page and list, from their beginnings and from far within."""
     found = []
-    with TestClient(create_app(settings), base_url="http://localhost") as client:
+    shown = {"Authorization": f"Bearer {own_token(settings.token_file)}"}
+    with TestClient(create_app(settings), base_url="http://localhost", headers=shown) as client:
         for path, query in _asked(size):
             timed = Timed(_shown(path, query), "request")
             for _ in range(repeats):
