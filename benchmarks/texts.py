@@ -158,7 +158,8 @@ def _after_calls(contestant: Contestant, texts: list[Text], calls: int) -> dict[
     early = _MIXED_CALLS[0]
     contestant.seconds(batches[:early])
     first = contestant.memory()
-    contestant.seconds(batches[early:])
+    if batches[early:]:
+        contestant.seconds(batches[early:])
     last = contestant.memory()
     return {f"after_{early}": first["now"], f"after_{calls}": last["now"], "peak": last["peak"]}
 
