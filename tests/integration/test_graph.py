@@ -15,7 +15,7 @@ from tvm import relax
 from tests.support.processes import ROOT, python_code
 from tests.support.tiny_imports import compile_plainly, import_tiny, local_target
 from tests.support.tiny_models import CONFIGS, write_model
-from tuner.artifact.loader import Runner
+from tuner.artifact.loader import ArtifactError, Runner
 from tuner.importers import cache
 from tuner.importers.cache import Imported
 from tuner.importers.comparison import compare
@@ -183,15 +183,19 @@ def test_attention_of_long_sequences_is_one_kernel(tmp_path: Path, monkeypatch: 
         assert compare(runner.run(**sample.inputs), sample.outputs).ok
 
 
-def test_ids_beyond_the_vocabulary_are_clipped_and_harm_nobody(case: Case, compiled: Runner) -> None:
+def test_ids_beyond_the_vocabulary_are_refused_and_would_harm_nobody(case: Case, compiled: Runner) -> None:
+    """The kernels clip them, whoever calls the library without the loader."""
     inputs = compiled.example()
+    names = [spec["name"] for spec in compiled.inputs]
     last = {**inputs, "input_ids": np.full_like(inputs["input_ids"], CONFIGS[case.kind]["vocab_size"] - 1)}
     wild = {**inputs, "input_ids": np.full_like(inputs["input_ids"], 2**31 - 1)}
     below = {**inputs, "input_ids": np.full_like(inputs["input_ids"], -(2**31))}
     first = {**inputs, "input_ids": np.zeros_like(inputs["input_ids"])}
     for beyond, clipped in ((wild, last), (below, first)):
-        got, want = compiled.run(**beyond), compiled.run(**clipped)
-        assert all(np.array_equal(got[name], want[name]) for name in want)
+        with pytest.raises(ArtifactError, match="this model knows 0 to"):
+            compiled.run(**beyond)
+        got, want = (compiled._run_once([given[name] for name in names]) for given in (beyond, clipped))
+        assert all(np.array_equal(one, other) for one, other in zip(got, want, strict=True))
 
 
 IDS = """

@@ -19,7 +19,7 @@ from tests.support import msl
 from tests.support.metal import TARGET, Kernel, half_kernels, kernels_of, ready, sampled, sampled_schedules
 from tests.support.msl.source import Lowered, lower
 from tests.support.tiny_models import WIDE_BERT
-from tuner.compiler.module import _database
+from tuner.compiler.module import _chosen
 from tuner.kernels import lane_reads, ready_made, simdgroup
 
 pytestmark = pytest.mark.skipif(msl.missing_compiler() is not None, reason=str(msl.missing_compiler()))
@@ -139,7 +139,9 @@ def test_restricted_target_gets_smaller_threadgroups() -> None:
 def test_ready_made_winner_is_compiled_into_the_module(tiny: list[Kernel], name: str, kind: str) -> None:
     kernel = next(kernel for kernel in tiny if kernel.name == kind)
     tir = str(tvm.ir.save_json(kernel.mod))
-    database, _ = _database(TARGET, {tir: (name, [1e-5])})
+    database, replaced, left_out = _chosen(kernel.mod, TARGET, {tir: (name, [1e-5])})
+    assert not replaced
+    assert not left_out
     with TARGET, database:
         applied = tvm.relax.transform.MetaScheduleApplyDatabase()(tvm.ir.load_json(tir))
     schedule = ready_made.schedule(name, kernel.mod, TARGET)
