@@ -11,6 +11,7 @@ def how_to_run(job: JobOut, artifact: ArtifactOut) -> str:
     pin = f"=={versions['tvm']}" if versions.get("tvm") else ""
     ffi = f" apache-tvm-ffi=={versions['tvm-ffi']}" if versions.get("tvm-ffi") else ""
     name = f"{artifact.id}.tar"
+    loader = "loader.py texts.py" if artifact.manifest.get("texts") else "loader.py"
     place = ("# it runs on a Mac with Apple silicon",) if is_for_macos(artifact) else ()
     return "\n".join(
         (
@@ -21,7 +22,7 @@ def how_to_run(job: JobOut, artifact: ArtifactOut) -> str:
             "",
             "# anywhere else: TVM, numpy and the loader inside the tar",
             f"pip install apache-tvm{pin}{ffi} numpy",
-            f"tar -xf {name} loader.py",
+            f"tar -xf {name} {loader}",
             f"python loader.py {name} --runs 50",
             f"python -c 'from loader import load; print(load(\"{name}\").inputs)'",
         )
