@@ -23,7 +23,7 @@ from tuner.importers.faithful import check_faithful
 from tuner.importers.huggingface import LoadedModel, load_torch
 from tuner.importers.presets import PRESETS, Preset
 from tuner.importers.pytorch import export
-from tuner.importers.reference import reference_outputs
+from tuner.importers.reference import reference_outputs, sample_inputs
 from tuner.importers.wrapper import variant
 
 BATCH, SEQ_LEN = 3, 20
@@ -276,3 +276,18 @@ def test_debertas_buckets_are_the_librarys(count: int, furthest: int) -> None:
     distance = np.arange(furthest)[:, None] - np.arange(furthest)[None, :]
     want = make_log_bucket_position(torch.from_numpy(distance), count, furthest).to(torch.int64)
     np.testing.assert_array_equal(deberta.buckets(distance, count, furthest), want.numpy())
+
+
+def test_a_tokenizer_that_knows_more_than_the_model_is_said_and_harms_no_import(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text(vocabulary.read_text() + "harbour\nyears\n")
+    loaded = load(folder)
+    size = CONFIGS["bert"]["vocab_size"]
+    assert loaded.tokenizer is not None
+    assert len(loaded.tokenizer) > size
+    assert f"knows {len(loaded.tokenizer)} tokens, the model {size}" in loaded.note
+    assert loaded.weights == "pretrained"
+    samples = sample_inputs(loaded, 4, 48)
+    assert max(int(inputs["input_ids"].max()) for inputs in samples) == size - 1
+    assert all(np.isfinite(reference_outputs(loaded, inputs)["last_hidden_state"]).all() for inputs in samples)

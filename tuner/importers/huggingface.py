@@ -48,7 +48,7 @@ class LoadedModel:
     ``module`` takes the tensors of ``input_names`` in that order, each int32 ``(batch, seq)``, and returns a tuple of
     float32 tensors in the order of ``output_names``; it is in eval mode. ``network`` is the library's own model with
     the same parameters, for baselines. ``source`` is complete: family, head and maximum length are known, and its
-    ``weights`` are ``random`` when any of them were not trained; ``note`` then says why.
+    ``weights`` are ``random`` when any of them were not trained; ``note`` says why, and what else is to be known.
     """
 
     source: ModelSource
@@ -82,11 +82,19 @@ def load_torch(fetched: Fetched, seed: int = 0) -> LoadedModel:
         network = _untrained(PRESETS[source.name].config, source.head, seed)
         return _loaded(replace(source, weights="random"), network, None, note)
     network, untrained = _pretrained(folder, source, seed)
-    note = ""
+    tokenizer = _tokenizer(folder)
+    notes = []
     if untrained:
-        note = f"{source.name} has no trained weights for its head, they are random: {', '.join(untrained)}."
+        notes.append(f"{source.name} has no trained weights for its head, they are random: {', '.join(untrained)}.")
+    if tokenizer is not None and len(tokenizer) > network.config.vocab_size:
+        notes.append(
+            f"The tokenizer of {source.name} knows {len(tokenizer)} tokens, the model {network.config.vocab_size}: "
+            "texts with the others will be refused."
+        )
+    for note in notes:
         log.warning(note)
-    return _loaded(replace(source, weights="random" if untrained else "pretrained"), network, _tokenizer(folder), note)
+    source = replace(source, weights="random" if untrained else "pretrained")
+    return _loaded(source, network, tokenizer, " ".join(notes))
 
 
 def _attention(family: str) -> Attention:

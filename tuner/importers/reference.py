@@ -56,6 +56,8 @@ def _encode(loaded: LoadedModel, lines: list[str], seq_len: int) -> dict[str, np
         named = dict(
             loaded.tokenizer(lines, padding="max_length", truncation=True, max_length=length, return_tensors="np")
         )
+        # A tokenizer may know more than the model, which is said elsewhere: samples are what the model takes.
+        named["input_ids"] = np.minimum(named["input_ids"], int(loaded.config["vocab_size"]) - 1)
     absent = np.zeros((len(lines), seq_len))
     return {
         name: np.ascontiguousarray(named.get(name, absent)[:, :seq_len], dtype=np.int32) for name in loaded.input_names
