@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime, timezone
 
 import anyio
@@ -50,6 +50,16 @@ async def take(stream: AsyncIterator[EventOut], count: int) -> list[int]:
     return [(await anext(stream)).id for _ in range(count)]
 
 
+@asynccontextmanager
+async def listening(log: Log) -> AsyncIterator[tuple[EventHub, AsyncIterator[EventOut], list[int]]]:
+    """A hub, a stream of it that has had the log's first event, and the ids that it has had."""
+    hub = log.hub()
+    async with aclosing(hub.stream(0, None, anyio.Event())) as stream:
+        log.add()
+        yield hub, stream, await take(stream, 1)
+    await hub.close()
+
+
 def test_a_stream_has_what_was_and_what_comes_each_once_and_in_order() -> None:
     async def main() -> list[int]:
         log = Log()
@@ -89,9 +99,13 @@ def test_many_streams_ask_the_database_no_more_often_than_one() -> None:
     async def main() -> None:
         log = Log()
         hub = log.hub()
-        streams = [hub.stream(0, None, anyio.Event()) for _ in range(50)]
-        waiting = [asyncio.ensure_future(take(stream, 3)) for stream in streams]
-        await asyncio.sleep(0.1)  # all of them have read what was: nothing
+        streams = [hub.stream(0, job_id, anyio.Event()) for job_id in (None, *["job-a"] * 49)]
+        waiting = [asyncio.ensure_future(take(streams[0], 3))]
+        while log.questions.count((0, None)) < 2:  # it and the hub itself: who comes now reads what was once
+            await asyncio.sleep(0.01)
+        waiting += [asyncio.ensure_future(take(stream, 3)) for stream in streams[1:]]
+        while log.questions.count((0, "job-a")) < 49:  # all of them have read what was: nothing
+            await asyncio.sleep(0.01)
         log.questions.clear()
         for _ in range(3):
             log.add()
@@ -130,16 +144,12 @@ def test_a_stream_that_lags_far_behind_keeps_little_and_loses_nothing(monkeypatc
 
     async def main() -> list[int]:
         log = Log()
-        hub = log.hub()
-        async with aclosing(hub.stream(0, None, anyio.Event())) as stream:
-            log.add()
-            found = await take(stream, 1)
+        async with listening(log) as (hub, stream, found):
             log.add(count=100)
             await asyncio.sleep(0.1)
             (listener,) = hub._listeners
             assert len(listener.waiting) <= 5
             found += await take(stream, 100)
-        await hub.close()
         return found
 
     assert asyncio.run(main()) == list(range(1, 102))
@@ -150,16 +160,12 @@ def test_a_database_that_is_away_for_a_moment_costs_no_event(monkeypatch: pytest
 
     async def main() -> list[int]:
         log = Log()
-        hub = log.hub()
-        async with aclosing(hub.stream(0, None, anyio.Event())) as stream:
-            log.add()
-            found = await take(stream, 1)
+        async with listening(log) as (_hub, stream, found):
             coming = asyncio.ensure_future(take(stream, 1))
             await asyncio.sleep(0.05)  # it has read what was
             log.trouble = 3
             log.add()
             found += await coming
-        await hub.close()
         return found
 
     assert asyncio.run(main()) == [1, 2]
