@@ -119,6 +119,8 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
             return import_operator(key, fetched, root)
         import_apart(key, fetched, root)
         return describe(root, key)
+    if shape.texts:
+        check_texts(fetched.source.family, fetched.source.head)
     sampled = (_SAMPLED_TEXTS, _SAMPLED_TOKENS) if shape.texts else (shape.batch, shape.seq_len)
     check_memory(fetched.source.name, config_of(fetched.source, fetched.folder), *sampled, memory_bytes)
     # Seconds, of which a worker that has its import knows nothing; operators of the user's own need none of them.
@@ -131,7 +133,6 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
     check_faithful(loaded, shape.seq_len)
     texts: dict[str, int] = {}
     if shape.texts:
-        check_texts(loaded.source.family, loaded.source.head)
         longest = loaded.source.max_seq_len or UNKNOWN_LONGEST
         texts = {"longest": longest, "most_tokens": max(MOST_TOKENS, longest)}
         texts["first_position"] = loaded.module.first_position

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from tuner.errors import ModelInvalid
 from tuner.importers.families import FAMILIES
 
-# Fields that turn an encoder into something else, and what they may be.
+# Fields that turn an encoder into something else.
 _DECODING = ("is_decoder", "add_cross_attention", "is_encoder_decoder", "use_cache_in_encoder")
 _SIZES = (
     "vocab_size",
@@ -53,18 +53,19 @@ def check_config(file: Path, config: Mapping[str, Any]) -> None:
         size = config["conv_kernel_size"]
         raise _refused(file, "conv_kernel_size", f"{size!r}: a convolution", "Only models without one are compiled.")
     for name in _SIZES:
-        if name in config and not _is_count(config[name]):
+        if name in config and not is_count(config[name]):
             raise _refused(file, name, repr(config[name]), "It must be a whole number above zero.")
     for name in _EPSILONS:
         if name in config and not _is_small(config[name]):
             raise _refused(file, name, repr(config[name]), "It must be a number between 0 and 1.")
-    if FAMILIES[family].behind_padding and not _is_count(config.get("pad_token_id", 1), least=0):
+    if FAMILIES[family].behind_padding and not is_count(config.get("pad_token_id", 1), least=0):
         raise _refused(
             file, "pad_token_id", repr(config["pad_token_id"]), f"{family} numbers positions from it: give its number."
         )
 
 
-def _is_count(value: object, least: int = 1) -> bool:
+def is_count(value: object, least: int = 1) -> TypeGuard[int]:
+    """Is it a whole number from ``least`` on that 32 bits hold?"""
     return type(value) is int and least <= value < 2**31
 
 

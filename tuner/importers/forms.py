@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.nn import functional
@@ -13,20 +13,27 @@ from torch.nn import functional
 from tuner.importers import deberta
 from tuner.importers.families import PADDING_BIAS
 
+Network = TypeVar("Network", bound=torch.nn.Module)
+
 
 def exportable(network: torch.nn.Module) -> torch.nn.Module:
     """A network that computes the same and shares the parameters, whose attention and activations are one operator each
     and whose norms have all their parameters; the network itself where it is like that already."""
     if not any(_is_bare(module) or type(module).__name__ in _METHODS for module in network.modules()):
         return network
-    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    twin = copy.deepcopy(network, shared)
-    for module in twin.modules():
+    changed = twin(network)
+    for module in changed.modules():
         if _is_bare(module):
             module.bias = torch.nn.Parameter(torch.zeros_like(module.weight))
         for name, method in _METHODS.get(type(module).__name__, {}).items():
             setattr(module, name, MethodType(method, module))
-    return twin
+    return changed
+
+
+def twin(network: Network) -> Network:
+    """A copy that may be changed and shares the parameters and buffers."""
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    return copy.deepcopy(network, shared)
 
 
 def mask(network: torch.nn.Module, padding: torch.Tensor) -> Any:

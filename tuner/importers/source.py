@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from tuner.errors import InvalidInput, ModelInvalid, ModelUnknown, SequenceTooLong
-from tuner.importers.config_checks import check_config
+from tuner.importers.config_checks import check_config, is_count
 from tuner.importers.families import FAMILIES, head_of
 from tuner.importers.folder import check_weights, model_files, read_config
 from tuner.importers.operators import catalog
@@ -127,13 +127,9 @@ def max_seq_len(config: Mapping[str, Any]) -> int | None:
     """
     family = FAMILIES.get(str(config.get("model_type")))
     positions, padding = config.get("max_position_embeddings"), config.get("pad_token_id", 1)
-    if not _is_count(positions) or family is None or (family.behind_padding and not _is_count(padding)):
+    if not is_count(positions, least=0) or family is None or (family.behind_padding and not is_count(padding, least=0)):
         return None
     return max(positions - family.first_position(config), 0) or None
-
-
-def _is_count(value: Any) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value < 2**31
 
 
 def check_seq_len(name: str, longest: int | None, seq_len: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
@@ -100,8 +99,7 @@ class RaggedModule(torch.nn.Module):
 def variant(loaded: LoadedModel, attention: Attention) -> torch.nn.Module:
     """The library's own forward with another attention (where it has one), sharing the parameters; called like
     ``loaded.module``."""
-    shared = {id(tensor): tensor for tensor in (*loaded.network.parameters(), *loaded.network.buffers())}
-    network = copy.deepcopy(loaded.network, shared)
+    network = forms.twin(loaded.network)
     if FAMILIES[loaded.source.family].sdpa:
         network.set_attn_implementation(attention)
     return PlainModule(network, loaded.output_names, own_mask=False).eval()

@@ -176,23 +176,24 @@ def _words(fetch: _Fetch, now: float) -> str:
     doing = f"downloading {source.location}" if source.is_on_hub else f"copying the files of {source.name}"
     if not said.total:
         return doing
-    return f"{doing}: {said.done / _MIB:,.0f} of {said.total / _MIB:,.0f} MiB"
+    return f"{doing}: {_so_far(said)}"
+
+
+def _so_far(said: Said) -> str:
+    return f"{said.done / _MIB:,.0f} of {said.total / _MIB:,.0f} MiB"
 
 
 def _too_slow(fetch: _Fetch, seconds: float) -> ModelUnreachable:
-    said = fetch.moved
     return ModelUnreachable(
         f"The files of {fetch.source.name} took longer than {seconds:g} s (TUNER_FETCH_TIMEOUT_SEC); "
-        f"{said.done / _MIB:,.0f} of {said.total / _MIB:,.0f} MiB were here.",
+        f"{_so_far(fetch.moved)} were here.",
         "Raise the setting, or download the model elsewhere and give its folder.",
     )
 
 
 def _stalled(fetch: _Fetch, seconds: float) -> ModelUnreachable:
-    said = fetch.moved
     return ModelUnreachable(
-        f"Nothing more of {fetch.source.name} came within {seconds:g} s; {said.done / _MIB:,.0f} of "
-        f"{said.total / _MIB:,.0f} MiB were here.",
+        f"Nothing more of {fetch.source.name} came within {seconds:g} s; {_so_far(fetch.moved)} were here.",
         "Submit it again when its hub or its disk answers, or give a local folder.",
     )
 
