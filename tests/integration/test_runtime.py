@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_artifact
-from tuner.artifact.loader import ArtifactError, _take_all_cpus, load
+from tuner.artifact.loader import ArtifactError, load
+from tuner.artifact.machine import _take_all_cpus
 
 X = np.arange(8, dtype="float32").reshape(2, 4)
 WANT = X @ tiny_artifact.WEIGHT + tiny_artifact.BIAS

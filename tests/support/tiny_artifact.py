@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-import tuner.artifact.loader
+from tuner.artifact import travelling
 
 WEIGHT = np.arange(12, dtype="float32").reshape(4, 3) / 10
 BIAS = np.array([1, -1, 0.5], dtype="float32")
@@ -41,7 +40,8 @@ def build(folder: Path) -> Path:
     }
     tvm.compile(builder.get(), target=tvm.target.Target(target)).export_library(str(folder / "lib.so"))
     safetensors.numpy.save_file({"p0": WEIGHT, "p1": BIAS}, folder / "params.safetensors")
-    shutil.copy(tuner.artifact.loader.__file__, folder / "loader.py")
+    for name, source in travelling.sources({}).items():
+        (folder / name).write_text(source)
     write_manifest(folder, target=target, versions={"tvm": tvm.__version__})
     return folder
 

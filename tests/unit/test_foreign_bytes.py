@@ -25,6 +25,7 @@ from tests.support import databases, foreign
 from tests.support.rest import talking_to
 from tuner import strict_json
 from tuner.artifact import loader
+from tuner.artifact.members import safetensors, view
 from tuner.config import Settings
 from tuner.db.engine import make_engine
 from tuner.db.log_line import entry_of
@@ -227,7 +228,7 @@ class Opened:
     """In place of a module that runs: what it would be made of."""
 
     def __init__(self, manifest: dict[str, Any], places: dict[str, Any]) -> None:
-        self.params = loader._safetensors(loader._view(places["params.safetensors"]))
+        self.params = safetensors(view(places["params.safetensors"]))
 
 
 @given(foreign.spoilt(_artifact()))

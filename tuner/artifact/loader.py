@@ -1,6 +1,6 @@
 """Loads a TuneSmith artifact and runs it; needs TVM and numpy, nothing else.
 
-The same file lies in every artifact as ``loader.py``:
+With the modules beside it that it imports it lies in every artifact, as one file ``loader.py``:
 
     from loader import load
     model = load("artifact.tar")
@@ -16,9 +16,7 @@ import hashlib
 import json
 import mmap
 import os
-import platform
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,23 +27,18 @@ from typing import Any
 
 import numpy as np
 
-# Where a member lies: (file, offset, size in bytes). A tar is read in place, so weights are never unpacked to disk.
-_Place = tuple[Path, int, int]
+from tuner.artifact.machine import CALLERS_CPU, are_bound, device, misfit, settle_threads
+from tuner.artifact.members import ArtifactError, Place, locate, safetensors, view
+
+__all__ = ["ArtifactError", "Runner", "load", "main"]
+
 _HUGE_PAGE = 2 << 20  # bytes
-_BIND, _CALLERS_CPU = "TVM_BIND_THREADS", 0
-_ARCH = {"amd64": "x86_64", "arm64": "aarch64"}
-_SIMD = ("avx", "fma", "f16c", "amx")
-_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "<i1", "U8": "<u1", "BOOL": "?"}
-
-
-class ArtifactError(RuntimeError):
-    """The artifact is damaged or made for another machine."""
 
 
 class Runner:
     """A loaded artifact. ``inputs`` and ``outputs`` are ``[{"name", "shape", "dtype"}, ...]`` in call order."""
 
-    def __init__(self, manifest: dict[str, Any], places: dict[str, _Place]) -> None:
+    def __init__(self, manifest: dict[str, Any], places: dict[str, Place]) -> None:
         import tvm
         from tvm import relax
 
@@ -55,16 +48,16 @@ class Runner:
         self.inputs: list[dict[str, Any]] = manifest["inputs"]
         self.outputs: list[dict[str, Any]] = manifest["outputs"]
         self._tvm = tvm
-        self._device = _device(manifest)
-        weights = _safetensors(_view(places["params.safetensors"])) if manifest.get("params") else {}
+        self._device = device(manifest)
+        weights = safetensors(view(places["params.safetensors"])) if manifest.get("params") else {}
         self._params = [self._constant(weights[name]) for name in manifest.get("params", [])]
         with tempfile.TemporaryDirectory(prefix="tunesmith-") as folder:
             library = Path(folder, "library").with_suffix(Path(manifest["library"]).suffix)
-            _view(places[manifest["library"]]).tofile(library)
+            view(places[manifest["library"]]).tofile(library)
             module = tvm.runtime.load_module(str(library))  # mapped: the file may go once it is loaded
             memory = "naive" if manifest.get("texts") else None  # nothing is kept: a pool keeps the most it ever was
             self._main = relax.VirtualMachine(module, self._device, memory_cfg=memory)["main"]
-        self._own_core = os.environ.get(_BIND) == "1"
+        self._own_core = are_bound()
         self._texts = _texts_module().Texts(manifest, self._run_once) if manifest.get("texts") else None
 
     def run(self, **inputs: Any) -> dict[str, Any]:
@@ -112,7 +105,7 @@ class Runner:
         if not self._own_core:
             return self._main(*arguments)
         allowed = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {_CALLERS_CPU})
+        os.sched_setaffinity(0, {CALLERS_CPU})
         try:
             return self._main(*arguments)
         finally:
@@ -163,21 +156,19 @@ def load(path: str | Path) -> Runner:
     Raises:
         ArtifactError: when it is no artifact, a member does not match its checksum, or it is for another machine.
     """
-    places = _locate(Path(path))
+    places = locate(Path(path))
     if "manifest.json" not in places:
         raise ArtifactError(f"{path} is no artifact: it has no manifest.json.")
-    manifest = _manifest(path, _view(places["manifest.json"]).tobytes())
+    manifest = _manifest(path, view(places["manifest.json"]).tobytes())
     checksums = manifest.get("files", {})
     is_being_made = Path(path).is_dir() and "files" not in manifest
     for name in _used(manifest):
         if not (name in checksums or is_being_made) or Path(name).name != name:
             raise ArtifactError(f"{path} is no artifact of TuneSmith: its manifest vouches for no file {name!r}.")
     for name, wanted in checksums.items():
-        if name not in places or hashlib.sha256(_view(places[name]).data).hexdigest() != wanted:
+        if name not in places or hashlib.sha256(view(places[name]).data).hexdigest() != wanted:
             raise ArtifactError(f"{path} is damaged: {name} does not match its checksum. Download it again.")
-    # TVM reads these when its thread pool starts, so before the first call. Its own guess is half the cores.
-    os.environ.setdefault("TVM_NUM_THREADS", str(_threads(manifest)))
-    os.environ.setdefault(_BIND, "1" if _take_all_cpus(int(os.environ["TVM_NUM_THREADS"])) else "0")
+    settle_threads(manifest)
     try:
         return Runner(manifest, places)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -221,101 +212,9 @@ def _texts_module() -> Any:
     return module
 
 
-def _locate(path: Path) -> dict[str, _Place]:
-    if path.is_dir():
-        return {p.name: (p, 0, p.stat().st_size) for p in path.iterdir() if p.is_file()}
-    try:
-        with tarfile.open(path, "r:") as tar:
-            return {m.name: (path, m.offset_data, m.size) for m in tar if m.isfile()}
-    except (tarfile.TarError, OSError, ValueError, ArithmeticError) as error:
-        raise ArtifactError(f"{path} can't be read as an artifact: {error}.") from None
-
-
 def _used(manifest: dict[str, Any]) -> list[str]:
     """The members that running the artifact reads."""
     return [str(manifest.get("library")), *(["params.safetensors"] if manifest.get("params") else [])]
-
-
-def _view(place: _Place) -> np.ndarray:
-    file, offset, size = place
-    try:
-        return np.memmap(file, np.uint8, "r", offset, (size,)) if size else np.empty(0, np.uint8)
-    except (ValueError, OSError, ArithmeticError) as error:
-        raise ArtifactError(f"{file} is cut short: {error}. Download it again.") from None
-
-
-def _safetensors(blob: np.ndarray) -> dict[str, np.ndarray]:
-    """Arrays by name. The format: 8 bytes of header length, a JSON header with dtype, shape and offsets, the data."""
-    start = 8 + int.from_bytes(blob[:8].tobytes(), "little")
-    header = json.loads(blob[8:start].tobytes())
-    header.pop("__metadata__", None)
-    arrays = {}
-    for name, entry in header.items():
-        begin, end = (start + offset for offset in entry["data_offsets"])
-        arrays[name] = blob[begin:end].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return arrays
-
-
-def _threads(manifest: dict[str, Any]) -> int:
-    """Threads the kernels were tuned with, if this machine has as many cores; else all it has."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(int(manifest.get("threads") or cores), cores)
-
-
-def _take_all_cpus(threads: int, system: Path = Path("/sys/devices/system/cpu")) -> bool:
-    """Do so many threads fill this machine, so that each can have a core of its own and nobody else misses it?
-
-    Left to Linux, a worker may share the caller's core for a long time while another idles, since it waits by yielding;
-    inference then takes twice as long. TVM binds its workers to cores in order of speed, from the second on.
-    """
-    if not hasattr(os, "sched_setaffinity") or not 1 < threads == os.cpu_count() == len(os.sched_getaffinity(0)):
-        return False
-    return len({file.read_text() for file in system.glob("cpu*/cpufreq/cpuinfo_max_freq")}) <= 1
-
-
-def _device(manifest: dict[str, Any]) -> Any:
-    """Where the artifact's kernels run: the GPU that its target names, else the CPU."""
-    import tvm
-
-    kind = manifest["target"]["kind"]
-    if kind == "llvm":
-        return tvm.cpu()
-    device = tvm.runtime.device(kind, 0)
-    if not device.exist:
-        raise ArtifactError(f"This artifact is compiled for {kind}; TVM finds no such device on this machine.")
-    return device
-
-
-def misfit(manifest: dict[str, Any]) -> str:
-    """Why the artifact can't run on this machine with this TVM; empty when it can.
-
-    A library of another TVM or architecture fails with a riddle, one for a newer processor dies of SIGILL.
-    """
-    import tvm
-    from tvm.target import Target, codegen
-
-    built_with = str(manifest.get("versions", {}).get("tvm", tvm.__version__))
-    if built_with.split(".")[:2] != tvm.__version__.split(".")[:2]:
-        pin = f"pip install apache-tvm=={built_with}"
-        return f"This artifact needs TVM {built_with}, {tvm.__version__} is installed. Run: {pin}"
-    host = manifest["target"].get("host") or manifest["target"]  # a GPU's target names its host's
-    target = {k: v for k, v in host.items() if k in ("kind", "mtriple", "mcpu", "mattr")}
-    triple = target.get("mtriple") or manifest.get("machine") or platform.machine()
-    wanted, here = (_ARCH.get(a.lower(), a.lower()) for a in (triple.split("-")[0], platform.machine()))
-    if wanted != here:
-        return f"This artifact is compiled for {wanted}, this machine is {here}."
-    system = "darwin" if ("darwin" in triple or "macos" in triple) else "linux"
-    if "-" in triple and system != sys.platform:
-        return f"This artifact is compiled for {system}, this machine runs {sys.platform}."
-
-    def simd(spec: dict[str, Any]) -> set[str]:
-        return {str(f) for f in codegen.llvm_get_cpu_features(Target(spec)) if str(f).startswith(_SIMD)}
-
-    if target["kind"] == "llvm" and target.get("mcpu"):
-        own = {"kind": "llvm", "mtriple": codegen.llvm_get_system_triple(), "mcpu": codegen.llvm_get_system_cpu()}
-        if missing := ", ".join(sorted(simd(target) - simd(own))):
-            return f"This artifact is compiled for {target['mcpu']}, this processor lacks {missing}."
-    return ""
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tvm.s_tir import meta_schedule as ms
 
 from rpc.facts import physical_cores
 from rpc.versions import PINS
+from tuner.artifact import travelling
 from tuner.artifact.format import artifact_id, sha256_of
 from tuner.artifact.symbols import check_library
 from tuner.graph.pipeline import Prepared, build, finish, kernel_names
@@ -133,11 +133,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Put the manifest and the loader, which may be two files, beside the library."""
-    for name in ("loader", *(["texts"] if manifest.get("texts") else [])):
-        spec = find_spec(f"tuner.artifact.{name}")
-        assert spec is not None
-        assert spec.origin is not None
-        shutil.copyfile(spec.origin, folder / f"{name}.py")
+    for name, source in travelling.sources(manifest).items():
+        (folder / name).write_text(source)
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlmodel import Session
 
-from tuner.artifact.loader import misfit
+from tuner.artifact.machine import misfit
 from tuner.artifact.symbols import DEVICE, load_check
 from tuner.compiler.module import base_manifest, read_manifest, write_manifest
 from tuner.db import records

@@ -1,0 +1,91 @@
+"""Can an artifact run on this machine, where on it, and by which threads?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from tuner.artifact.members import ArtifactError
+
+_THREADS, _BIND, CALLERS_CPU = "TVM_NUM_THREADS", "TVM_BIND_THREADS", 0
+_ARCH = {"amd64": "x86_64", "arm64": "aarch64"}
+_SIMD = ("avx", "fma", "f16c", "amx")
+
+
+def misfit(manifest: dict[str, Any]) -> str:
+    """Why the artifact can't run on this machine with this TVM; empty when it can.
+
+    A library of another TVM or architecture fails with a riddle, one for a newer processor dies of SIGILL.
+    """
+    import tvm
+    from tvm.target import Target, codegen
+
+    built_with = str(manifest.get("versions", {}).get("tvm", tvm.__version__))
+    if built_with.split(".")[:2] != tvm.__version__.split(".")[:2]:
+        pin = f"pip install apache-tvm=={built_with}"
+        return f"This artifact needs TVM {built_with}, {tvm.__version__} is installed. Run: {pin}"
+    host = manifest["target"].get("host") or manifest["target"]  # a GPU's target names its host's
+    target = {k: v for k, v in host.items() if k in ("kind", "mtriple", "mcpu", "mattr")}
+    triple = target.get("mtriple") or manifest.get("machine") or platform.machine()
+    wanted, here = (_ARCH.get(a.lower(), a.lower()) for a in (triple.split("-")[0], platform.machine()))
+    if wanted != here:
+        return f"This artifact is compiled for {wanted}, this machine is {here}."
+    system = "darwin" if ("darwin" in triple or "macos" in triple) else "linux"
+    if "-" in triple and system != sys.platform:
+        return f"This artifact is compiled for {system}, this machine runs {sys.platform}."
+
+    def simd(spec: dict[str, Any]) -> set[str]:
+        return {str(f) for f in codegen.llvm_get_cpu_features(Target(spec)) if str(f).startswith(_SIMD)}
+
+    if target["kind"] == "llvm" and target.get("mcpu"):
+        own = {"kind": "llvm", "mtriple": codegen.llvm_get_system_triple(), "mcpu": codegen.llvm_get_system_cpu()}
+        if missing := ", ".join(sorted(simd(target) - simd(own))):
+            return f"This artifact is compiled for {target['mcpu']}, this processor lacks {missing}."
+    return ""
+
+
+def device(manifest: dict[str, Any]) -> Any:
+    """Where the artifact's kernels run: the GPU that its target names, else the CPU."""
+    import tvm
+
+    kind = manifest["target"]["kind"]
+    if kind == "llvm":
+        return tvm.cpu()
+    found = tvm.runtime.device(kind, 0)
+    if not found.exist:
+        raise ArtifactError(f"This artifact is compiled for {kind}; TVM finds no such device on this machine.")
+    return found
+
+
+def settle_threads(manifest: dict[str, Any]) -> None:
+    """Tell TVM how many threads to run, and where, unless its variables say so already.
+
+    It reads them when its thread pool starts, so before the first call. Its own guess is half the cores.
+    """
+    os.environ.setdefault(_THREADS, str(_threads(manifest)))
+    os.environ.setdefault(_BIND, "1" if _take_all_cpus(int(os.environ[_THREADS])) else "0")
+
+
+def are_bound() -> bool:
+    """Are TVM's workers bound to cores, so that the first one is the caller's?"""
+    return os.environ.get(_BIND) == "1"
+
+
+def _threads(manifest: dict[str, Any]) -> int:
+    """Threads the kernels were tuned with, if this machine has as many cores; else all it has."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(int(manifest.get("threads") or cores), cores)
+
+
+def _take_all_cpus(threads: int, system: Path = Path("/sys/devices/system/cpu")) -> bool:
+    """Do so many threads fill this machine, so that each can have a core of its own and nobody else misses it?
+
+    Left to Linux, a worker may share the caller's core for a long time while another idles, since it waits by yielding;
+    inference then takes twice as long. TVM binds its workers to cores in order of speed, from the second on.
+    """
+    if not hasattr(os, "sched_setaffinity") or not 1 < threads == os.cpu_count() == len(os.sched_getaffinity(0)):
+        return False
+    return len({file.read_text() for file in system.glob("cpu*/cpufreq/cpuinfo_max_freq")}) <= 1
