@@ -11,7 +11,7 @@ from tuner.errors import ModelInvalid
 from tuner.importers.families import FAMILIES
 
 # Fields that turn an encoder into something else.
-_DECODING = ("is_decoder", "add_cross_attention", "is_encoder_decoder", "use_cache_in_encoder")
+_DECODING = ("is_decoder", "add_cross_attention", "is_encoder_decoder")
 _SIZES = (
     "vocab_size",
     "hidden_size",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from tuner.errors import InvalidInput
 from tuner.schemas.common import Head
@@ -13,6 +13,11 @@ from tuner.schemas.common import Head
 # Added to the scores of padded positions. exp() of it is exactly 0 in float32, and unlike the smallest float32 it stays
 # finite when a compiled softmax multiplies it by log2(e).
 PADDING_BIAS = 1e9
+
+
+# How the library's code takes padding: as biases for all scores; as which tokens are seen; as biases for each of its
+# kinds of layers, those that look everywhere and those that look through a window.
+Mask = Literal["biases", "seen", "windowed"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Family:
     are numbered from behind the padding id (fairseq's convention). ``padding_id``: the one that its code takes for
     that, whatever the configuration says; None: the configuration's. ``sdpa``: the library computes attention by
     PyTorch's operator where it is asked to. ``texts``: it can be compiled for texts of any lengths, as its attention
-    needs nothing but the tokens.
+    needs nothing but the tokens. ``mask``: how it takes padding.
     """
 
     segments: bool = False
@@ -31,6 +36,7 @@ class Family:
     padding_id: int | None = None
     sdpa: bool = True
     texts: bool = True
+    mask: Mask = "biases"
 
     def first_position(self, config: Mapping[str, Any]) -> int:
         """The number of the first token's position."""
@@ -44,10 +50,10 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "albert": Family(segments=True),
         "bert": Family(segments=True),
         "camembert": Family(behind_padding=True),
-        "deberta-v2": Family(sdpa=False, texts=False),
+        "deberta-v2": Family(sdpa=False, texts=False, mask="seen"),
         "distilbert": Family(),
         "electra": Family(segments=True),
-        "modernbert": Family(texts=False),
+        "modernbert": Family(texts=False, mask="windowed"),
         "mpnet": Family(behind_padding=True, padding_id=1, sdpa=False, texts=False),
         "nomic_bert": Family(segments=True, texts=False),
         "roberta": Family(behind_padding=True),

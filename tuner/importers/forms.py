@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from tuner.importers import deberta
-from tuner.importers.families import PADDING_BIAS
+from tuner.importers.families import FAMILIES, PADDING_BIAS
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -37,12 +37,13 @@ def twin(network: Network) -> Network:
 
 
 def mask(network: torch.nn.Module, padding: torch.Tensor) -> Any:
-    """The additive masks as ``network`` takes them, of ``padding (batch, seq)``: 0 for what is seen, else -1e9."""
-    everywhere = padding[:, None, None, :]
+    """The masks as ``network`` takes them, of ``padding (batch, seq)``: 0 for what is seen, else -1e9."""
     config: Any = network.config
-    if config.model_type == "deberta-v2":
+    kind = FAMILIES[config.model_type].mask
+    if kind == "seen":
         return padding / PADDING_BIAS + 1.0
-    if config.model_type != "modernbert":
+    everywhere = padding[:, None, None, :]
+    if kind == "biases":
         return everywhere
     place = torch.arange(padding.shape[1])
     is_far = (place[:, None] - place[None, :]).abs() > config.sliding_window
