@@ -19,7 +19,6 @@ from tuner.bench.spec import Result, Spec, Variant
 from tuner.cli.common import connected
 from tuner.cli.progress import watch
 from tuner.client.download import download, wanted
-from tuner.client.events import follow
 from tuner.client.http import Client
 from tuner.importers.operators import catalog
 from tuner.importers.source import resolve_source
@@ -37,7 +36,7 @@ NAMES = {
 def tuned(client: Client, operator: str, trials: int, folder: Path) -> tuple[Path, int]:
     """The artifact of an operator, tuned now or known, and the threads that it is made for."""
     job = client.submit(JobIn(model=operator, budget=BudgetIn(trials=trials)))
-    job = watch(follow(client, job.id), console)
+    job = watch(client.progress(job.id), console)
     if job.artifact_id is None:
         raise SystemExit(f"{job.id} {job.state}: {job.error.message if job.error else ''}")
     artifact = client.artifact(job.artifact_id)

@@ -9,7 +9,6 @@ from tuner.cli import words
 from tuner.cli.common import checked, notes
 from tuner.cli.jobs import absolute_if_folder
 from tuner.cli.progress import watch
-from tuner.client.events import follow
 from tuner.client.http import Client
 from tuner.config import Settings
 from tuner.errors import StageFailed
@@ -32,7 +31,7 @@ def submit(client: Client, model: str, wish: BudgetIn, **shape: Any) -> JobOut:
 
 def finish(client: Client, job: JobOut) -> JobOut:
     """Show a job's progress until it has succeeded. Raises StageFailed with its error when it has not."""
-    ended = watch(follow(client, job.id), notes)
+    ended = watch(client.progress(job.id), notes)
     if ended.state != "succeeded":
         reason = ended.error
         raise StageFailed(

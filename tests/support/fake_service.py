@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 
+from tuner.client.aio import AsyncClient
 from tuner.client.http import Client
 from tuner.schemas import JobOut
 
 
-class _Breaking(httpx.SyncByteStream):
+class _Breaking(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A body whose connection breaks after these parts."""
 
     def __init__(self, parts: list[bytes]) -> None:
@@ -19,6 +20,14 @@ class _Breaking(httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self.parts
+        self._break()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self.parts:
+            yield part
+        self._break()
+
+    def _break(self) -> None:
         raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
 
 
@@ -40,7 +49,11 @@ class FakeService:
 
     def client(self) -> Client:
         """A client that speaks to this service."""
-        return Client("http://service.test", transport=httpx.MockTransport(self._answer))
+        return Client("http://service.test", transport=httpx.MockTransport(self._answer), sleep=lambda seconds: None)
+
+    def async_client(self) -> AsyncClient:
+        """The same for an event loop."""
+        return AsyncClient("http://service.test", transport=httpx.MockTransport(self._answer))
 
     def asked(self, path: str) -> list[httpx.Request]:
         """The requests that came for a path."""

@@ -16,7 +16,7 @@ from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, p
 from tuner.client.download import download as fetch
 from tuner.client.download import wanted
 from tuner.client.http import Client
-from tuner.errors import Conflict, InvalidInput, UploadInvalid
+from tuner.errors import InvalidInput, UploadInvalid
 from tuner.schemas import ArtifactOut
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def download(
     if form not in FORMATS:
         raise typer.BadParameter(f"--format is {', '.join(FORMATS)}, not {form}")
     with connected(url) as client:
-        artifact = artifact_of(client, thing)
+        artifact = client.artifact_of(thing)
         path = fetch_artifact(client, artifact, output, form)
     notes.print(f"wrote {path}", highlight=False, soft_wrap=True)
     if artifact.manifest.get("load_check", "device") != "device":
@@ -60,16 +60,6 @@ def artifacts(
     else:
         none = f"no artifact of {job}" if job else "no artifacts yet"
         notes.print(f"{none}; a job that succeeds makes one", highlight=False)
-
-
-def artifact_of(client: Client, thing: str) -> ArtifactOut:
-    """The artifact of that id, or the one the job of that id made."""
-    if not thing.startswith("job-"):
-        return client.artifact(thing)
-    job = client.job(thing)
-    if job.artifact_id is None:
-        raise Conflict(f"{job.id} has no artifact: it is {job.state}.", f"See why: tunesmith show {job.id}")
-    return client.artifact(job.artifact_id)
 
 
 def fetch_artifact(client: Client, artifact: ArtifactOut, output: Path | None, form: str = "tar") -> Path:

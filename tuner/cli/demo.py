@@ -11,12 +11,11 @@ from typing import Annotated
 import typer
 
 from tuner.cli import tables, words
-from tuner.cli.artifacts import artifact_of, fetch_artifact
+from tuner.cli.artifacts import fetch_artifact
 from tuner.cli.common import checked, console, notes, program, settings_with
 from tuner.cli.jobs import INTERRUPTED, absolute_if_folder
 from tuner.cli.local_service import local_service
 from tuner.cli.progress import watch
-from tuner.client.events import follow
 from tuner.client.http import Client
 from tuner.config import Settings
 from tuner.errors import StageFailed
@@ -64,7 +63,7 @@ def demo(
 
 def _watched(client: Client, job: JobOut) -> JobOut:
     try:
-        return watch(follow(client, job.id), notes)
+        return watch(client.progress(job.id), notes)
     except KeyboardInterrupt:
         client.cancel(job.id)
         notes.print("stopped; what was measured is kept, the next run starts from it")
@@ -80,7 +79,7 @@ def _say_where_it_starts(client: Client, cold: bool) -> None:
 
 
 def _show_result(client: Client, job: JobOut, seconds: float, settings: Settings) -> None:
-    artifact = artifact_of(client, job.id)
+    artifact = client.artifact_of(job.id)
     path = fetch_artifact(client, artifact, settings.root / f"{job.model.split('/')[-1]}.tar")
     benchmarks = client.benchmarks(job.id)
     console.print()

@@ -12,7 +12,6 @@ from tuner.cli import tables, words
 from tuner.cli.common import HeadOption, JsonOption, UrlOption, checked, connected, console, notes, print_json
 from tuner.cli.progress import watch
 from tuner.cli.text_file import token_counts
-from tuner.client.events import follow as follow_job
 from tuner.client.http import Client
 from tuner.schemas import BenchmarkOut, BudgetIn, JobIn, JobOut
 
@@ -158,7 +157,7 @@ def delete(job_id: JobArgument, url: UrlOption = None) -> None:
 
 def _follow_to_end(client: Client, job_id: str) -> JobOut:
     try:
-        return watch(follow_job(client, job_id), notes)
+        return watch(client.progress(job_id), notes)
     except KeyboardInterrupt:
         notes.print(f"detached; {job_id} goes on", highlight=False)
         notes.print(f"  see it again: tunesmith follow {job_id}", highlight=False)

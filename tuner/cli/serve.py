@@ -20,7 +20,7 @@ from rpc.supervisor import Supervisor
 from tuner.cli import probes
 from tuner.cli.datadir import hold_data_dir, write_run_file
 from tuner.cli.ports import choose_port, lasting_port
-from tuner.client.http import page_url
+from tuner.client.addresses import page_url
 from tuner.config import DEFAULT_PORT, Settings
 from tuner.db import migrate
 from tuner.errors import StartFailed

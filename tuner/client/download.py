@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuner.artifact.format import file_name, member_name, sha256_of
-from tuner.client.http import Client
 from tuner.errors import ArtifactMissing, InvalidInput, ServiceUnreachable, StorageFull
 from tuner.schemas import ArtifactOut
+
+if TYPE_CHECKING:
+    from tuner.client.http import Client
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
 
 import httpx
-from pydantic import BaseModel, TypeAdapter
 
-from tuner.errors import InvalidInput, NotFound, ServiceUnreachable, TunerError, all_error_classes
+from tuner.client import calls, events, retries
+from tuner.client.addresses import http_options, page_url
+from tuner.client.answers import no_answer, parsed, raise_refusal
+from tuner.client.calls import Call
+from tuner.client.download import download, wanted
+from tuner.errors import Busy, Conflict, ServiceUnreachable
 from tuner.schemas import (
     ArtifactCheck,
     ArtifactOut,
     BenchmarkOut,
     DeviceOut,
+    EventOut,
     Health,
     ImportOut,
     JobIn,
@@ -36,9 +39,7 @@ from tuner.schemas import (
     TokenOut,
 )
 
-M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
-_ERRORS = {cls.code: cls for cls in reversed(all_error_classes())}
 
 
 class Client:
@@ -46,7 +47,7 @@ class Client:
     call ``close``.
 
     Raises InvalidInput when ``url`` is none. Every method raises the ``TunerError`` the service answered with,
-    ``ServiceUnreachable``, or ``NotFound`` for an empty id.
+    ``ServiceUnreachable``, or ``NotFound`` for an empty id. What can be sent again is, twice, before it fails.
     """
 
     def __init__(
@@ -55,22 +56,12 @@ class Client:
         token: str | None = None,
         transport: httpx.BaseTransport | None = None,
         timeout_sec: float = 30.0,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = url.rstrip("/")
         self._token = token
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        # A proxy from the environment can't reach this machine's own loopback.
-        try:
-            self._http = httpx.Client(
-                base_url=self.url,
-                headers=headers,
-                transport=transport,
-                timeout=timeout_sec,
-                trust_env=not is_loopback(self.url),
-            )
-        except (ValueError, httpx.InvalidURL) as error:
-            hint = "Give one such as http://127.0.0.1:8000 with --url."
-            raise InvalidInput(f"{url!r} is no address of a service: {error}.", hint) from error
+        self._http = httpx.Client(transport=transport, **http_options(self.url, token, timeout_sec))
+        self._sleep = sleep
 
     def __enter__(self) -> Client:
         return self
@@ -88,128 +79,164 @@ class Client:
 
     def health(self) -> Health:
         """Readiness with its checks; a service that is up but not ready answers too."""
-        with self._errors():
-            return _parsed(self._http.get("/readyz"), Health.model_validate)
+        return self.ask_once(calls.health())
 
     def service_id(self) -> str:
         """Whose service it is; empty of an earlier release's."""
-        with self._errors():
-            return _parsed(self._http.get("/healthz"), Health.model_validate).id
+        return self.ask_once(calls.liveness()).id
 
     def submit(self, wish: JobIn) -> JobOut:
         """Submits a job; should the answer get lost, once more under the same key, so that it is one."""
-        body = json.dumps(wish.model_dump(exclude_none=True))  # NaN too, which the service refuses by name
-        headers = {"Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
-        try:
-            return self._one(JobOut, "POST", "/v1/jobs", content=body, headers=headers)
-        except ServiceUnreachable:
-            return self._one(JobOut, "POST", "/v1/jobs", content=body, headers=headers)
+        return self.ask(calls.submit(wish))
 
     def jobs(
         self, state: str | None = None, model: str | None = None, limit: int = 50, offset: int = 0
     ) -> Page[JobOut]:
         """Jobs, the newest first."""
-        return self._page(JobOut, "/v1/jobs", state=state, model=model, limit=limit, offset=offset)
+        return self.ask(calls.jobs(state, model, limit, offset))
 
     def job(self, job_id: str) -> JobOut:
         """One job."""
-        return self._one(JobOut, "GET", _path("jobs", job_id))
+        return self.ask(calls.job(job_id))
+
+    def follow(self, job_id: str) -> Iterator[EventOut]:
+        """What happens to a job, from its first event to the one that says it ended; survives restarts of the service.
+
+        Raises ``ServiceUnreachable`` after a minute without an answer.
+        """
+        return events.follow(self, job_id)
+
+    def progress(self, job_id: str) -> Iterator[JobOut]:
+        """The job now, then each time it changed, until it ended; survives restarts as ``follow`` does."""
+        return events.progress(self, job_id)
 
     def workloads(self, job_id: str) -> list[JobWorkloadOut]:
         """The workloads of a job in the order the model first uses them."""
-        return self._list(JobWorkloadOut, _path("jobs", job_id, "workloads"))
+        return self.ask(calls.workloads(job_id))
 
     def evidence(self, job_id: str) -> dict[str, Any]:
         """The manifest of a job's module as the job made and measured it; empty before it has one."""
-        response = self.request("GET", _path("jobs", job_id, "evidence"))
-        return _parsed(response, TypeAdapter(dict[str, Any]).validate_python)
+        return self.ask(calls.evidence(job_id))
 
     def cancel(self, job_id: str) -> JobOut:
         """Asks for a job's end; it ends between two rounds."""
-        return self._one(JobOut, "POST", _path("jobs", job_id, "cancel"))
+        return self.ask(calls.steer(job_id, "cancel"))
 
     def pause(self, job_id: str) -> JobOut:
         """Asks a tuning job to wait."""
-        return self._one(JobOut, "POST", _path("jobs", job_id, "pause"))
+        return self.ask(calls.steer(job_id, "pause"))
 
     def resume(self, job_id: str) -> JobOut:
         """Lets a paused job go on."""
-        return self._one(JobOut, "POST", _path("jobs", job_id, "resume"))
+        return self.ask(calls.steer(job_id, "resume"))
 
     def delete(self, job_id: str) -> None:
         """Deletes a job that has ended; its records stay."""
-        self.request("DELETE", _path("jobs", job_id))
+        self.ask(calls.delete_job(job_id))
 
     def benchmarks(self, job_id: str) -> list[BenchmarkOut]:
         """The variants of a job's comparison with PyTorch."""
-        return self._page(BenchmarkOut, "/v1/benchmarks", job_id=job_id, limit=100).items
+        return self.ask(calls.benchmarks(job_id)).items
 
     def artifacts(self, job_id: str | None = None, limit: int = 50) -> Page[ArtifactOut]:
         """Artifacts, the newest first."""
-        return self._page(ArtifactOut, "/v1/artifacts", job_id=job_id, limit=limit)
+        return self.ask(calls.artifacts(job_id, limit))
 
     def artifact(self, artifact_id: str) -> ArtifactOut:
         """One artifact with its manifest."""
-        return self._one(ArtifactOut, "GET", _path("artifacts", artifact_id))
+        return self.ask(calls.artifact(artifact_id))
+
+    def artifact_of(self, thing: str) -> ArtifactOut:
+        """The artifact of that id, or the one the job of that id made. Raises Conflict when the job has none."""
+        if not thing.startswith("job-"):
+            return self.artifact(thing)
+        job = self.job(thing)
+        if job.artifact_id is None:
+            raise Conflict(f"{job.id} has no artifact: it is {job.state}.", f"See why: tunesmith show {job.id}")
+        return self.artifact(job.artifact_id)
+
+    def download(
+        self, thing: str, path: str | Path, form: str = "tar", progress: Callable[[int], None] = lambda done: None
+    ) -> Path:
+        """Writes the artifact of that id, or of the job of that id, to ``path`` (a folder: by its own name there).
+
+        Goes on where an earlier try broke off, and checks the whole; ``progress`` hears the bytes there are so far.
+        """
+        file, path = wanted(self.artifact_of(thing), form), Path(path)
+        return download(self, file, path / file.name if path.is_dir() else path, progress)
 
     def verify_artifact(self, artifact_id: str) -> ArtifactCheck:
         """Does the stored file still match its manifest?"""
-        return self._one(ArtifactCheck, "POST", _path("artifacts", artifact_id, "verify"))
+        return self.ask(calls.verify_artifact(artifact_id))
 
     def models(self, limit: int = 100) -> Page[ModelOut]:
         """Models the service knows."""
-        return self._page(ModelOut, "/v1/models", limit=limit)
+        return self.ask(calls.models(limit))
 
     def add_model(self, model: ModelIn) -> ModelOut:
         """Adds a preset, a hub id or a folder on the service's machine."""
-        return self._one(ModelOut, "POST", "/v1/models", json=model.model_dump(exclude_none=True))
+        return self.ask(calls.add_model(model))
 
     def add_operator(self, operator: OperatorIn) -> ModelOut:
         """Adds an operator of the user's own; its name is the model to submit."""
-        return self._one(ModelOut, "POST", "/v1/operators", json=operator.model_dump())
+        return self.ask(calls.add_operator(operator))
 
     def targets(self) -> list[TargetOut]:
         """What can be tuned for."""
-        return self._list(TargetOut, "/v1/targets")
+        return self.ask(calls.targets())
 
     def devices(self) -> list[DeviceOut]:
         """Devices as last seen."""
-        return self._list(DeviceOut, "/v1/devices")
+        return self.ask(calls.devices())
 
     def records(self, limit: int = 50, **filters: str | bool | None) -> Page[RecordOut]:
         """Records, by ``workload_id``, ``target_family``, ``job_id``, ``failed``."""
-        return self._page(RecordOut, "/v1/records", limit=limit, **filters)
+        return self.ask(calls.records(limit, **filters))
 
     def forget_records(self, failed: bool = False, **filters: str | None) -> RecordsChanged:
         """Deletes records, by ``workload_id``, ``target_family``, ``job_id``."""
-        return self._one(RecordsChanged, "DELETE", "/v1/records", params={**_given(filters), "failed": failed})
+        return self.ask(calls.forget_records(failed, **filters))
 
     def reopen_records(self, **filters: str | None) -> RecordsChanged:
         """Lets failed candidates be tried again, by ``workload_id``, ``target_family``, ``job_id``."""
-        return self._one(RecordsChanged, "POST", "/v1/records/reopen", params=_given(filters))
+        return self.ask(calls.reopen_records(**filters))
 
     def import_records(self, name: str, content: bytes) -> ImportOut:
         """Adds the records of a log; damaged lines are counted, the rest is kept."""
-        return self._one(ImportOut, "POST", "/v1/records/import", files={"file": (name, content)}, timeout=600.0)
+        return self.ask(calls.import_records(name, content))
 
     def tokens(self) -> list[TokenOut]:
         """Tokens that have names, without what they are."""
-        return self._list(TokenOut, "/v1/tokens")
+        return self.ask(calls.tokens())
 
     def add_token(self, wish: TokenIn) -> TokenNew:
         """Makes a token; the answer alone tells it."""
-        return self._one(TokenNew, "POST", "/v1/tokens", json=wish.model_dump())
+        return self.ask(calls.add_token(wish))
 
     def revoke_token(self, name: str) -> None:
         """Ends a token."""
-        self.request("DELETE", _path("tokens", name))
+        self.ask(calls.revoke_token(name))
 
-    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One request; raises what the service refused with."""
+    def ask(self, call: Call[T]) -> T:
+        """One call, sent again where that is safe; raises what the service refused with."""
+        tries = 1
+        while True:
+            try:
+                return self.ask_once(call)
+            except (ServiceUnreachable, Busy) as error:
+                pause = retries.pause_sec(error, call.repeats, tries)
+                if pause is None:
+                    raise
+            self._sleep(pause)
+            tries += 1
+
+    def ask_once(self, call: Call[T]) -> T:
+        """One call, sent once."""
         with self._errors():
-            response = self._http.request(method, path, **options)
-        raise_refusal(response)
-        return response
+            response = self._http.request(call.method, call.path, **call.options)
+        if not call.of_refusals:
+            raise_refusal(response)
+        return parsed(response, call.parse)
 
     @contextmanager
     def stream(self, path: str, read_timeout_sec: float = 60.0, **options: Any) -> Iterator[httpx.Response]:
@@ -226,69 +253,4 @@ class Client:
         try:
             yield
         except httpx.TransportError as error:
-            raise ServiceUnreachable(
-                f"No service answers at {self.url} ({error or type(error).__name__}).",
-                "Start it with `tunesmith serve`, or name another with --url.",
-            ) from error
-
-    def _one(self, kind: type[M], method: str, path: str, **options: Any) -> M:
-        return _parsed(self.request(method, path, **options), kind.model_validate)
-
-    def _list(self, kind: type[M], path: str) -> list[M]:
-        items = TypeAdapter(list[kind])  # type: ignore[valid-type]
-        return _parsed(self.request("GET", path), items.validate_python)
-
-    def _page(self, kind: type[M], path: str, **params: Any) -> Page[M]:
-        return _parsed(self.request("GET", path, params=_given(params)), Page[kind].model_validate)  # type: ignore[valid-type]
-
-
-def raise_refusal(response: httpx.Response) -> None:
-    """Raises the ``TunerError`` that an error answer carries; an answer in another shape is not our service's."""
-    if response.is_success:
-        return
-    try:
-        error = response.json()["error"]
-        cls, message, hint = _ERRORS.get(error["code"], TunerError), error["message"], error.get("hint", "")
-    except (ValueError, KeyError, TypeError):
-        raise _strange(response) from None
-    raise cls(message, hint)
-
-
-def _parsed(response: httpx.Response, parse: Callable[[Any], T]) -> T:
-    """What ``parse`` makes of an answer's JSON; an answer in another shape is not our service's."""
-    try:
-        return parse(response.json())
-    except ValueError as error:  # no JSON, or none of that model
-        raise _strange(response) from error
-
-
-def _strange(response: httpx.Response) -> ServiceUnreachable:
-    return ServiceUnreachable(
-        f"{response.request.url} answered {response.status_code} in a shape that is not TuneSmith's.",
-        "Check the address given with --url, and that the service there is of this version.",
-    )
-
-
-def _path(things: str, thing_id: str, action: str = "") -> str:
-    """``/v1/jobs/ID/action``; an empty id would name all of them."""
-    if not thing_id:
-        raise NotFound(f"No id was given: one of the {things} was asked for.", f"List them with `tunesmith {things}`.")
-    return f"/v1/{things}/{quote(thing_id, safe='')}" + (f"/{action}" if action else "")
-
-
-def _given(filters: Mapping[str, T | None]) -> dict[str, T]:
-    return {key: value for key, value in filters.items() if value is not None}
-
-
-def page_url(url: str, token: str | None, path: str = "/") -> str:
-    """A page of the dashboard at ``url``; the service takes the token out of the address as soon as it is opened."""
-    return url + path + (f"?token={quote(token, safe='')}" if token else "")
-
-
-def is_loopback(url: str) -> bool:
-    """Does the address name this very machine?"""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+            raise no_answer(self.url, error) from error

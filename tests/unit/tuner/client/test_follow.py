@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from datetime import datetime, timezone
+from typing import Any
+
 import pytest
 
 from tests.support.fake_service import FakeService
 from tests.support.samples import finished_job, job
-from tuner.client.events import GIVE_UP_SEC, ServerEvent, follow, parse_events
+from tuner.client.events import GIVE_UP_SEC, ServerEvent, follow, parse_events, progress
 from tuner.errors import NotFound, ServiceUnreachable
+from tuner.schemas import EventOut
 
 
 class Clock:
@@ -26,7 +32,7 @@ class Clock:
 
 def followed(service: FakeService) -> list[str]:
     clock = Clock()
-    return [job.state for job in follow(service.client(), "job-1", clock, clock.sleep)]
+    return [job.state for job in progress(service.client(), "job-1", clock, clock.sleep)]
 
 
 def event(number: int, kind: str = "state") -> str:
@@ -70,7 +76,7 @@ def test_stream_that_never_opens_falls_back_to_polling() -> None:
 def test_service_that_stays_away_is_given_up() -> None:
     service = FakeService([job()])
     clock = Clock()
-    jobs = follow(service.client(), "job-1", clock, clock.sleep)
+    jobs = progress(service.client(), "job-1", clock, clock.sleep)
     next(jobs)
     service.down = True
     with pytest.raises(ServiceUnreachable):
@@ -80,4 +86,40 @@ def test_service_that_stays_away_is_given_up() -> None:
 
 def test_unknown_job_is_told_at_once() -> None:
     with pytest.raises(NotFound, match="no /v1/jobs/job-2"):
-        next(follow(FakeService([job()]).client(), "job-2"))
+        next(progress(FakeService([job()]).client(), "job-2"))
+
+
+def told(number: int, kind: str, **data: Any) -> str:
+    """An event as the service sends it."""
+    event = EventOut(id=number, job_id="job-1", kind=kind, data=data, created_at=datetime.now(timezone.utc))
+    return f"id: {number}\nevent: {kind}\ndata: {json.dumps(event.model_dump(mode='json'))}\n\n"
+
+
+def eventful() -> FakeService:
+    """A service whose stream breaks once, in the middle of a job."""
+    last = told(3, "artifact", artifact_id="art-1") + told(4, "state", state="succeeded")
+    return FakeService([job()], [told(1, "state", state="tuning") + ": ping\n\n" + told(2, "round", trials=8), last])
+
+
+def test_events_are_followed_over_a_break_to_the_one_that_ends_the_job() -> None:
+    service, clock = eventful(), Clock()
+    events = list(follow(service.client(), "job-1", clock, clock.sleep))
+    assert [(event.id, event.kind) for event in events] == [(1, "state"), (2, "round"), (3, "artifact"), (4, "state")]
+    assert events[1].data == {"trials": 8}
+    assert [r.headers.get("Last-Event-ID") for r in service.asked("/v1/events")] == [None, "2"]
+
+
+def test_events_are_followed_on_an_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuner.client.events.RETRY_SEC", 0.0)
+    service = eventful()
+
+    async def listen() -> list[int]:
+        async with service.async_client() as client:
+            return [event.id async for event in client.follow("job-1")]
+
+    assert asyncio.run(listen()) == [1, 2, 3, 4]
+
+
+def test_events_of_a_job_that_is_not_there_are_refused() -> None:
+    with pytest.raises(NotFound):
+        list(follow(FakeService([job()]).client(), "job-2"))

@@ -8,13 +8,16 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tuner.client.http import Client, is_loopback
+from tuner.client.addresses import is_loopback
+from tuner.client.http import Client
 from tuner.errors import BudgetInvalid, InvalidInput, NotFound, ServiceUnreachable, TunerError, all_error_classes
 from tuner.schemas import BudgetIn, JobIn
 
 
 def client_of(response: httpx.Response) -> Client:
-    return Client("http://service.test/", transport=httpx.MockTransport(lambda request: response))
+    return Client(
+        "http://service.test/", transport=httpx.MockTransport(lambda request: response), sleep=lambda sec: None
+    )
 
 
 def refused(status: int, code: str) -> tuple[Client, list[httpx.Request]]:

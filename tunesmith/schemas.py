@@ -1,0 +1,3 @@
+"""What goes over REST, in both directions: docs/rest.md."""
+
+from tuner.schemas import *  # noqa: F403
