@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from tests.support.rows import make_record, make_workload
-from tuner.db import clock, records
+from tests.support.rows import add_job, make_record, make_workload
+from tuner.db import clock, known, records
 from tuner.db.engine import read, write
-from tuner.db.models import Record, Workload
+from tuner.db.models import JobWorkload, Record, Workload
 from tuner.db.paging import Window
 
 pytestmark = pytest.mark.both_databases
@@ -45,22 +45,22 @@ def test_a_candidate_is_stored_once_per_workload_and_family(store: Engine) -> No
 def test_a_refused_duplicate_leaves_the_transaction_usable(store: Engine) -> None:
     assert _add(store, make_record("a", 1.0), make_record("a", 1.0), make_record("b", 2.0)) == [True, False, True]
     with read(store) as session:
-        assert records.known_candidates(session, WORKLOAD, FAMILY) == {"a", "b"}
+        assert known.candidates(session, WORKLOAD, FAMILY) == {"a", "b"}
 
 
 def test_known_candidates_include_failed_ones_and_no_other_target(store: Engine) -> None:
     _add(store, make_record("good", 1.0), make_record("bad", None), make_record("foreign", 1.0, family="other"))
     with read(store) as session:
-        assert records.known_candidates(session, WORKLOAD, FAMILY) == {"good", "bad"}
-        assert records.known_candidates(session, make_workload(2).id, FAMILY) == set()
+        assert known.candidates(session, WORKLOAD, FAMILY) == {"good", "bad"}
+        assert known.candidates(session, make_workload(2).id, FAMILY) == set()
 
 
 def test_to_a_cold_job_what_others_tried_is_new_unless_it_ended_a_session(store: Engine) -> None:
     classes = ("build", "build_timeout", "run", "crash", "timeout", "wrong")
     _add(store, *(make_record(name, None, error_class=name, job_id="job-a") for name in classes))
     with read(store) as session:
-        assert records.known_candidates(session, WORKLOAD, FAMILY, "job-a") == set(classes)
-        assert records.known_candidates(session, WORKLOAD, FAMILY, "job-b") == {"crash", "timeout"}
+        assert known.candidates(session, WORKLOAD, FAMILY, "job-a") == set(classes)
+        assert known.candidates(session, WORKLOAD, FAMILY, "job-b") == {"crash", "timeout"}
 
 
 def test_the_best_are_the_fastest_of_this_target_and_never_failed(store: Engine) -> None:
@@ -164,13 +164,13 @@ def test_what_may_have_been_the_machines_trouble_is_tried_again_another_day(stor
     for attempt in range(1, records.MAX_ATTEMPTS + 1):
         assert _add(store, make_record("a", None, error_class=error_class)) == [True]
         with write(store) as session:
-            assert records.known_candidates(session, WORKLOAD, FAMILY) == {"a"}
+            assert known.candidates(session, WORKLOAD, FAMILY) == {"a"}
             row = records.get(session, WORKLOAD, FAMILY, "a")
             assert row is not None
             assert row.attempt == attempt
             row.created_at = clock.now(session) - records.RETRY_AFTER * 2
         with read(store) as session:
-            is_open = records.known_candidates(session, WORKLOAD, FAMILY) == set()
+            is_open = known.candidates(session, WORKLOAD, FAMILY) == set()
         assert is_open == (attempt < records.MAX_ATTEMPTS)
     assert _add(store, make_record("a", None, error_class=error_class)) == [False]
 
@@ -183,14 +183,40 @@ def test_what_is_the_candidates_own_fault_is_never_tried_again(store: Engine, er
         assert row is not None
         row.created_at = clock.now(session) - records.RETRY_AFTER * 2
     with read(store) as session:
-        assert records.known_candidates(session, WORKLOAD, FAMILY) == {"a"}
+        assert known.candidates(session, WORKLOAD, FAMILY) == {"a"}
+
+
+def test_what_is_new_since_somebody_looked_is_read_alone(store: Engine) -> None:
+    with read(store) as session:
+        assert known.last_id(session) == 0
+    _add(store, make_record("a", 1.0), make_record("b", None, error_class="build"))
+    with read(store) as session:
+        seen = known.last_id(session)
+    _add(store, make_record("c", 2.0), make_record("d", 1.0, workload=2))
+    with read(store) as session:
+        assert known.candidates(session, WORKLOAD, FAMILY, after=seen) == {"c"}
+        assert known.candidates(session, WORKLOAD, FAMILY, after=known.last_id(session)) == set()
+
+
+def test_records_of_others_are_told_from_a_jobs_own(store: Engine) -> None:
+    with write(store) as session:
+        job = add_job(session, "tuning", target_family=FAMILY)
+        records.put_workload(session, make_workload())
+        session.add(JobWorkload(job_id=job.id, workload_id=WORKLOAD))
+    _add(store, make_record("a", 1.0), make_record("b", None, error_class="build", source="imported"))
+    with read(store) as session:
+        assert not known.holds_imported(session, job), "what failed is never used"
+    _add(store, make_record("c", 2.0, source="imported"))
+    with read(store) as session:
+        assert known.holds_imported(session, job)
+        assert not known.holds_imported(session, job.model_copy(update={"target_family": "another"}))
 
 
 def test_a_cold_job_proposes_nothing_twice_that_it_tried_itself(store: Engine) -> None:
     with write(store) as session:
         records.append(session, make_record("a", 1.0, job_id="job-a"))
         records.append(session, make_record("a", None, error_class="build_timeout", job_id="job-b"))
-        assert records.known_candidates(session, WORKLOAD, FAMILY, "job-b") == {"a"}
+        assert known.candidates(session, WORKLOAD, FAMILY, "job-b") == {"a"}
         assert [row.job_id for row in records.best(session, WORKLOAD, FAMILY, 9)] == ["job-a"]
 
 
@@ -199,7 +225,7 @@ def test_failed_candidates_can_be_opened_again_and_their_history_stays(store: En
     with write(store) as session:
         assert records.reopen(session, WORKLOAD, None, None) == 1
         assert records.reopen(session, WORKLOAD, None, None) == 0
-        assert records.known_candidates(session, WORKLOAD, FAMILY) == {"good"}
+        assert known.candidates(session, WORKLOAD, FAMILY) == {"good"}
     assert _add(store, make_record("bad", 0.5)) == [True]
     with read(store) as session:
         assert [row.candidate for row in records.best(session, WORKLOAD, FAMILY, 9)] == ["bad", "good"]

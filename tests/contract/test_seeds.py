@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.support.rows import make_record, make_workload
-from tuner.db import log, records
+from tuner.db import known, log, records
 from tuner.db.engine import read, write
 
 pytestmark = pytest.mark.both_databases
@@ -26,7 +26,7 @@ def store(engine: Engine) -> Engine:
 
 def test_a_seed_was_never_tried_and_is_never_the_best(store: Engine) -> None:
     with read(store) as session:
-        assert records.known_candidates(session, WORKLOAD, FAMILY) == {"good", "bad"}
+        assert known.candidates(session, WORKLOAD, FAMILY) == {"good", "bad"}
         assert [row.candidate for row in records.best(session, WORKLOAD, FAMILY, 9)] == ["good"]
         assert [row.candidate for row in records.seeds(session, WORKLOAD, FAMILY)] == ["seed"]
 

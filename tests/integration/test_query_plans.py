@@ -18,7 +18,7 @@ from tests.support.fake_stages import FAMILY, tune_round
 from tests.support.query_plans import Scan, index_conditions, noting
 from tests.support.rows import add_job, make_record, make_workload
 from tuner.config import Settings
-from tuner.db import artifacts, jobs, log, records
+from tuner.db import artifacts, jobs, known, log, records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, JobWorkload, Round
 from tuner.jobs import control, from_records
@@ -101,7 +101,8 @@ def test_a_round(settings: Settings, engine: Engine) -> None:
         for cold in (False, True):
             round_, job, workload = journal.rows(job.id, row.id)
             task = Task(round_, job.model_copy(update={"cold": cold}), workload, None, address)
-            journal.tried(task)
+            for after in (0, 1):
+                journal.tried(task, after)
             journal.known(task)
             journal.related(task)
             for proposal in proposals:
@@ -124,12 +125,25 @@ def test_a_candidate_is_looked_up_by_itself_and_not_among_all_of_its_workload(en
     assert "candidate" in " ".join(index_conditions(engine, asked, noted.statements[asked]))
 
 
+def test_what_is_new_and_what_others_wrote_is_found_by_indexes_of_its_own(engine: Engine) -> None:
+    with write(engine) as session:
+        job = seed_db.finished_job(session)
+    with noting(engine) as noted, read(engine) as session:
+        known.candidates(session, make_workload().id, FAMILY, after=1)
+        known.holds_imported(session, job)
+    new, others = (statement for statement in noted.statements if " record" in statement)
+    assert "id" in " ".join(index_conditions(engine, new, noted.statements[new])).replace("workload_id", "")
+    if engine.dialect.name == "sqlite":
+        assert "ix_record_imported" in " ".join(index_conditions(engine, others, noted.statements[others]))
+
+
 def test_what_stages_read(engine: Engine) -> None:
     with write(engine) as session:
         job = seed_db.finished_job(session)
     with noting(engine) as noted, read(engine) as session:
         links = jobs.workloads(session, job.id, with_tir=True)
         from_records.fastest(session, [link.workload_id for link, _ in links], job.target_family)
+        known.holds_imported(session, job)
     check(noted.scans())
 
 

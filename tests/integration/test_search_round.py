@@ -102,7 +102,7 @@ def test_a_job_that_is_through_leaves_no_search_behind(bench: Bench) -> None:
     job, other = bench.job(product(8, 16, 48)), bench.job(product(8, 16, 64))
     first, _ = bench.round(job), bench.round(other)
     bench.tuner.forget(job.id)
-    searched = {job_id for job_id, _ in bench.tuner._sessions}
+    searched = {job_id for job_id, _ in bench.tuner._searches}
     assert other.id in searched
     assert job.id not in searched
     again = bench.round(job)
@@ -249,7 +249,7 @@ def test_no_more_is_kept_warm_than_is_allowed(bench: Bench, monkeypatch: pytest.
     for job in jobs:
         assert bench.round(job, batch=1).state == "done"
     assert [workload for *_, workload in bench.tuner._checks] == [bench.workload(job).id for job in jobs[1:]]
-    assert [job_id for job_id, _ in bench.tuner._sessions] == [job.id for job in jobs[1:]]
+    assert [job_id for job_id, _ in bench.tuner._searches] == [job.id for job in jobs[1:]]
 
 
 def test_cold_job_ignores_earlier_records(bench: Bench) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, event
 from tuner.db import clock, parameters
 
 BUSY_TIMEOUT_MS = 15_000  # how long one waits for the writer before
+_WAL_PAGES = 4_000  # a round writes some 250, many of them again in the next: so it waits for the disk less often
 _WRITERS_LOCK = int.from_bytes(b"tunesmit", "big")  # among the advisory locks of a Postgres database
 
 
@@ -34,6 +35,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
         f"busy_timeout={BUSY_TIMEOUT_MS}",
         "journal_mode=WAL",
         "synchronous=NORMAL",
+        f"wal_autocheckpoint={_WAL_PAGES}",
         "foreign_keys=ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")

@@ -7,12 +7,11 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, delete, false, insert, not_, or_, update
+from sqlalchemy import ColumnElement, bindparam, case, delete, false, insert, not_, or_, update
 from sqlalchemy import select as sql_select
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
-from tuner.db import clock
 from tuner.db.models import Record, Round, Workload
 from tuner.db.paging import FIRST, Found, Part, Window, page
 
@@ -43,24 +42,6 @@ _OF_CANDIDATE = (
     .order_by(col(Record.attempt))
 )
 _WITHOUT_TRACE = defer(Record.trace, raiseload=True)  # type: ignore[arg-type]
-
-
-def known_candidates(session: Session, workload_id: str, family: str, job_id: str | None = None) -> set[str]:
-    """Candidates (structural hashes) of this workload that are not to be tried on this family now, failed ones too;
-    seeds are, and so are, another day and a few times, those whose failure may have been the machine's.
-
-    With ``job_id`` only those that this job tried, and those that are poison.
-    """
-    retry = and_(
-        col(Record.error_class).in_(TROUBLE),
-        col(Record.attempt) < MAX_ATTEMPTS,
-        col(Record.created_at) < clock.now(session) - RETRY_AFTER,
-    )
-    counting = and_(counts(), not_(retry))
-    if job_id is not None:
-        counting = or_(col(Record.job_id) == job_id, and_(counting, col(Record.error_class).in_(POISON)))
-    query = select(Record.candidate).where(Record.workload_id == workload_id, Record.target_family == family)
-    return set(session.exec(query.where(tried(), counting)))
 
 
 def best(session: Session, workload_id: str, family: str, k: int = 1, job_id: str | None = None) -> list[Record]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Engine
 
 from rpc.versions import PINS
+from tuner.db import known as known_records
 from tuner.db import records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, Record
@@ -50,7 +51,7 @@ def bring_in(engine: Engine, job: Job, operator: Operator, workload_id: str, rep
     with read(engine) as db:
         legacy_id = summary.workload_id(operator.kind.name, operator.args)
         found = [row for kind in kinds for row in records.best(db, legacy_id, store.family(kind), _MOST)]
-        known = records.known_candidates(db, workload_id, job.target_family)
+        known = known_records.candidates(db, workload_id, job.target_family)
     out = Seeded()
     fastest = sorted(found, key=lambda row: row.mean_sec or 0.0)[:_MOST]
     if not fastest:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from rpc.versions import PINS
-from tuner.db import canaries, clock, jobs, records
+from tuner.db import canaries, clock, jobs, known, records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, JobWorkload, Record, Round, Workload
 from tuner.errors import NotFound
@@ -68,10 +68,12 @@ class Journal:
             assert workload is not None
         return round_, job, workload
 
-    def tried(self, task: Task) -> set[str]:
-        """Candidates that are not to be proposed again."""
+    def tried(self, task: Task, after: int = 0) -> tuple[set[str], int]:
+        """Candidates that are not to be proposed again, of records after that id; and up to which they were read."""
+        family = task.job.target_family
         with read(self._engine) as db:
-            return records.known_candidates(db, task.workload.id, task.job.target_family, task.own_only)
+            up_to = known.last_id(db)
+            return known.candidates(db, task.workload.id, family, task.own_only, after), up_to
 
     def known(self, task: Task) -> tuple[list[Record], list[Record]]:
         """What a new search starts from: the fastest records, and the seeds."""

@@ -7,6 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,8 +35,16 @@ from tuner.search.vetting import Vetting
 
 log = logging.getLogger(__name__)
 
-_MAX_SESSIONS = 64
+_MAX_SEARCHES = 64
 _MAX_CHECKS = 16  # each holds what its workload must give for every kind of input: tens of megabytes for large ones
+
+
+@dataclass
+class _Search:
+    """A search that is kept, and the id of the record up to which it knows what was tried."""
+
+    session: SearchSession
+    read_up_to: int = 0
 
 
 K = TypeVar("K")
@@ -62,7 +71,7 @@ class Tuner:
         workers = settings.build_workers or self._threads
         self.builders = builders or BuildPool(workers, settings.build_timeout_sec)
         self.vetting = Vetting(engine, self.builders)
-        self._sessions: dict[tuple[str, str], SearchSession] = {}
+        self._searches: dict[tuple[str, str], _Search] = {}
         self._cost_models: dict[str, Any] = {}
         self.canaries = Canaries(settings.root / "canaries", self.builders)
         self._checks: dict[tuple[str, str, str], OutputCheck] = {}
@@ -76,19 +85,22 @@ class Tuner:
         try:
             self._run(task, folder)
         except BaseException:  # the search takes all it has proposed for tried; its successor goes by the records
-            self._sessions.pop((job_id, task.workload.id), None)
+            self._searches.pop((job_id, task.workload.id), None)
             raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def forget(self, job_id: str) -> None:
         """Let go of a job's searches: it is through with tuning."""
-        self._sessions = {key: session for key, session in self._sessions.items() if key[0] != job_id}
+        self._searches = {key: search for key, search in self._searches.items() if key[0] != job_id}
 
     def _run(self, task: Task, folder: Path) -> None:
         started = time.monotonic()
-        session = _kept(self._sessions, (task.job.id, task.workload.id), _MAX_SESSIONS, lambda: self._session(task))
-        session.avoid(self._journal.tried(task))
+        key = task.job.id, task.workload.id
+        search = _kept(self._searches, key, _MAX_SEARCHES, lambda: _Search(self._session(task)))
+        session = search.session
+        known, search.read_up_to = self._journal.tried(task, search.read_up_to)
+        session.avoid(known)
         prepared = time.monotonic()
         proposals, built = self._build(task, session, folder)
         finished_build = time.monotonic()

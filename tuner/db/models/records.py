@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from tuner.db.models.columns import json_column, number_column, stamp_column
 from tuner.db.types import BigInt
+
+IMPORTED = text("source = 'imported'")  # a condition on such records must be these words for the index to be used
 
 
 class Workload(SQLModel, table=True):
@@ -51,6 +53,8 @@ class Record(SQLModel, table=True):
             "attempt",
             "created_at",
         ),
+        Index(None, "workload_id", "target_family", "id"),  # what is new since somebody looked
+        Index("ix_record_imported", "workload_id", "target_family", sqlite_where=IMPORTED, postgresql_where=IMPORTED),
         # Lists, fastest first, and how long they are.
         Index(None, "mean_sec", "id", "error_class"),
         Index(None, "target_family", "mean_sec", "id", "error_class"),

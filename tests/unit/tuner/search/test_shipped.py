@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from tests.support.rows import make_record, make_workload
 from tuner.config import Settings
-from tuner.db import records
+from tuner.db import known, records
 from tuner.db.engine import read, write
 from tuner.db.log_line import line_of
 from tuner.search import shipped
@@ -40,9 +40,9 @@ def test_only_records_of_the_jobs_workloads_and_family_come_in(logs: Settings, e
     out = shipped.bring_in(engine, logs, {wanted.id}, FAMILY)
     assert (out.imported, out.duplicates, out.skipped) == (2, 0, 0)
     with read(engine) as session:
-        known = records.known_candidates(session, wanted.id, FAMILY)
-        assert known == {f"{FAMILY}-1-1", f"{FAMILY}-1-2"}
-        assert not records.known_candidates(session, make_workload(2).id, FAMILY)
+        found = known.candidates(session, wanted.id, FAMILY)
+        assert found == {f"{FAMILY}-1-1", f"{FAMILY}-1-2"}
+        assert not known.candidates(session, make_workload(2).id, FAMILY)
         (best,) = records.best(session, wanted.id, FAMILY)
     assert best.source == "shipped"
 
