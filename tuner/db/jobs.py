@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Float, bindparam, case, update
@@ -84,7 +83,6 @@ class ActiveJob(NamedTuple):
     import_key: str
     snapshot: str | None
     stage_stamp: str
-    created_at: datetime
 
 
 _ACTIVE = (

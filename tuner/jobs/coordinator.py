@@ -42,6 +42,7 @@ from tuner.jobs.model_files import ModelFiles
 from tuner.jobs.moments import reading
 from tuner.jobs.plan import Situation
 from tuner.jobs.room import Room
+from tuner.jobs.sayings import Sayings
 from tuner.jobs.target_lookup import resolve_target
 from tuner.jobs.tasks import only
 from tuner.jobs.tidying import Tidying
@@ -78,6 +79,7 @@ class Coordinator:
         self._leads = False
         self._term = 0
         self._flight = Flight(engine)
+        self._sayings = Sayings(self._lead)
         self._files = ModelFiles(settings, database, self._lead, fetches or Fetches(settings))
         self._disk = DiskWatch(free_bytes, settings.min_free_bytes, settings.root)
         self._forecast = Forecast(settings.round_batch)
@@ -90,6 +92,8 @@ class Coordinator:
         self._faulty_until: dict[str, float] = {}  # until when a job is not even looked at
         self._tidying = Tidying(settings, database)
         self._targets: dict[str, Target] = {}  # what names meant in this pass
+        self._ready: dict[str, ActiveJob] = {}  # jobs that lacked nothing but room, as they were
+        self._ready_amid: tuple[str, str] | None = None  # and what was wrong with engine and disk then
         self._on_disk: set[str] | None = None
 
     def tick(self) -> bool:
@@ -134,9 +138,13 @@ class Coordinator:
             self._kill(key, "the job has ended")
         now = self._clock()
         self._targets.clear()
+        amid = self._flight.problem, self._disk.problem(now)
+        if amid != self._ready_amid:
+            self._ready, self._ready_amid = {}, amid
         sound = [job for job in active if now >= self._faulty_until.get(job.id, now)]
-        waiting = [job for job in sound if self._safely(job, self._attend)]
+        waiting = [job for job in sound if self._ready.get(job.id) == job or self._safely(job, self._attend)]
         self._fill(waiting)
+        self._sayings.write()
 
     def _active(self) -> list[ActiveJob]:
         with read(self._database) as session:
@@ -199,6 +207,8 @@ class Coordinator:
         situation = self._situation(job)
         match plan.decide(situation):
             case plan.RunStage() | plan.RunRounds():
+                if job.state == "submitted":  # nothing that it is judged by changes but what ``_pass`` looks at
+                    self._ready[job.id] = job
                 return True
             case plan.Kill(keys, why):
                 for key in keys:
@@ -210,7 +220,7 @@ class Coordinator:
             case plan.Wait(message):
                 told = message or (message_of(situation.state, job.compile_only) if plan.is_stale(job.message) else "")
                 if told and told != job.message and (message or situation.running):
-                    self._lead.change(job, lambda session, row: ledger.say(session, row, told))
+                    self._sayings.add(job, told)
         return False
 
     def _situation(self, job: ActiveJob) -> Situation:
@@ -262,15 +272,9 @@ class Coordinator:
                     del left[job.id]
         except EngineUnavailable as error:
             log.warning("%s", error.message)
-        for job in left.values():
-            if plan.is_stale(job.message):
-                self._safely(job, self._say_that_it_waits)
-
-    def _say_that_it_waits(self, job: ActiveJob) -> bool:
-        """What a job waited for may be there, and its turn not: then it says so."""
-        if not self._flight.of(job.id):
-            self._lead.change(job, lambda session, row: ledger.say(session, row, plan.WAITS_FOR_TURN))
-        return False
+        for job in left.values():  # what one waited for may be there, and its turn not
+            if plan.is_stale(job.message) and not self._flight.of(job.id):
+                self._sayings.add(job, plan.WAITS_FOR_TURN)
 
     def _resolve(self, job: ActiveJob) -> bool:
         """Find out what the job's target is, if its device has said what it is."""
@@ -278,14 +282,15 @@ class Coordinator:
         if target is None:
             with read(self._database) as session:
                 target = self._targets[job.target] = resolve_target(session, self._settings, job.target)
-        if target.family:
-            with self._lead.write() as session:
-                ledger.set_target(session, jobs.get(session, job.id), target.tvm, target.family)
+            if target.family:
+                with self._lead.write() as session:
+                    ledger.set_target(session, job.target, target.tvm, target.family)
         return bool(target.family)
 
     def _forget_all_but(self, job_ids: set[str]) -> None:
         self._forecast.keep_only(job_ids)
         self._launcher.keep_only(job_ids)
+        self._ready = only(self._ready, job_ids)
         self._wishes = only(self._wishes, job_ids)
         self._rests = only(self._rests, job_ids)
         self._faulty_until = only(self._faulty_until, job_ids)

@@ -62,13 +62,22 @@ class Launcher:
         return self.device_key(job) != self._settings.device_key
 
     def applicants(self, waiting: Iterable[ActiveJob]) -> list[Applicant]:
-        """Jobs as ones that want room for their next tasks."""
-        return [self._applicant(job) for job in waiting]
+        """Jobs, in the order of ``jobs.active``, as ones that want room for their next tasks.
 
-    def _applicant(self, job: ActiveJob) -> Applicant:
+        Of those that have not begun the first speaks for all: they want the same, and none has had a turn.
+        """
+        found = []
+        is_first = True
+        for place, job in enumerate(waiting):
+            if job.state != "submitted" or is_first:
+                found.append(self._applicant(job, place))
+                is_first = is_first and job.state != "submitted"
+        return found
+
+    def _applicant(self, job: ActiveJob, place: int) -> Applicant:
         ahead = 1 if job.state == "tuning" and self.is_remote(job) else 0
         turn = self._turns.get(job.id, 0)
-        return Applicant(job.id, job.priority, turn, job.created_at, self._next_task(job), ahead)
+        return Applicant(job.id, job.priority, turn, place, self._next_task(job), ahead)
 
     def _next_task(self, job: ActiveJob) -> Task:
         """What starting the job would submit, as far as it matters to others."""

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
+from sqlalchemy import bindparam, update
+from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
 from tuner.db import clock, events, records
-from tuner.db.models import Job, JobWorkload, Record, Round
+from tuner.db.models import Event, Job, JobWorkload, Record, Round
 from tuner.jobs import plan, tuning
 from tuner.jobs.course import Course
 from tuner.jobs.messages import message_of
 from tuner.schemas import JobState
 from tuner.search.planner import RoundPlan, WorkloadState
-from tuner.state import STAGES, TERMINAL, Event, advance, budget_used, progress
+from tuner.state import ACTIVE, STAGES, TERMINAL, advance, budget_used, progress
+from tuner.state import Event as StateEvent
 
 DEVICE_DEATH = "crash"  # the error class that, of a whole round, speaks against the device and not the candidates
 
 
 def move(
-    session: Session, job: Job, event: Event, message: str | None = None, error: dict[str, str] | None = None
+    session: Session, job: Job, event: StateEvent, message: str | None = None, error: dict[str, str] | None = None
 ) -> None:
     """Take the job to its next state and say so; ``error`` is the body of an error answer.
 
@@ -50,16 +53,33 @@ def say(session: Session, job: Job, message: str) -> None:
         events.emit(session, "message", {"message": message}, job.id)
 
 
+def say_all(session: Session, sayings: Mapping[str, tuple[str, str, str]]) -> None:
+    """As ``say`` of many jobs, by id, each with the state and the wish that it must have and its message.
+
+    Reads and writes no more of a job than that: one whose row can't be read keeps no other from speaking.
+    """
+    query = sql_select(Job.id, Job.state, Job.wish, Job.message).where(col(Job.id).in_(sayings))  # type: ignore[call-overload]
+    told = {
+        job_id: sayings[job_id][2]
+        for job_id, *known, message in session.connection().execute(query)
+        if (*known,) == sayings[job_id][:2] and message != sayings[job_id][2]
+    }
+    if told:
+        by_id = update(Job).where(col(Job.id) == bindparam("of_job")).values(message=bindparam("told"))
+        session.connection().execute(by_id, [{"of_job": job_id, "told": text} for job_id, text in told.items()])
+        session.add_all(Event(kind="message", data={"message": text}, job_id=job_id) for job_id, text in told.items())
+
+
 def drop_wish(session: Session, job: Job) -> None:
     """Forget a wish that has no meaning any more."""
     job.wish = ""
     session.add(job)
 
 
-def set_target(session: Session, job: Job, tvm: dict[str, Any], family: str) -> None:
-    """Keep what the job's target turned out to be."""
-    job.target_json, job.target_family = tvm, family
-    session.add(job)
+def set_target(session: Session, name: str, tvm: dict[str, Any], family: str) -> None:
+    """Keep what a target turned out to be, in all jobs that wait to know it."""
+    waiting = update(Job).where(col(Job.target) == name, col(Job.target_family) == "", col(Job.state).in_(ACTIVE))
+    session.execute(waiting.values(target_json=tvm, target_family=family))
 
 
 def note_death(session: Session, job: Job, what: str, why: str = "it died") -> None:

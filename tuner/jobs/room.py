@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from tuner.jobs.tasks import Task
 from tuner.state import STAGES
@@ -12,7 +11,8 @@ from tuner.state import STAGES
 
 @dataclass(frozen=True)
 class Applicant:
-    """A job that wants room for its next task; ``turn`` numbers the last start it got, 0 for none.
+    """A job that wants room for its next task; ``turn`` numbers the last start it got, 0 for none, ``place``
+    the jobs by their age, the oldest first.
 
     ``ahead`` is how many tasks more than devices its device takes: a remote one has a round waiting, which searches.
     """
@@ -20,7 +20,7 @@ class Applicant:
     job_id: str
     priority: int
     turn: int
-    created_at: datetime
+    place: int
     task: Task
     ahead: int = 0
 
@@ -46,7 +46,7 @@ class Room:
         """
         if self.is_full(running):
             return None
-        for one in sorted(applicants, key=lambda one: (-one.priority, one.turn, one.created_at)):
+        for one in sorted(applicants, key=lambda one: (-one.priority, one.turn, one.place)):
             if self.own_device and not fits_beside(one.task, running, self.own_device):
                 return None
             if self._has_device(one, running):

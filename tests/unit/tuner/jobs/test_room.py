@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
-from tests.support.rows import utcnow
 from tests.support.tasks import IMPORT, REMOTE, ROUND, STAGE, TIMING
 from tuner.jobs.room import Applicant, Room, fits_beside
 from tuner.jobs.tasks import Task
-
-NOW = utcnow()
 
 
 @pytest.mark.parametrize(
@@ -32,8 +28,8 @@ def test_what_is_timed_on_this_machine_is_alone_on_it(task: Task, running: tuple
     assert fits_beside(task, running, "local") == fits
 
 
-def applicant(task: Task, priority: int = 0, turn: int = 0, age_sec: float = 0.0, ahead: int = 0) -> Applicant:
-    return Applicant(task.job_id, priority, turn, NOW - timedelta(seconds=age_sec), task, ahead)
+def applicant(task: Task, priority: int = 0, turn: int = 0, age_sec: int = 0, ahead: int = 0) -> Applicant:
+    return Applicant(task.job_id, priority, turn, -age_sec, task, ahead)
 
 
 def test_room_goes_by_priority_then_by_turn_then_by_age() -> None:
