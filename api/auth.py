@@ -58,6 +58,11 @@ class Doorkeeper:
             found = tokens.by_digest(session, shown)
         return Caller(found.name, found.scope) if found else None
 
+    def still_good(self, digests: set[str]) -> set[str]:
+        """Those of the digests of tokens with names that nobody has revoked."""
+        with read(self._engine) as session:
+            return tokens.known(session, digests)
+
 
 class AskForToken:
     """ASGI middleware: looks at each request before any of its body is read, and leaves in its state who sends it."""

@@ -12,11 +12,13 @@ from fastapi import APIRouter, FastAPI, Header, Query, Request
 from sqlalchemy import Engine
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from api.auth import token_of
 from api.deps import EngineDep
 from api.event_hub import EventHub
 from tuner.db import events, jobs
 from tuner.db.engine import read
 from tuner.schemas import EventOut
+from tuner.tokens import digest
 
 router = APIRouter(prefix="/events", tags=["events"])
 
@@ -28,7 +30,7 @@ SHUTDOWN_SEC = 1.0  # for streams to end by themselves when the server does
 def install(app: FastAPI) -> None:
     """Give the app what its streams listen to."""
     engine = app.state.engine
-    app.state.event_hub = EventHub(partial(_fetch, engine), partial(_last_id, engine))
+    app.state.event_hub = EventHub(partial(_fetch, engine), partial(_last_id, engine), app.state.doorkeeper.still_good)
 
 
 @router.get("", response_class=EventSourceResponse)
@@ -42,7 +44,7 @@ async def stream_events(
     """Events as they happen: ``id`` is the event's, ``event`` its kind, ``data`` its JSON.
 
     Goes on after ``Last-Event-ID``. Without it a job's stream starts with all that happened so far, the stream of all
-    jobs with what happens next.
+    jobs with what happens next. It ends soon after the token that it was asked with is revoked.
     """
     hub: EventHub = request.app.state.event_hub
     hub.refuse_too_many()
@@ -50,11 +52,17 @@ async def stream_events(
     start = await run_sync(_start, engine, job_id, after)
     shutdown = anyio.Event()
     return EventSourceResponse(
-        _messages(hub.stream(start, job_id, shutdown)),
+        _messages(hub.stream(start, job_id, shutdown, _revocable(request))),
         ping=HEARTBEAT_SEC,
         shutdown_event=shutdown,
         shutdown_grace_period=SHUTDOWN_SEC,
     )
+
+
+def _revocable(request: Request) -> str:
+    """The digest of the token that let a request in, if somebody may revoke it."""
+    token = token_of(request) if request.state.caller.name else None
+    return digest(token) if token else ""
 
 
 async def _messages(events: AsyncIterator[EventOut]) -> AsyncIterator[ServerSentEvent]:

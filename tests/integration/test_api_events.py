@@ -13,8 +13,9 @@ from sqlalchemy import Engine
 from tests.support.processes import SLACK
 from tests.support.rows import add_job
 from tests.support.web_process import WebProcess, serve_folder, serve_process
-from tuner.db import events
+from tuner.db import events, tokens
 from tuner.db.engine import make_engine, write
+from tuner.tokens import digest, new_token
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,20 @@ def test_the_stream_of_all_jobs_starts_now(web: WebProcess, engine: Engine) -> N
 def test_an_unknown_jobs_stream_is_not_found(web: WebProcess) -> None:
     answer = httpx.get(f"{web.url}/v1/events", params={"job_id": "job-none"}, headers=web.headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_a_stream_ends_soon_after_its_token_is_revoked(web: WebProcess, engine: Engine) -> None:
+    token = new_token()
+    with write(engine) as session:
+        job_id = add_job(session).id
+        tokens.add(session, "reader", "read", digest(token))
+    _emit(engine, job_id, 1)
+    with web.events({"job_id": job_id}, {"Authorization": f"Bearer {token}"}) as response:
+        stream = _read(response)
+        next(stream)
+        with write(engine) as session:
+            tokens.revoke(session, "reader")
+        assert list(stream) == []
 
 
 def test_the_web_process_ends_while_streams_are_open(web: WebProcess, engine: Engine) -> None:

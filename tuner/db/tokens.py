@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlmodel import Session, col, select
 
 from tuner.db.models import Token
@@ -30,6 +32,11 @@ def find(session: Session) -> list[Token]:
 def by_digest(session: Session, digest: str) -> Token | None:
     """The token that this was made from, if it is still good."""
     return session.exec(select(Token).where(Token.digest == digest)).first()
+
+
+def known(session: Session, digests: Collection[str]) -> set[str]:
+    """Those of the digests that are still tokens'."""
+    return set(session.exec(select(Token.digest).where(col(Token.digest).in_(digests))))
 
 
 def revoke(session: Session, name: str) -> None:

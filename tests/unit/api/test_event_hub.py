@@ -25,6 +25,7 @@ class Log:
         self.events: list[EventOut] = []
         self.questions: list[tuple[int, str | None]] = []
         self.trouble = 0
+        self.tokens = {"one", "two"}
 
     def add(self, job_id: str = "job-a", count: int = 1) -> None:
         for _ in range(count):
@@ -42,7 +43,7 @@ class Log:
         return len(self.events)
 
     def hub(self) -> EventHub:
-        return EventHub(self.fetch, self.last_id, poll_sec=0.01)
+        return EventHub(self.fetch, self.last_id, self.tokens.intersection, poll_sec=0.01, look_sec=0.01)
 
 
 async def take(stream: AsyncIterator[EventOut], count: int) -> list[int]:
@@ -197,3 +198,23 @@ def test_no_more_streams_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> N
         await hub.close()
 
     asyncio.run(main())
+
+
+def test_a_stream_ends_when_its_token_is_revoked_and_others_go_on() -> None:
+    async def main() -> tuple[list[int], list[int]]:
+        log = Log()
+        log.add()
+        hub = log.hub()
+        streams = [hub.stream(0, None, anyio.Event(), token) for token in ("one", "two", "")]
+        for stream in streams:
+            await take(stream, 1)
+        log.tokens.remove("one")
+        ended = [event.id async for event in streams[0]]
+        log.add()
+        others = [number for stream in streams[1:] for number in await take(stream, 1)]
+        for stream in streams:
+            await stream.aclose()  # type: ignore[attr-defined]
+        await hub.close()
+        return ended, others
+
+    assert asyncio.run(main()) == ([], [2, 2])
