@@ -5,7 +5,6 @@ Start it through ``rpc.confined``, which ties it to its parent.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import resource
 import sys
@@ -14,10 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from rpc.drafts import have_own_tempdir
-from rpc.expendable import go_first
-
-# As Python, C++, LLVM and the loader of libraries say it.
-_SHORT_OF_MEMORY = ("MemoryError", "bad_alloc", "out of memory", "allocate memory", "failed to map segment")
+from rpc.expendable import go_first, is_short_of_memory, limit_memory
 
 
 def main() -> None:
@@ -28,7 +24,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     module = import_module(name)
     module.prepare()
-    _limit_memory(int(memory_bytes))
+    limit_memory(int(memory_bytes))
     connection = Connection(int(fd))
     connection.send_bytes(b"{}")
     while True:
@@ -42,22 +38,15 @@ def main() -> None:
 def _said(module: Any, question: object) -> dict[str, Any]:
     try:
         return {"answer": module.answer(question)}
-    except MemoryError:
-        return {"is_short_of_memory": True}
     except Exception as failure:  # TVM raises its own kinds, of many classes
-        text = f"{type(failure).__name__}: {_last_line(failure)}"
-        return {"is_short_of_memory": True} if any(word in text for word in _SHORT_OF_MEMORY) else {"failure": text}
+        if is_short_of_memory(failure):
+            return {"is_short_of_memory": True}
+        return {"failure": f"{type(failure).__name__}: {_last_line(failure)}"}
 
 
 def _last_line(failure: BaseException) -> str:
     lines = [line for line in str(failure).strip().splitlines() if line.strip()]
     return (lines[-1].strip() if lines else "")[:500]
-
-
-def _limit_memory(size_bytes: int) -> None:
-    """No more than this for what the process writes to; where the system has no such limit there is none."""
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_DATA, (size_bytes, size_bytes))
 
 
 if __name__ == "__main__":

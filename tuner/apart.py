@@ -26,18 +26,24 @@ def answered(module: str, question: Any, limits: Limits, blame: Callable[[str], 
     """
     process = Confined(module, limits.memory_bytes)
     try:
+        return asked(process, question, limits.seconds, blame)
+    finally:
+        process.close()
+
+
+def asked(process: Confined, question: Any, timeout_sec: float, blame: Callable[[str], TunerError]) -> Any:
+    """As ``answered``, of a process that is kept."""
+    try:
         try:
-            said = process.ask(question, limits.seconds)
+            said = process.ask(question, timeout_sec)
         except Overdue:
             raise
         except Died:
-            said = process.ask(question, limits.seconds)
+            said = process.ask(question, timeout_sec)
     except Died as death:
         raise blame(f"the process {death}") from None
     except Failed as failure:
         raise blame(str(failure)) from None
-    finally:
-        process.close()
     if error := said.get("error"):
         kinds = {kind.code: kind for kind in all_error_classes()}
         raise kinds.get(error["code"], StageFailed)(error["message"], error["hint"])

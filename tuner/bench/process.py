@@ -15,7 +15,7 @@ import torch
 import tvm.rpc
 
 from rpc.drafts import have_own_tempdir
-from rpc.expendable import go_first
+from rpc.expendable import go_first, is_short_of_memory, limit_memory
 from rpc.facts import device_facts
 from tuner.bench.compare import interleave
 from tuner.bench.compiled import compiled_call
@@ -24,7 +24,7 @@ from tuner.bench.outputs import checked
 from tuner.bench.peers import peer
 from tuner.bench.spec import Failure, Result, Spec, Timing, Variant
 from tuner.bench.texts import of_one, text_calls, texts_in_a_call
-from tuner.errors import TunerError
+from tuner.errors import StageFailed, TunerError
 from tuner.importers.reference import reference_outputs, sample_inputs
 from tuner.importers.snapshot import Fetched
 from tuner.importers.source import check_seq_len
@@ -33,6 +33,8 @@ from tuner.measuring.canary import Watch
 
 if TYPE_CHECKING:
     from tuner.importers.huggingface import LoadedModel
+
+_SMALLER = "Use smaller extents."
 
 
 def run(spec: Spec) -> Result:
@@ -106,10 +108,17 @@ def main() -> None:
     go_first()
     have_own_tempdir()
     spec = Spec.model_validate_json(Path(sys.argv[1]).read_bytes())
+    if spec.memory_bytes is not None:
+        limit_memory(spec.memory_bytes)
     try:
         result = run(spec)
     except TunerError as error:
         result = Result(threads=spec.threads, error=Failure(**error.as_dict()))
+    except Exception as error:
+        if spec.memory_bytes is None or not is_short_of_memory(error):
+            raise
+        short = StageFailed(f"The benchmark wanted more than {spec.memory_bytes // 2**20:,} MiB of memory.", _SMALLER)
+        result = Result(threads=spec.threads, error=Failure(**short.as_dict()))
     target = Path(sys.argv[2])
     draft = target.with_suffix(".part")
     draft.write_text(result.model_dump_json(indent=1))

@@ -50,6 +50,7 @@ class Spec(BaseModel):
     max_sec: float | None = Field(None, gt=0)
     seed: int = 0
     canary: str | None = None
+    memory_bytes: int | None = Field(None, ge=0)
     variants: list[Variant] = Field(min_length=1)
 
     @model_validator(mode="after")

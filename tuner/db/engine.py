@@ -36,7 +36,7 @@ def make_engine(settings: Settings, connections: int = 5) -> Engine:
     url = make_url(settings.db_url)
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_sqlite and url.database:
-        with _storage(settings.root):
+        with storage(settings.root):
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, json_serializer=parameters.to_json, pool_pre_ping=not is_sqlite, pool_size=connections)
     dialects.prepare(engine)
@@ -63,14 +63,15 @@ def write(engine: Engine) -> Iterator[Session]:
     The lock that all writers share comes before the first statement: what was read is still true when it commits, and
     events are seen in the order of their ids.
     """
-    with _storage(engine.url.database), engine.connect() as connection:
+    with storage(engine.url.database), engine.connect() as connection:
         connection.execution_options(immediate=True)
         with Session(connection, expire_on_commit=False) as session, session.begin():
             yield session
 
 
 @contextmanager
-def _storage(where: object) -> Iterator[None]:
+def storage(where: object) -> Iterator[None]:
+    """Raises StorageFull for a disk that gets full in the block."""
     try:
         yield
     except OSError as exc:

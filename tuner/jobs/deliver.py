@@ -23,9 +23,10 @@ from tuner.db import benchmarks, events
 from tuner.db.models import Artifact, Benchmark, Job, JobWorkload, Model, Record, Workload
 from tuner.importers import cache
 from tuner.importers.cache import Imported
+from tuner.importers.operators.files import is_own
 from tuner.importers.snapshot import Fetched
 from tuner.jobs import publish
-from tuner.jobs.making import Module, holds_foreign, is_foreign, verification
+from tuner.jobs.making import Module, holds_foreign, is_foreign, most_bytes, verification
 from tuner.jobs.provenance import keep_records
 from tuner.jobs.workbench import fetched_of
 from tuner.kernels.left_out import in_words
@@ -137,6 +138,8 @@ def benchmark_job(
     manifest = read_manifest(folder / TUNED)
     if terms.device is None:
         spec = _spec(job, model, fetched_of(settings, job), manifest, folder, terms.canary)
+        if is_own(imported.location):
+            spec.memory_bytes = most_bytes(settings.imports_dir, imported)
         with measuring(settings.quiet_lock, _QUIET_SEC):
             result = run_benchmark(spec, folder / "benchmark", progress)
         facts = device_facts()

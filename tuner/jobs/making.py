@@ -19,6 +19,7 @@ from tuner.importers.cache import Imported, Sample
 from tuner.importers.comparison import ATOL, RTOL, compare, worst
 from tuner.importers.operators.files import is_own, label
 
+OTHERS_HINT = "It holds an operator or records of others: delete those of its kernels, or submit the job with --cold."
 _SECONDS = 1200.0
 _MEMORY_BYTES, _TIMES_PARAMS = 4 * 2**30, 8  # constants are folded, packed and written: each time a copy
 
@@ -44,14 +45,13 @@ class Module:
     def _made(self, step: Compile | Verify) -> Any:
         if not self.is_foreign:
             return step.make()
-        params = self.imports_dir / self.imported.key / "params.safetensors"
-        limits = Limits(_SECONDS, _MEMORY_BYTES + _TIMES_PARAMS * params.stat().st_size)
+        limits = Limits(_SECONDS, most_bytes(self.imports_dir, self.imported))
         return answered("tuner.jobs.making_worker", step, limits, self._blamed)
 
     def _blamed(self, end: str) -> StageFailed:
         return StageFailed(
             f"The module of {label(self.imported.name)} could not be made or run: {end}.",
-            "It holds an operator or records of others: delete those of its kernels, or submit the job with --cold.",
+            OTHERS_HINT,
         )
 
 
@@ -80,6 +80,11 @@ class Verify:
         """A manifest's ``verification``."""
         samples = cache.load_samples(self.module.imports_dir, self.module.imported)
         return verification(load(self.module.folder).run, samples, self.module.imported, self.what)
+
+
+def most_bytes(imports_dir: Path, imported: Imported) -> int:
+    """Memory that a process may have which makes or runs what others wrote, libraries not counted."""
+    return _MEMORY_BYTES + _TIMES_PARAMS * (imports_dir / imported.key / "params.safetensors").stat().st_size
 
 
 def holds_foreign(imported: Imported, records: Mapping[str, Record]) -> bool:

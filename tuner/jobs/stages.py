@@ -6,22 +6,24 @@ The first stage of a process pays for importing TVM and PyTorch; searches, cost 
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from sqlmodel import Session
 
 import rpc.errors
 from tuner.config import Settings
-from tuner.db import events, jobs, models_, records
+from tuner.db import events, jobs, known, models_, records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, JobWorkload, Record
 from tuner.errors import DeviceUnavailable, ProcessLost
 from tuner.importers import cache
 from tuner.importers.operators import catalog
-from tuner.jobs import deliver, from_records, housekeeping, job_folders, publish, tuning
+from tuner.importers.operators.files import is_own
+from tuner.jobs import deliver, from_records, housekeeping, job_folders, making, publish, seclusion, tuning
 from tuner.jobs.workbench import (
     database,
     device_address,
@@ -63,6 +65,33 @@ def _stage(function: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
+def _secluded(function: Callable[P, None]) -> Callable[P, None]:
+    """Run the stage in a process of its own where the job holds what others wrote; ``seclusion`` says why."""
+    names = tuple(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        given: dict[str, Any] = dict(zip(names, args, strict=False)) | kwargs
+        settings, job_id = given.pop("settings"), given.pop("job_id")
+        job = job_of(settings, job_id)
+        kept = seclusion.kept()
+        kept.leave(job_id)
+        if not _is_of_others(settings, job):
+            function(*args, **kwargs)
+            return
+        most = making.most_bytes(settings.imports_dir, imported_of(settings, job))
+        kept.run(settings, function.__name__, job_id, given, job.source_json.get("name", job_id), most)
+
+    return run
+
+
+def _is_of_others(settings: Settings, job: Job) -> bool:
+    if is_own(job.source_json.get("location", "")):
+        return True
+    with read(database(settings)) as db:
+        return known.holds_imported(db, job)
+
+
 @_stage
 def import_model(settings: Settings, job_id: str) -> None:
     """Load the model, export it, rewrite its graph, compute what it must compute; all into the import cache."""
@@ -85,6 +114,7 @@ def import_model(settings: Settings, job_id: str) -> None:
         log.info("import %s went: %s", gone.name, gone.why)
 
 
+@_secluded
 @_stage
 def extract(settings: Settings, job_id: str) -> None:
     """List the model's workloads, bring in shipped records that fit them, and time their plain schedules."""
@@ -127,6 +157,7 @@ def _time_plainly(settings: Settings, job: Job, found: list[ExtractedWorkload]) 
     return {workload: plain.seconds * 1e6 for workload, plain in timed.items() if plain}
 
 
+@_secluded
 @_stage
 def tune_round(settings: Settings, job_id: str, round_id: str) -> None:
     """Run one planned round."""
@@ -134,6 +165,7 @@ def tune_round(settings: Settings, job_id: str, round_id: str) -> None:
     tuner_of(settings).run(job_id, round_id)
 
 
+@_secluded
 @_stage
 def compile_module(settings: Settings, job_id: str) -> None:
     """Measure the best few records of each workload once more, then compile the winners and the plain schedules.
