@@ -57,7 +57,8 @@ def service(data_dir: Path, small_rounds: None) -> Iterator[Service]:
 
 
 def submit(service: Service, model: Path | str, **wish: Any) -> JobWatch:
-    body = {"model": str(model), "target": "local", "seq_len": SEQ_LEN, **wish}
+    shape = {} if "lengths" in wish else {"seq_len": SEQ_LEN}
+    body = {"model": str(model), "target": "local", **shape, **wish}
     answer = service.ask("POST", "/v1/jobs", json=body)
     assert answer.status_code == 201, answer.text
     return JobWatch(service, answer.json()["id"])

@@ -31,7 +31,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def compile_for(shared: Path, name: str, out: Path, seq_len: int = SEQ_LEN) -> tuple[dict[str, Any], list[str]]:
+def compile_for(shared: Path, name: str, out: Path, seq_len: int | None = SEQ_LEN) -> tuple[dict[str, Any], list[str]]:
     said: list[str] = []
     facts = None
     if name == "local":
@@ -39,7 +39,7 @@ def compile_for(shared: Path, name: str, out: Path, seq_len: int = SEQ_LEN) -> t
 
         facts = device_facts()
     target = presets.resolve(name, "local", facts)
-    order = Order(resolve_source(str(shared / "model")), target, 1, seq_len)
+    order = Order(resolve_source(str(shared / "model")), target, seq_len=seq_len)
     return compile_model(Settings(data_dir=shared / "data"), order, out, said.append), said
 
 
@@ -126,6 +126,21 @@ def test_what_is_compiled_for_this_machine_is_run_and_compared(shared: Path, tmp
     assert manifest["verification"]["max_abs_error"] < 1e-3
     runner = load(tmp_path / "here.tar")
     assert runner.run(**runner.example())
+
+
+def test_who_asks_for_no_shape_gets_a_module_for_texts(shared: Path, tmp_path: Path) -> None:
+    manifest, said = compile_for(shared, "local", tmp_path / "texts.tar", seq_len=None)
+    assert said[0].endswith("for texts of any lengths")
+    assert (manifest["texts"]["longest"], manifest["tested"]) == (64, "loaded and run")
+    assert manifest["verification"]["max_abs_error"] < 1e-3
+    first, second = load(tmp_path / "texts.tar").run(input_ids=[[5, 6, 7], [8]])["last_hidden_state"]
+    assert (len(first), len(second)) == (3, 1)
+
+
+def test_a_gpu_gets_one_shape_and_is_told_why(shared: Path, tmp_path: Path) -> None:
+    manifest, said = compile_for(shared, "m1-metal", tmp_path / "metal.tar", seq_len=None)
+    assert said[0] == "Texts of any lengths are for CPUs; m1-metal is none. So it is 1 x 64."
+    assert (manifest["batch"], manifest["seq_len"]) == (1, 64)
 
 
 def test_where_the_artifact_goes_nothing_lies_that_a_kill_would_leave(

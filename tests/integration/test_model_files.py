@@ -17,7 +17,7 @@ from tests.support.coordination import Bench
 from tests.support.fake_hub import FakeHub, fake_hub
 from tests.support.fake_stages import FAMILY
 from tests.support.submitting import submit_job
-from tests.support.tiny_models import write_untrained
+from tests.support.tiny_models import CONFIGS, write_untrained
 from tuner.config import Settings
 from tuner.db.engine import write
 from tuner.db.models import Job
@@ -186,10 +186,30 @@ def test_a_sequence_that_is_too_long_for_a_hub_model_is_told_before_anything_is_
 
 
 def test_texts_are_as_long_as_a_hub_model_takes_them(world: World, hub: FakeHub) -> None:
-    job_id = world.job_of(HUB_ID, lengths="4:256", target="m1-cpu")
+    job_id = world.job_of(HUB_ID, seq_len=None, lengths="4:256", target="m1-cpu")
     assert max(world.job(job_id).lengths or []) > 64
     world.wait_until(lambda: world.job(job_id).snapshot)
     assert max(world.job(job_id).lengths or []) == 64
+
+
+@pytest.mark.parametrize(("kind", "takes_texts"), [("bert", True), ("deberta-v2", False)])
+def test_a_hub_model_for_which_nobody_asked_a_shape_is_for_texts_if_it_turns_out_to_take_them(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, takes_texts: bool
+) -> None:
+    with fake_hub({HUB_ID: write_untrained(tmp_path / "model", CONFIGS[kind])}) as served:
+        monkeypatch.setenv("HF_ENDPOINT", served.endpoint)
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        job_id = world.job_of(HUB_ID, seq_len=None, target="m1-cpu")
+        assert world.job(job_id).lengths
+        world.wait_until(lambda: world.job(job_id).snapshot)
+    job = world.job(job_id)
+    assert not job.shape_is_open
+    if takes_texts:
+        assert max(job.lengths or []) == 64
+    else:
+        assert (job.batch, job.seq_len, job.lengths) == (1, 64, None)
+        assert any("deberta-v2 family" in message for message in world.messages(job_id))
 
 
 def test_files_go_when_no_job_needs_them_any_more(world: World, tmp_path: Path) -> None:

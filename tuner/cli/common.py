@@ -35,6 +35,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 HeadOption = Annotated[
     str | None, typer.Option("--head", help=f"One of {', '.join(get_args(Head))}.", show_default="the model's own")
 ]
+BatchOption = Annotated[
+    int | None,
+    typer.Option("--batch", help="For one shape; neither: any texts.", show_default="1 or any"),
+]
+SeqLenOption = Annotated[
+    int | None,
+    typer.Option("--seq-len", help="For one shape; neither: any texts.", show_default="128 or any"),
+]
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder that holds all state.", show_default="~/.tunesmith")
 ]

@@ -8,16 +8,28 @@ from typing import Annotated
 import typer
 
 from tuner.cli import words
-from tuner.cli.common import DataDirOption, HeadOption, JsonOption, console, notes, print_json, settings_with
+from tuner.cli.common import (
+    BatchOption,
+    DataDirOption,
+    HeadOption,
+    JsonOption,
+    SeqLenOption,
+    checked,
+    console,
+    notes,
+    print_json,
+    settings_with,
+)
 from tuner.cli.quietly import quiet
+from tuner.schemas import JobIn
 
 
 def compile(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id or folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Artifact to write; .so or .dylib: its library alone.")],
     target: Annotated[str, typer.Option(help="What to compile for.")] = "local",
-    batch: Annotated[int, typer.Option(min=1, max=1024, help="Batch to compile for.")] = 1,
-    seq_len: Annotated[int, typer.Option(min=1, help="Sequence length to compile for.")] = 128,
+    batch: BatchOption = None,
+    seq_len: SeqLenOption = None,
     head: HeadOption = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Trust weights that can run code.")] = False,
     data_dir: DataDirOption = None,
@@ -29,9 +41,10 @@ def compile(
     from tuner.jobs.standalone import Order, compile_model
     from tuner.targets import presets
 
+    wish = checked(JobIn, {"model": model, "batch": batch, "seq_len": seq_len})
     settings = settings_with(data_dir=data_dir)
     wanted = presets.resolve(target, settings.device_key, device_facts())
-    order = Order(resolve_source(model, allow_pickle, head), wanted, batch, seq_len)
+    order = Order(resolve_source(model, allow_pickle, head), wanted, wish.batch, wish.seq_len)
 
     def say(line: str) -> None:
         notes.print(line, highlight=False)

@@ -21,6 +21,7 @@ from tuner.config import Settings
 from tuner.errors import StageFailed
 from tuner.schemas import BudgetIn, JobIn, JobOut
 
+BATCH, SEQ_LEN = 1, 128  # as everybody compares BERTs
 DEMO_DIR = Path(".tunesmith") / "demo"
 
 
@@ -38,6 +39,8 @@ def demo(
     wish = {
         "model": absolute_if_folder(model),
         "budget": BudgetIn(preset=preset, trials=trials, minutes=minutes),
+        "batch": BATCH,
+        "seq_len": SEQ_LEN,
         "cold": cold,
     }
     with local_service(settings) as client:

@@ -9,7 +9,18 @@ from typing import Annotated, Literal
 import typer
 
 from tuner.cli import tables, words
-from tuner.cli.common import HeadOption, JsonOption, UrlOption, checked, connected, console, notes, print_json
+from tuner.cli.common import (
+    BatchOption,
+    HeadOption,
+    JsonOption,
+    SeqLenOption,
+    UrlOption,
+    checked,
+    connected,
+    console,
+    notes,
+    print_json,
+)
 from tuner.cli.progress import watch
 from tuner.cli.text_file import token_counts
 from tuner.client.http import Client
@@ -26,10 +37,11 @@ def tune(
     full: Annotated[bool, typer.Option("--full", help="Budget for the best result.")] = False,
     trials: Annotated[int | None, typer.Option(help="Budget in measured candidates.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget in minutes of tuning.")] = None,
-    batch: Annotated[int, typer.Option(help="Batch size to compile for.")] = 1,
-    seq_len: Annotated[int, typer.Option(help="Sequence length to compile for.")] = 128,
+    batch: BatchOption = None,
+    seq_len: SeqLenOption = None,
     lengths: Annotated[
-        str | None, typer.Option(help="For texts in any batch, of these lengths in tokens: 4:256, or mix.")
+        str | None,
+        typer.Option(help="For texts in any batch, of these lengths in tokens: 4:256, or mix."),
     ] = None,
     texts: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="The same, lengths as in this file, a text a line.")

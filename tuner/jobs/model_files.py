@@ -22,6 +22,7 @@ from tuner.jobs import ledger
 from tuner.jobs.fetches import Fetches, Result
 from tuner.jobs.leadership import Leadership
 from tuner.jobs.plan import WAITS_FOR_TURN
+from tuner.jobs.shape import open_shape
 from tuner.jobs.tasks import only
 from tuner.lengths import of_texts
 from tuner.schemas import ErrorBody
@@ -120,7 +121,13 @@ def _end(session: Session, job: Job, source: ModelSource | ErrorBody, result: Re
         ledger.move(session, job, "fail", error=error.as_dict())
         return
     source = result.complete(source)
-    if job.lengths and source.max_seq_len:  # of a hub model nobody knew how long its texts may be
+    if job.shape_is_open:
+        shape = open_shape(source, job.target, "llvm")
+        job.batch, job.seq_len, job.lengths = shape.batch, shape.seq_len, shape.lengths
+        job.shape_is_open = False
+        if shape.note:
+            ledger.say(session, job, shape.note)
+    elif job.lengths and source.max_seq_len:  # of a hub model nobody knew how long its texts may be
         job.lengths = list(of_texts(job.lengths, source.max_seq_len).sample)
     elif not job.lengths:
         try:

@@ -21,8 +21,9 @@ from tuner.errors import InvalidInput
 from tuner.importers import cache
 from tuner.importers.copies import Room
 from tuner.importers.snapshot import borrowed
-from tuner.importers.source import ModelSource, check_seq_len
+from tuner.importers.source import ModelSource
 from tuner.jobs import from_records
+from tuner.jobs.shape import JobShape, fixed, open_shape
 from tuner.kernels.context import make_target
 from tuner.kernels.workload import ExtractedWorkload, extract
 from tuner.measuring.builder import BuildPool
@@ -35,12 +36,19 @@ _LIBRARIES = {".so": "so", ".dylib": "dylib"}
 
 @dataclass(frozen=True)
 class Order:
-    """What to compile: a model at a shape ``(batch, seq_len)`` for a target."""
+    """What to compile: a model for a target, at a shape ``(batch, seq_len)`` of which either may be left open; with
+    neither for texts of any lengths, where it can be."""
 
     source: ModelSource
     target: Target
-    batch: int
-    seq_len: int
+    batch: int | None = None
+    seq_len: int | None = None
+
+    def shape_of(self, source: ModelSource) -> JobShape:
+        """What to compile ``source`` for, of which more is known by now. Raises SequenceTooLong."""
+        if self.batch is not None or self.seq_len is not None:
+            return fixed(source, self.batch, self.seq_len)
+        return open_shape(source, self.target.name, self.target.tvm["kind"])
 
 
 def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -51,16 +59,18 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
     Raises SequenceTooLong, InvalidInput, VerificationFailed, LinkFailed, LoadCheckFailed and what importing raises.
     """
     source, target, imports = order.source, order.target, settings.imports_dir
-    check_seq_len(source.name, source.max_seq_len, order.seq_len)
+    order.shape_of(source)
     _check_out(out, target)
     out.parent.mkdir(parents=True, exist_ok=True)
     create_or_check(settings)
     engine = make_engine(settings)
     try:
-        say(f"importing {source.name}")
-        shape = cache.Shape(order.batch, order.seq_len, fused_attention=target.tvm["kind"] == "llvm")
         with borrowed(source, settings.sources_dir, Room(settings.max_model_bytes)) as fetched:
-            check_seq_len(source.name, fetched.source.max_seq_len, order.seq_len)
+            taken = order.shape_of(fetched.source)
+            if taken.note:
+                say(taken.note)
+            say(f"importing {source.name} for {taken}")
+            shape = cache.Shape(taken.batch, taken.seq_len, bool(taken.texts), target.tvm["kind"] == "llvm")
             imported = cache.import_source(fetched, shape, imports, settings.import_memory_bytes)
         found = extract(cache.load_module(imports, imported), make_target(target.tvm))
         shipped.bring_in(engine, settings, {one.id for one in found}, target.family)
@@ -70,7 +80,7 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
         say(f"compiling {len(found)} kernels for {target.name}, {len(best)} of them from records")
         with draft(settings.artifacts_dir) as scratch:
             folder = scratch / "module"
-            wanted = from_records.Wanted(imported, order.batch, order.seq_len, target.tvm)
+            wanted = from_records.Wanted(imported, taken.batch, taken.seq_len, target.tvm)
             kernels = [(one.weight, one.as_row()) for one in found]
             if from_records.runs_here(from_records.compile_known(imports, wanted, kernels, best, folder)):
                 say("comparing its outputs with PyTorch's")

@@ -12,14 +12,12 @@ from tuner.config import Settings
 from tuner.db import events, models_
 from tuner.db.engine import read
 from tuner.db.models import Job, Model
-from tuner.errors import BudgetInvalid, InvalidInput
-from tuner.importers.families import check_texts
+from tuner.errors import BudgetInvalid
 from tuner.importers.memory import check_source
-from tuner.importers.source import ModelSource, check_seq_len, resolve_source
+from tuner.importers.source import ModelSource, resolve_source
+from tuner.jobs.shape import fixed, job_shape
 from tuner.jobs.target_lookup import resolve_target
-from tuner.lengths import MIX, UNKNOWN_LONGEST, Lengths, default_mix, of_range, of_texts
 from tuner.schemas import BudgetIn, JobIn
-from tuner.targets.presets import Target
 
 # Preset: largest number of trials, minutes.
 PRESETS: dict[str, tuple[int, float]] = {"express": (1000, 10.0), "full": (5000, 60.0)}
@@ -29,12 +27,12 @@ def source_of(settings: Settings, engine: Engine, wish: JobIn) -> ModelSource:
     """What a job's model is, by name or by the id of one that is known, and that there is memory for its shape.
 
     It looks at files of the user's, which may take long: never call it within ``write``. Raises ModelUnknown,
-    ModelInvalid or MemoryShort.
+    ModelInvalid, SequenceTooLong or MemoryShort.
     """
     source = _source_of(engine, wish)
-    is_fixed = wish.lengths is None and wish.text_lengths is None
-    if is_fixed and wish.seq_len <= (source.max_seq_len or wish.seq_len) and _knows_memory(settings):
-        check_source(source, wish.batch, wish.seq_len, settings.import_memory_bytes)
+    if wish.lengths is None and wish.text_lengths is None and _knows_memory(settings):
+        shape = fixed(source, wish.batch, wish.seq_len)
+        check_source(source, shape.batch, shape.seq_len, settings.import_memory_bytes)
     return source
 
 
@@ -60,9 +58,7 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
     trials, seconds = no_budget(wish.budget) if wish.compile_only else budget(wish.budget, settings)
     target = resolve_target(session, settings, wish.target)
     model = add_model(session, source)
-    profile = lengths_of(wish, model, target)
-    if profile is None:
-        check_seq_len(model.name, model.max_seq_len, wish.seq_len)
+    shape = job_shape(wish, model, target)
     job = Job(
         model_id=model.id,
         source_json=asdict(source),
@@ -70,9 +66,10 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
         target=target.name,
         target_json=target.tvm if target.family else {},
         target_family=target.family,
-        batch=1 if model.source == "operator" else wish.batch,  # an operator's extents are its own
-        seq_len=1 if model.source == "operator" else wish.seq_len,
-        lengths=list(profile.sample) if profile else None,
+        batch=shape.batch,
+        seq_len=shape.seq_len,
+        lengths=shape.lengths,
+        shape_is_open=shape.is_open,
         budget_trials=trials,
         budget_sec=seconds,
         cold=wish.cold,
@@ -84,25 +81,9 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
     session.add(job)
     session.flush()
     events.emit(session, "state", {"state": job.state, "message": job.message}, job.id)
+    if shape.note:
+        events.emit(session, "message", {"message": shape.note}, job.id)
     return job
-
-
-def lengths_of(wish: JobIn, model: Model, target: Target) -> Lengths | None:
-    """The profile of a job for texts, None for one at a fixed shape. Raises InvalidInput."""
-    if wish.lengths is None and wish.text_lengths is None:
-        return None
-    if wish.lengths is not None and wish.text_lengths is not None:
-        raise InvalidInput("A profile is a range or lengths, not both.", "Leave out lengths or text_lengths.")
-    if model.source == "operator":
-        raise InvalidInput("An operator has no texts.", "Leave out the lengths; its extents are in its name.")
-    if target.tvm.get("kind") != "llvm":
-        raise InvalidInput(f"Texts of any lengths are for CPUs; {target.name} is none.", "Give --seq-len and --batch.")
-    check_texts(model.family, model.head)
-    longest = model.max_seq_len or UNKNOWN_LONGEST
-    if wish.text_lengths is not None:
-        return of_texts(wish.text_lengths, longest)
-    assert wish.lengths is not None
-    return default_mix(longest) if wish.lengths == MIX else of_range(wish.lengths, longest)
 
 
 def add_model(session: Session, source: ModelSource) -> Model:

@@ -29,8 +29,14 @@ class JobIn(In):
     model: str = Field(min_length=1, max_length=400, description="preset, hub id, folder, op:NAME:ARGS or model id")
     target: str = Field("local", max_length=16_000, description="target name, or a TVM target as JSON")
     budget: BudgetIn = Field(default_factory=BudgetIn)
-    batch: int = Field(1, ge=1, le=1024)
-    seq_len: int = Field(128, ge=1, le=65536)
+    batch: int | None = Field(None, ge=1, le=1024, description="of one shape; 1 where only seq_len is given")
+    seq_len: int | None = Field(
+        None,
+        ge=1,
+        le=65536,
+        description="of one shape; 128 where only batch is given. Neither of them and no lengths: texts of any lengths "
+        "in the default mix, or 1 x 128 where the target or the model takes none",
+    )
     lengths: str | None = Field(
         None, max_length=20, description="for texts of any lengths, in any batch: the range they have, 4:256, or mix"
     )

@@ -88,6 +88,19 @@ def test_a_job_that_only_compiles_has_no_budget(engine: Engine, settings: Settin
         submit_job(engine, settings, wish.model_copy(update={"budget": BudgetIn(trials=64)}))
 
 
+def test_a_job_says_why_it_is_for_one_shape(engine: Engine, settings: Settings) -> None:
+    texts = submit_job(engine, settings, JobIn(model="minilm-l6", target="m1-cpu"))
+    shape = submit_job(engine, settings, JobIn(model="minilm-l6", target="m1-metal"))
+    assert texts.lengths
+    assert (shape.batch, shape.seq_len, shape.lengths) == (1, 128, None)
+    with read(engine) as session:
+        told = {job.id: [e.data["message"] for e in events.since(session, 0, job.id)][1:] for job in (texts, shape)}
+    assert told == {
+        texts.id: [],
+        shape.id: ["Texts of any lengths are for CPUs; m1-metal is none. So it is 1 x 128."],
+    }
+
+
 def test_a_refused_job_leaves_nothing_behind(engine: Engine, settings: Settings) -> None:
     refused = [
         (JobIn(model="bert-base-uncasde"), ModelUnknown, "bert-base-uncasde"),
