@@ -25,7 +25,7 @@ from tuner.db.models import Job, Record
 from tuner.kernels import ready_made
 from tuner.kernels.context import built_arguments, make_target
 from tuner.kernels.fallback import plain_schedule
-from tuner.kernels.workload import buffers_of
+from tuner.kernels.workload import buffers_of, describe
 from tuner.measuring.build_process import BuildJob, Built
 from tuner.measuring.builder import BuildPool
 from tuner.measuring.canary import Canaries, Canary
@@ -374,11 +374,11 @@ def test_an_untuned_time_is_the_plain_schedules_though_a_ready_made_one_is_faste
     monkeypatch.setattr(ready_made, "schedule", lambda name, mod, target: s_tir.Schedule(fast))
     monkeypatch.setattr("tuner.search.finals.default_schedule", lambda func, target: func)  # far slower than plain
     tir = str(tvm.ir.save_json(large))
-    untuned, final = finals.time_plain("wl-1", tir, 0), finals.decide("wl-1", tir, 0, [])
-    assert untuned is not None
+    (untuned_sec,) = finals.time_plain([describe(large, "large", 1)]).values()
+    final = finals.decide("wl-1", tir, 0, [])
     assert final.winner is not None
-    assert (untuned.trace, final.winner.ready_made) == ("", "mine")
-    assert untuned.seconds > 1.5 * final.winner.seconds
+    assert final.winner.ready_made == "mine"
+    assert untuned_sec > 1.5 * final.winner.seconds
 
 
 def zeros(like: Any) -> Any:

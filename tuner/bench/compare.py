@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tuner.bench.stats import Stats, summarise
@@ -15,6 +16,16 @@ Clock = Callable[[], float]  # seconds
 
 MIN_ROUNDS = 6  # with fewer, nobody could win: tuner.bench.rivals
 SETTLE_SEC = 0.02
+
+
+@dataclass(frozen=True)
+class InParts:
+    """A call that is several, of which the first is enough to settle down: all of them may take seconds."""
+
+    parts: Sequence[Callable[[], Any]]
+
+    def __call__(self) -> list[Any]:
+        return [part() for part in self.parts]
 
 
 def interleave(
@@ -29,9 +40,9 @@ def interleave(
 ) -> dict[str, Stats]:
     """Run each variant ``per_round`` times in each of ``rounds`` rounds, in a new random order each round.
 
-    Uncounted runs come first, for ``warmup_sec`` of each variant, and precede each turn, for 20 ms; at least one. The
-    thread pools of the variant before still spin for some ms, and the system needs some more to spread threads over
-    the cores: short runs would be timed in their company.
+    Uncounted runs come first, for ``warmup_sec`` of each variant, and precede each turn, for 20 ms; at least one, or of
+    a call ``InParts`` its first part. The thread pools of the variant before still spin for some ms, and the system
+    needs some more to spread threads over the cores: short runs would be timed in their company.
 
     ``max_sec``, warm-up included, bounds it: turns shrink until six rounds fit, to one counted run at least, and
     after six rounds none begins that would not fit. All variants have the same number of counted runs.
@@ -48,7 +59,7 @@ def interleave(
     for _ in rounds_within(left_sec, rounds, progress, clock):
         shuffle(order)
         for name in order:
-            _run_for(SETTLE_SEC, variants[name], clock)
+            _run_for(SETTLE_SEC, _least_of(variants[name]), clock)
             times_ms[name].append([_time_ms(variants[name], clock) for _ in range(runs)])
     return {name: summarise(rounds) for name, rounds in times_ms.items()}
 
@@ -79,6 +90,10 @@ def rounds_in_all(wanted: int, done: int, spent_sec: float, max_sec: float) -> i
     """How many rounds there will be: as many as are wanted, or fit at the pace of those done, at least six."""
     fit = max_sec / spent_sec * done
     return int(min(wanted, max(fit, done, MIN_ROUNDS)))
+
+
+def _least_of(call: Callable[[], Any]) -> Callable[[], Any]:
+    return call.parts[0] if isinstance(call, InParts) else call
 
 
 def _run_for(seconds: float, call: Callable[[], Any], clock: Clock) -> float:

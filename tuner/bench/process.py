@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ def run(spec: Spec) -> Result:
     torch.set_num_threads(spec.threads)
     fetched = Fetched(spec.source, spec.folder)
     with torch.inference_mode():
+        calls: Mapping[str, Callable[[], Any]]
         errors: dict[str, float] = {}
         if spec.source.source == "operator":
             weights = str(spec.source.weights)
@@ -69,7 +70,7 @@ def run(spec: Spec) -> Result:
     )
 
 
-def _model_calls(spec: Spec, fetched: Fetched) -> tuple[str, dict[str, Callable[[], Any]], dict[str, float]]:
+def _model_calls(spec: Spec, fetched: Fetched) -> tuple[str, Mapping[str, Callable[[], Any]], dict[str, float]]:
     """The model's weights, its variants, and how far each one's outputs are from the reference."""
     from tuner.importers.huggingface import load_torch  # seconds, of which an operator's benchmark knows nothing
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from tuner.artifact.loader import Runner, load
+from tuner.bench.compare import InParts
 from tuner.bench.outputs import checked
 from tuner.bench.spec import Spec, Timing, Variant
 from tuner.errors import StageFailed
@@ -67,19 +69,19 @@ def of_one(timing: Timing, texts: int) -> Timing:
     return timing.model_copy(update={**times, "rounds_ms": [one / texts for one in timing.rounds_ms]})
 
 
-def text_calls(spec: Spec, loaded: LoadedModel) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
+def text_calls(spec: Spec, loaded: LoadedModel) -> tuple[dict[str, InParts], dict[str, float]]:
     """The contestants, and how far each one's outputs are from PyTorch's. Raises StageFailed."""
     texts = texts_of(spec.lengths, int(loaded.config["vocab_size"]), spec.seed)
     names = loaded.output_names
-    reference = of_all(torch_call(loaded.module, loaded, texts)(), texts, names)
+    reference = outputs_of(torch_call(loaded.module, loaded, texts), texts, names)
     calls = {entry.name: _call(entry, loaded, texts) for entry in spec.variants}
     errors = {
-        name: checked(name, of_all(call(), texts, names), reference).max_abs_error for name, call in calls.items()
+        name: checked(name, outputs_of(call, texts, names), reference).max_abs_error for name, call in calls.items()
     }
     return calls, errors
 
 
-def _call(entry: Variant, loaded: LoadedModel, texts: Texts) -> Callable[[], Any]:
+def _call(entry: Variant, loaded: LoadedModel, texts: Texts) -> InParts:
     if entry.kind == "tvm":
         return compiled_call(load(entry.path), texts)
     if entry.kind not in ("torch-eager", "torch-sdpa"):
@@ -87,21 +89,21 @@ def _call(entry: Variant, loaded: LoadedModel, texts: Texts) -> Callable[[], Any
     return torch_call(variant(loaded, "eager" if entry.kind == "torch-eager" else "sdpa"), loaded, texts)
 
 
-def compiled_call(runner: Runner, texts: Texts) -> Callable[[], Any]:
+def compiled_call(runner: Runner, texts: Texts) -> InParts:
     """All batches by an artifact for texts."""
-    return lambda: [runner.run(input_ids=batch) for batch in texts.batches]
+    return InParts([partial(runner.run, input_ids=batch) for batch in texts.batches])
 
 
-def torch_call(module: torch.nn.Module, loaded: LoadedModel, texts: Texts) -> Callable[[], Any]:
+def torch_call(module: torch.nn.Module, loaded: LoadedModel, texts: Texts) -> InParts:
     """All batches by a PyTorch module, padded."""
     inputs = [[torch.from_numpy(batch[name]) for name in loaded.input_names] for batch in texts.padded]
-    return lambda: [module(*tensors) for tensors in inputs]
+    return InParts([partial(module, *tensors) for tensors in inputs])
 
 
-def of_all(results: list[Any], texts: Texts, names: tuple[str, ...]) -> Mapping[str, np.ndarray]:
+def outputs_of(call: InParts, texts: Texts, names: tuple[str, ...]) -> Mapping[str, np.ndarray]:
     """What a contestant made of the first batch that holds several texts, without what is padding."""
     place = next(n for n, batch in enumerate(texts.batches) if len(batch) > 1)
-    found, lengths = results[place], [len(text) for text in texts.batches[place]]
+    found, lengths = call.parts[place](), [len(text) for text in texts.batches[place]]
     values = found if isinstance(found, dict) else dict(zip(names, (value.numpy() for value in found), strict=True))
     return {
         name: np.concatenate([rows[:length] for rows, length in zip(values[name], lengths, strict=True)])

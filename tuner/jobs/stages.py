@@ -152,9 +152,8 @@ def _time_plainly(settings: Settings, job: Job, found: list[ExtractedWorkload]) 
     tuner = tuner_of(settings)
     if job.target_json["kind"] == "llvm" and peak_of(settings, job) is None:  # what is measured is the CPU
         know_peak(database(settings), device_address(settings, job), tuner.builders, settings.root / "canaries")
-    finals = finals_of(settings, job, tuner)
-    timed = {one.id: finals.time_plain(one.id, one.tir, one.weight_bytes) for one in found}
-    return {workload: plain.seconds * 1e6 for workload, plain in timed.items() if plain}
+    timed = finals_of(settings, job, tuner).time_plain(found)
+    return {workload: seconds * 1e6 for workload, seconds in timed.items()}
 
 
 @_secluded

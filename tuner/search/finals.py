@@ -26,7 +26,7 @@ from tuner.kernels.defaults import default_schedule
 from tuner.kernels.extents import is_symbolic, nominal, points, shapes
 from tuner.kernels.left_out import NO_CHOICE, refusal
 from tuner.kernels.space import space_for
-from tuner.kernels.workload import module_from_json
+from tuner.kernels.workload import ExtractedWorkload, module_from_json
 from tuner.lengths import Weights
 from tuner.measuring.build_process import BuildJob
 from tuner.measuring.builder import BuildPool
@@ -136,7 +136,7 @@ class Finals:
         """
         mod = module_from_json(tir)
         entrants, left_out = self._entrants(mod, candidates)
-        finalists = self._timed(workload_id, entrants, weight_bytes, self._time_canary)
+        finalists = self._timed(workload_id, entrants, weight_bytes)
         check = OutputCheck(mod, self._target, self._device, self._builders, self._folder)
         checked: list[tuple[Record, Problem | None]] = []
 
@@ -154,17 +154,21 @@ class Finals:
         winner = next((finalists[n] for n in ranking if is_right(entrants[n])), None)
         return Final(winner, finalists.get(0), tuple(left_out), tuple(checked))
 
-    def time_plain(self, workload_id: str, tir: str, weight_bytes: int) -> Finalist | None:
-        """Time the default schedule alone, what the kernel takes untuned; None when it did not run."""
-        return self._timed(workload_id, [self._plain(module_from_json(tir))], weight_bytes).get(0)
+    def time_plain(self, workloads: Sequence[ExtractedWorkload]) -> dict[str, float]:
+        """Seconds of each workload's default schedule, what it takes untuned, by id; of those that ran. One look does:
+        ``decide`` times it again."""
+        found: dict[str, float] = {}
+        for probe in self._probes("plain", [self._plain(one.mod) for one in workloads]):
+            one = workloads[probe.number]
 
-    def _timed(
-        self,
-        workload_id: str,
-        entrants: list[_Entrant],
-        weight_bytes: int,
-        time_canary: Callable[[Any], float] | None = None,
-    ) -> dict[int, Finalist]:
+            def keep(_: Probe, result: Measured, name: str = one.id) -> None:
+                if result.seconds is not None:
+                    found[name] = result.seconds
+
+            measure(self._device, [probe], one.weight_bytes >= COLD_WEIGHT_BYTES, None, None, keep)
+        return found
+
+    def _timed(self, workload_id: str, entrants: list[_Entrant], weight_bytes: int) -> dict[int, Finalist]:
         """Those that ran each time, by their position: what fails once would fail in the module."""
         probes = self._probes(workload_id, entrants)
         timings: dict[int, list[float]] = {probe.number: [] for probe in probes}
@@ -180,7 +184,7 @@ class Finals:
 
         for _ in range(_ROUNDS):
             left = [probe for probe in probes if probe.number in timings]
-            measure(self._device, left, weight_bytes >= COLD_WEIGHT_BYTES, time_canary, None, keep)
+            measure(self._device, left, weight_bytes >= COLD_WEIGHT_BYTES, self._time_canary, None, keep)
         return {n: Finalist(entrants[n].record, secs, entrants[n].ready_made) for n, secs in timings.items()}
 
     def _entrants(self, mod: Any, candidates: Sequence[Record]) -> tuple[list[_Entrant], list[tuple[Record, str]]]:

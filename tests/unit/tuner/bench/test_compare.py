@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pytest
 
-from tuner.bench.compare import interleave, rounds_in_all, rounds_within, runs_per_turn
+from tuner.bench.compare import InParts, interleave, rounds_in_all, rounds_within, runs_per_turn
 from tuner.bench.spec import Spec, Variant
 from tuner.bench.stats import summarise
 from tuner.importers.source import resolve_source
@@ -179,3 +179,11 @@ def test_spec_refuses_contestants_that_make_no_sense() -> None:
             threads=1,
             variants=[Variant(name="x", kind="torch-eager"), Variant(name="x", kind="torch-sdpa")],
         )
+
+
+def test_a_call_in_parts_settles_with_its_first() -> None:
+    machine = FakeMachine()
+    parts = InParts([machine.variant("first", 30.0), machine.variant("rest", 4000.0)])
+    stats = interleave({"a": parts}, rounds=2, per_round=1, warmup_sec=0.01, clock=lambda: machine.now_sec)
+    assert machine.calls == ["first", "rest"] + ["first", "first", "rest"] * 2
+    assert stats["a"].median_ms == pytest.approx(4030.0)
