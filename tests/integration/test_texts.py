@@ -33,10 +33,12 @@ from tuner.jobs import from_records
 from tuner.jobs.making import alone
 from tuner.kernels import written
 from tuner.kernels.context import make_target
+from tuner.kernels.rowwise import Variant
 from tuner.kernels.workload import ExtractedWorkload, extract
 from tuner.lengths import default_mix
 from tuner.measuring.remote import RemoteModule, session
 from tuner.search.finals import Finals
+from tuner.search.session import SearchSession
 
 CASES = [
     ("bert", "encoder"),
@@ -256,6 +258,17 @@ def test_a_module_on_a_device_elsewhere_computes_the_same(bert: Case, plain: Pat
         module = RemoteModule(remote, plain)
         assert compare(module.run(**sample.inputs), sample.outputs).ok
         assert min(module.time_ms(sample.inputs, 2)) > 0
+
+
+@pytest.mark.parametrize("name", ["attention", "matmul_add"])
+def test_a_kernel_begins_with_what_was_best_for_others_that_are_written_alike(bert: Case, name: str) -> None:
+    kernel, target = next(one for one in bert.kernels if one.name == name), make_target(local_target())
+    writer = written.writer_for(kernel.mod, target)
+    assert writer is not None
+    search = SearchSession(kernel.tir, target, None, batch=4, threads=1, seed=1, weights=default_mix(64).weights())
+    assert search.is_written
+    search.favour([written.to_json(Variant(3, 1)), "[[], []]", written.to_json(writer.choices[-1])])
+    assert next(search.propose(1)).choice == writer.choices[-1]
 
 
 @pytest.mark.parametrize("name", ["matmul_add_gelu", "attention", "layer_norm"])

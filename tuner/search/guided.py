@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple
 from typing import Any
 
 _GUIDED = 0.5  # part of a batch that goes to neighbours of the best
 _PARENTS = 3
+_FAVOURED = 6
 _GIVE_UP = 24  # choices in a row without a better one end the search
 
 
@@ -18,6 +19,11 @@ class Guided:
         self._waiting = list(choices)
         self._seconds: dict[Any, float] = {}
         self._fruitless = 0
+
+    def favour(self, choices: Iterable[Any]) -> None:
+        """Hand out a few of these, the first ones that there are here, before all others."""
+        first = [choice for choice in dict.fromkeys(choices) if choice in self._waiting][:_FAVOURED]
+        self._waiting = [*first, *(choice for choice in self._waiting if choice not in first)]
 
     @property
     def exhausted(self) -> bool:

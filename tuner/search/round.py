@@ -138,8 +138,11 @@ class Tuner:
         )
         session.learn([(row.candidate, row.trace, row.run_secs) for row in rows if row.trace])
         session.suggest(row.trace for row in seeds)
-        if session.is_product and not rows and not task.job.cold:
-            session.follow(self.vetting.relatives(self._journal.related(task)))
+        if not rows and not task.job.cold:
+            if session.is_written:
+                session.favour(trace for kernel in self._journal.related(task) for trace in kernel.traces)
+            elif session.is_product:
+                session.follow(self.vetting.relatives(self._journal.related(task)))
         return session
 
     def _build(self, task: Task, session: SearchSession, folder: Path) -> tuple[list[Proposal], dict[str, Built]]:

@@ -101,6 +101,18 @@ class SearchSession:
         """Candidates from elsewhere, as record JSON, to be measured before all others."""
         self._seeds.extend(traces)
 
+    @property
+    def is_written(self) -> bool:
+        """Is it written out by choices, of which other kernels may know good ones?"""
+        return self._choices is not None
+
+    def favour(self, traces: Iterable[str]) -> None:
+        """Begin with the choices among these that there are here, best ones of other kernels: attention over texts
+        and over sequences of one length is written alike, and so are products of other widths."""
+        if self._choices is not None:
+            found = (written.from_json(trace) for trace in traces if written.is_choice(trace))
+            self._choices.favour(choice for choice in found if choice is not None)
+
     def follow(self, relatives: Sequence[Relative]) -> None:
         """Other products that were searched on this target: where this one is a product, their tiles are its first."""
         self._tiled.follow(relatives)

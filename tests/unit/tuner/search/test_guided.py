@@ -55,3 +55,15 @@ def test_those_that_fail_are_no_guides() -> None:
     search.tell(first, None)
     search.tell(second, None)
     assert list(search.next(2)) == CHOICES[2:4]
+
+
+def test_what_was_best_elsewhere_is_measured_first_where_there_is_such_a_choice() -> None:
+    search = Guided(CHOICES)
+    search.favour([Choice(9, 9), Choice(7, 7), Choice(4, 4), Choice(7, 7)])
+    assert list(search.next(4)) == [Choice(7, 7), Choice(4, 4), Choice(0, 0), Choice(0, 1)]
+
+
+def test_few_of_another_kernels_choices_are_taken_over() -> None:
+    search = Guided(CHOICES)
+    search.favour(reversed(CHOICES))
+    assert list(search.next(7)) == [*CHOICES[:-7:-1], CHOICES[0]]
