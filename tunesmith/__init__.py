@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tuner import errors, schemas
-    from tuner.artifact.loader import ArtifactError
+    from tuner.artifact.members import ArtifactError
     from tuner.client.aio import AsyncClient
     from tuner.client.http import Client
     from tuner.errors import TunerError
@@ -25,7 +25,7 @@ __all__ = ["Artifact", "ArtifactError", "AsyncClient", "Client", "TunerError", "
 
 _HOMES = {
     "Artifact": "tunesmith.artifact",
-    "ArtifactError": "tuner.artifact.loader",
+    "ArtifactError": "tuner.artifact.members",
     "AsyncClient": "tuner.client.aio",
     "Client": "tuner.client.http",
     "TunerError": "tuner.errors",

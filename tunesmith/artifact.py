@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.artifact import loader
 from tuner.artifact.loader import Runner
+
+if TYPE_CHECKING:
+    from tunesmith.torch_module import TunedModule
 
 
 class Artifact:
@@ -41,6 +44,16 @@ class Artifact:
     def benchmark(self, runs: int = 50, **inputs: Any) -> tuple[float, float, float]:
         """Milliseconds of one inference over ``runs`` runs after a warm-up: (median, 10th, 90th percentile)."""
         return self._runner.benchmark(runs, **inputs)
+
+    def as_torch(self, config: Any = None) -> TunedModule:
+        """A ``torch.nn.Module`` that takes and gives what the library's model of the same architecture does.
+
+        ``config`` is what ``module.config`` shall be: the library's, its dictionary, or a model's folder; else it is
+        made from the manifest.
+        """
+        from tunesmith.torch_module import as_module  # PyTorch is for those who use it
+
+        return as_module(self._runner, config)
 
 
 def load(path: str | Path) -> Artifact:

@@ -33,6 +33,7 @@ from tuner.artifact.members import ArtifactError, Place, locate, safetensors, vi
 __all__ = ["ArtifactError", "Runner", "load", "main"]
 
 _HUGE_PAGE = 2 << 20  # bytes
+_ALIGNMENT = 64  # bytes
 
 
 class Runner:
@@ -70,10 +71,27 @@ class Runner:
                 raise ArtifactError(str(error)) from None
         return dict(zip((spec["name"] for spec in self.outputs), self._run_once(self._ordered(inputs)), strict=True))
 
+    def run_in_place(self, **inputs: Any) -> dict[str, Any]:
+        """``run`` without copies: inputs are read where they lie, if they are as the manifest wants them and lie where
+        TVM takes them, and on a CPU outputs are TVM's tensors, for any library that takes DLPack."""
+        if self._texts is not None or self._device != self._tvm.cpu():
+            return self.run(**inputs)
+        results = self._results([self._in_place(value) for value in self._ordered(inputs)])
+        return dict(zip((spec["name"] for spec in self.outputs), results, strict=True))
+
     def _run_once(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """Outputs in order for inputs in order."""
-        result = self._call([*(self._tvm.runtime.tensor(value, self._device) for value in inputs), *self._params])
-        return [value.numpy() for value in ([result] if hasattr(result, "numpy") else result)]
+        return [value.numpy() for value in self._results([self._tvm.runtime.tensor(v, self._device) for v in inputs])]
+
+    def _results(self, inputs: list[Any]) -> list[Any]:
+        """TVM's tensors for TVM's tensors, in order."""
+        result = self._call([*inputs, *self._params])
+        return [result] if hasattr(result, "numpy") else list(result)
+
+    def _in_place(self, value: np.ndarray) -> Any:
+        """A CPU's array as TVM takes it, which wants it aligned."""
+        as_it_is = value.ctypes.data % _ALIGNMENT == 0 and value.flags.writeable
+        return self._tvm.runtime.from_dlpack(value) if as_it_is else self._tvm.runtime.tensor(value, self._device)
 
     def bound(self, **inputs: Any) -> Callable[[], Any]:
         """A call that runs on these inputs as often as it is made; at fixed shapes it copies nothing in or out."""
