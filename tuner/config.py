@@ -66,6 +66,12 @@ class Settings(BaseSettings):
     keep_artifacts_days: Days | None = Field(
         None, description="Artifacts that newer ones have replaced are removed after so long; unset: never."
     )
+    keep_operators_days: Days | None = Field(
+        None, description="Operators that were sent are removed so long after their last job; unset: never."
+    )
+    keep_backups_days: Days | None = Field(
+        None, description="Copies of the database from before upgrades are removed after so long; unset: never."
+    )
     logs_dir: Path | None = Field(None, description="Folder of shipped tuning logs; unset: tuning_logs of the package.")
     log_level: LogLevel = Field("INFO", description="Level of the log of each of the service's processes.")
 

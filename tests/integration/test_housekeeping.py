@@ -171,6 +171,43 @@ def test_an_artifact_that_an_unfinished_job_was_given_meanwhile_stays(
     assert files(house) == {OLD, NEW}
 
 
+def _operator(settings: Settings, name: str, age_days: float) -> Path:
+    settings.operators_dir.mkdir(exist_ok=True)
+    path = settings.operators_dir / name
+    path.write_text("{}")
+    os.utime(path, (time.time() - age_days * 86400,) * 2)
+    return path
+
+
+def test_operators_go_when_no_job_was_of_them_for_long(house: Settings, engine: Engine) -> None:
+    names_of = {word: f"{word}-{'a' * 12}.operator.json" for word in ("idle", "used", "waits", "new")}
+    paths = {word: _operator(house, name, 0.5 if word == "new" else 90) for word, name in names_of.items()}
+    theirs = _operator(house, "mine.operator.json", 90)
+    with write(engine) as session:
+        for word, ended_at in (("idle", LONG_AGO), ("used", utcnow()), ("waits", None)):
+            add_job(session, "succeeded" if ended_at else "submitted", model=str(paths[word]), finished_at=ended_at)
+    assert [one for one in clean(house, engine) if one.kind == "operator"] == []
+    ruled = house.model_copy(update={"keep_operators_days": 30.0})
+    assert ("operator", paths["idle"].name) in names(housekeeping.survey(ruled, engine).going)
+    assert [one.name for one in clean(ruled, engine) if one.kind == "operator"] == [paths["idle"].name]
+    assert {word for word, path in paths.items() if path.exists()} == {"used", "waits", "new"}
+    assert theirs.exists(), "it has a name that nobody gave it here"
+
+
+def test_copies_of_the_database_go_by_a_rule_and_the_newest_never(house: Settings, engine: Engine) -> None:
+    copies = [house.root / f"tunesmith-backup-2025010{day}-120000.db" for day in (1, 2, 3, 4)]
+    for path, age_days in zip(copies, (90, 80, 1, 70), strict=True):
+        path.write_text("copy")
+        os.utime(path, (time.time() - age_days * 86400,) * 2)
+    theirs = house.root / "tunesmith-backup-mine.db"
+    theirs.write_text("a copy of somebody's own")
+    os.utime(theirs, (0, 0))
+    assert [one for one in clean(house, engine) if one.kind == "backup"] == []
+    ruled = house.model_copy(update={"keep_backups_days": 30.0})
+    assert [one.name for one in clean(ruled, engine) if one.kind == "backup"] == [path.name for path in copies[:2]]
+    assert [path.exists() for path in (*copies, theirs)] == [False, False, True, True, True]
+
+
 def test_events_of_old_jobs_are_thinned_out(house: Settings, engine: Engine) -> None:
     clean(house, engine)
     with read(engine) as session:

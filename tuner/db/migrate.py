@@ -122,13 +122,13 @@ def _config() -> Config:
     return config
 
 
-def _sqlite_path(settings: Settings) -> Path | None:
+def sqlite_path(settings: Settings) -> Path | None:
     url = make_url(settings.db_url)
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
 def _sqlite_file_missing(settings: Settings) -> bool:
-    path = _sqlite_path(settings)
+    path = sqlite_path(settings)
     return path is not None and not path.exists()
 
 
@@ -155,7 +155,7 @@ def _bind(settings: Settings) -> None:
 
 def _lies_in_data_dir_without_id(settings: Settings) -> bool:
     """Is it the data directory's own file, put back as an earlier release had left it?"""
-    path = _sqlite_path(settings)
+    path = sqlite_path(settings)
     if path is None or path.parent != settings.root or _is_empty(settings):
         return False
     engine = make_engine(settings)
@@ -166,7 +166,7 @@ def _lies_in_data_dir_without_id(settings: Settings) -> bool:
 
 
 def _backup_if_due(settings: Settings) -> Path | None:
-    path = _sqlite_path(settings)
+    path = sqlite_path(settings)
     if path is None or not path.exists() or path.stat().st_size == 0:
         return None
     engine = make_engine(settings)

@@ -1,10 +1,12 @@
-"""What nobody needs any more goes, by the rules that the user set: events, artifacts, imports, and files without a row.
+"""What nobody needs any more goes, by the rules that the user set: events, artifacts, imports, operators, copies of the
+database, and files without a row.
 
 ``survey`` says what would go, ``clean`` lets it go; both are asked by the coordinator from time to time, and by people.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,9 +19,10 @@ from sqlalchemy import Engine
 from tuner.config import Settings
 from tuner.db import clock, jobs, retention
 from tuner.db.engine import read, write
+from tuner.db.migrate import sqlite_path
 from tuner.db.models import Artifact
 from tuner.importers import shelf
-from tuner.jobs import old_artifacts
+from tuner.jobs import old_artifacts, old_files
 
 IN_USE_SEC = 3600.0  # since its last use an import is somebody's: a stage takes no longer
 _MOST_JOBS = 200  # whose events go in one turn
@@ -29,7 +32,7 @@ _MOST_JOBS = 200  # whose events go in one turn
 class Going:
     """Something that goes, and by which rule."""
 
-    kind: Literal["artifact", "stray file", "import", "events"]
+    kind: Literal["artifact", "stray file", "import", "operator", "backup", "events"]
     name: str
     size_bytes: int
     why: str
@@ -49,6 +52,8 @@ def survey(settings: Settings, engine: Engine) -> Survey:
         *(_artifact(settings, row) for row in _artifacts(settings, engine)),
         *(_stray(path) for path in _strays(settings, engine)),
         *(_import(settings, one) for one in _imports(settings, engine)),
+        *(_operator(settings, path) for path in _operators(settings, engine)),
+        *(_backup(settings, path) for path in _backups(settings)),
         *(_events(settings, job_id) for job_id in _jobs(settings, engine)),
     ]
     files = old_artifacts.files(settings.artifacts_dir)
@@ -67,6 +72,7 @@ def clean(settings: Settings, engine: Engine) -> Iterator[Going]:
         path.unlink(missing_ok=True)
         yield gone
     yield from make_room(settings, engine)
+    yield from _remove_old(settings, engine)
     for job_id in _jobs(settings, engine):
         with write(engine) as session:
             retention.thin(session, job_id)
@@ -80,6 +86,40 @@ def make_room(settings: Settings, engine: Engine) -> Iterator[Going]:
     for one in _imports(settings, engine):
         if shelf.remove(settings.imports_dir, one):
             yield _import(settings, one)
+
+
+def _remove_old(settings: Settings, engine: Engine) -> Iterator[Going]:
+    """Let go of old files; one that was sent again meanwhile stays."""
+    for path in _operators(settings, engine):
+        gone = _operator(settings, path)
+        if old_files.is_old(path, _before(settings.keep_operators_days)):
+            path.unlink(missing_ok=True)
+            yield gone
+    for path in _backups(settings):
+        gone = _backup(settings, path)
+        path.unlink(missing_ok=True)
+        yield gone
+
+
+def _operators(settings: Settings, engine: Engine) -> list[Path]:
+    if settings.keep_operators_days is None:
+        return []
+    found = old_files.old_operators(settings.operators_dir, _before(settings.keep_operators_days))
+    with read(engine) as session:
+        before = clock.now(session) - timedelta(days=settings.keep_operators_days)
+        needed = old_files.needed(session, found, before)
+    return [path for path in found if path not in needed]
+
+
+def _backups(settings: Settings) -> list[Path]:
+    if settings.keep_backups_days is None:
+        return []
+    return old_files.old_backups(sqlite_path(settings), _before(settings.keep_backups_days))
+
+
+def _before(days: float | None) -> float:
+    """So long ago, as ``time.time`` counts; without a rule nothing is that old."""
+    return -math.inf if days is None else time.time() - timedelta(days=days).total_seconds()
 
 
 def _artifacts(settings: Settings, engine: Engine) -> list[Artifact]:
@@ -148,6 +188,16 @@ def _stray(path: Path) -> Going:
 def _import(settings: Settings, one: shelf.Kept) -> Going:
     why = f"used longest ago of more than {settings.cache_bytes / 1e9:.1f} GB (TUNER_CACHE_BYTES)"
     return Going("import", one.key, one.size_bytes, why)
+
+
+def _operator(settings: Settings, path: Path) -> Going:
+    why = f"no job was of it for more than {settings.keep_operators_days:g} days (TUNER_KEEP_OPERATORS_DAYS)"
+    return Going("operator", path.name, path.stat().st_size, why)
+
+
+def _backup(settings: Settings, path: Path) -> Going:
+    why = f"made more than {settings.keep_backups_days:g} days ago, and not the newest (TUNER_KEEP_BACKUPS_DAYS)"
+    return Going("backup", path.name, path.stat().st_size, why)
 
 
 def _events(settings: Settings, job_id: str) -> Going:

@@ -40,6 +40,7 @@ def write(folder: Path, operator: OperatorIn) -> Path:
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     path = folder / f"{operator.name}-{digest}{SUFFIX}"
     if path.is_file():  # whole, and as it was: a job may be about to read it
+        path.touch()  # nobody takes it for old now
         return path
     with draft(folder) as scratch:  # others may be sending the same one
         (scratch / path.name).write_text(text)
