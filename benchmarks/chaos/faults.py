@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import random
 import signal
@@ -19,6 +20,7 @@ from benchmarks.chaos.service import Service
 
 _WEIGHTS = {"kill": 10, "stop": 5, "disk": 2, "clock": 3, "tracker": 2}
 _DAY_SEC = 86_400
+_CLONE_NEWNS = 0x0002_0000  # linux/sched.h
 
 
 class Faults:
@@ -130,13 +132,28 @@ class Faults:
 
 
 def small_disk(folder: Path, mebibytes: int) -> str:
-    """Mount a disk of memory at ``folder``; the reason where that can't be had, else nothing."""
+    """Mount a disk of memory at ``folder``; the reason where that can't be had, else nothing.
+
+    Nobody but this process and those it starts sees it, and it goes with them, however they end.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if os.geteuid() != 0:
         return "only root mounts a small disk"
+    try:
+        _have_own_mounts()
+    except (OSError, subprocess.CalledProcessError) as error:
+        return f"no mounts of its own can be had: {error}"
     command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stderr.strip() if done.returncode else ""
+
+
+def _have_own_mounts() -> None:
+    """unshare(2): what is mounted from here on is seen by this thread and by what it starts."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True, capture_output=True)
 
 
 def unmount(folder: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
+from rpc.drafts import draft
 from tuner.config import Settings
 from tuner.db.migrate import upgrade
 
@@ -16,12 +19,14 @@ def create(settings: Settings) -> None:
     if settings.database_url is not None:
         upgrade(settings)
     else:
-        shutil.copytree(Path(_migrated().name), settings.root, dirs_exist_ok=True)
+        shutil.copytree(_migrated(), settings.root, dirs_exist_ok=True)
 
 
 @cache
-def _migrated() -> tempfile.TemporaryDirectory[str]:
-    """The data directory that others are copies of."""
-    folder = tempfile.TemporaryDirectory(prefix="tunesmith-migrated-")
-    upgrade(Settings(data_dir=Path(folder.name), database_url=None))
-    return folder
+def _migrated() -> Path:
+    """The data directory that others are copies of; what killed tests left of theirs goes first."""
+    for_life = ExitStack()
+    folder = for_life.enter_context(draft(Path(tempfile.gettempdir()), "tunesmith-migrated-"))
+    atexit.register(for_life.close)
+    upgrade(Settings(data_dir=folder / "data", database_url=None))
+    return folder / "data"
