@@ -60,6 +60,13 @@ def test_an_export_as_metaschedule_leaves_out_kernels_without_a_schedule(
         assert b"attention" not in archive.read("database_tuning_record.json")
 
 
+def test_a_pair_that_was_exported_is_imported_again(client: TestClient, empty: TestClient, exported: bytes) -> None:
+    pair = client.get("/v1/records/export", params={"format": "metaschedule", "failed": True}).content
+    for imported, duplicates in ((4, 0), (0, 4)):
+        out = empty.post("/v1/records/import", content=pair).json()
+        assert out == {"imported": imported, "duplicates": duplicates, "skipped": 0, "errors": []}
+
+
 @pytest.mark.parametrize("how", ["body", "gzip", "form"])
 def test_a_log_is_imported_and_known_records_are_counted(empty: TestClient, exported: bytes, how: str) -> None:
     def send() -> httpx.Response:
@@ -90,6 +97,7 @@ def test_damaged_lines_are_skipped_and_the_rest_is_kept(empty: TestClient, expor
         ),
         (b"--b\r\ncontent-disposition: form-data; name=file; fil", "multipart/form-data; boundary=b", "form"),
         (b"", "multipart/form-data", "form"),
+        (b"PK\x03\x04rest", "application/zip", "none of MetaSchedule's records"),
     ],
 )
 def test_an_unusable_upload_is_refused(empty: TestClient, content: bytes, content_type: str, says: str) -> None:

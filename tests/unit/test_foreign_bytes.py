@@ -5,6 +5,7 @@ A few examples each, always the same; `make fuzz` tries as many as one likes, ot
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -29,6 +30,8 @@ from tuner.artifact.members import safetensors, view
 from tuner.config import Settings
 from tuner.db.engine import make_engine
 from tuner.db.log_line import entry_of
+from tuner.db.metaschedule import BESIDE as ABOUT
+from tuner.db.metaschedule import RECORDS, WORKLOADS
 from tuner.errors import ModelInvalid, TunerError, UploadInvalid
 from tuner.importers.operators import allowed, catalog, files
 from tuner.importers.source import resolve_source
@@ -67,6 +70,10 @@ LINE = {
         "created_at": "2026-01-01T00:00:00Z",
     },
 }
+BESIDE = {
+    "workload": {"name": "matmul", "summary": "x", "flops": 1.0, "weight_bytes": 0},
+    "record": {"target": {"kind": "llvm"}, "target_family": "llvm", "candidate": "c", "error_class": ""},
+}
 CONFIG = {
     "model_type": "roberta",
     "architectures": ["RobertaForSequenceClassification"],
@@ -92,7 +99,9 @@ WEIGHTS = _safetensors({"a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [
 def _archives() -> list[bytes]:
     packed, tarred = io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("database_tuning_record.json", "[0,[]]\n")
+        archive.writestr("database_tuning_record.json", json.dumps([0, LINE["record"]["trace"]]) + "\n")  # type: ignore[index]
+        tir = base64.b64encode(bytes(8) + b'{"nodes":[]}').decode()
+        archive.writestr("database_workload.json", json.dumps(["81985529216486895", tir]) + "\n")
     with tarfile.open(fileobj=tarred, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("manifest.json"), io.BytesIO())
     return [packed.getvalue(), tarred.getvalue()]
@@ -165,6 +174,19 @@ def test_a_trace(trace: Any) -> None:
 def test_a_log_of_any_form(engine: Engine, content: bytes) -> None:
     if told := foreign.attempt(UploadInvalid, store.import_file, engine, io.BytesIO(content), 2**20):
         assert ImportOut.model_validate_json(told.model_dump_json()) == told
+
+
+@given(
+    foreign.damaged([0, LINE["record"]["trace"]]), foreign.damaged(["1", "AAAAAAAAAAB7fQ=="]), foreign.damaged(BESIDE)
+)  # type: ignore[index]
+def test_an_archive_of_metaschedule(engine: Engine, record: Any, workload: Any, beside: Any) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, value in ((RECORDS, record), (WORKLOADS, workload), (ABOUT, beside)):
+            archive.writestr(name, json.dumps(value, allow_nan=True) + "\n")
+    packed.seek(0)
+    out = foreign.attempt(UploadInvalid, store.import_file, engine, packed)
+    assert out is None or isinstance(out, ImportOut)
 
 
 @given(foreign.texts(OPERATOR))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 from typing import Annotated
 
@@ -96,14 +98,14 @@ def export_records(
 @app.command("import")
 def import_records(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A log written by export, or one of Ansor; plain or gzipped.")
+        Path, typer.Argument(metavar="FILE", help="A log that export wrote, Ansor's, or MetaSchedule's folder.")
     ],
     as_json: JsonOption = False,
     url: UrlOption = None,
 ) -> None:
     """Read records from a log; damaged lines are counted and left out."""
     try:
-        content = file.read_bytes()
+        content = zipped_pair(file) if file.is_dir() else file.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{file} can't be read: {error.strerror}.", "Give the path of a log.") from None
     with connected(url) as client, notes.status(f"sending {len(content):,} bytes"):
@@ -118,3 +120,14 @@ def import_records(
     notes.print(counts, highlight=False)
     for problem in result.errors:
         notes.print(f"  {problem}", highlight=False, markup=False)
+
+
+def zipped_pair(folder: Path) -> bytes:
+    """The files of MetaSchedule's database in a folder, as the service takes them."""
+    from tuner.db.metaschedule import RECORDS, WORKLOADS  # it brings all of the database
+
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as pair:
+        for name in (WORKLOADS, RECORDS):
+            pair.write(folder / name, name)
+    return archive.getvalue()

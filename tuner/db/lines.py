@@ -33,23 +33,19 @@ def read_lines(
 ) -> Iterator[Numbered]:
     """The file's lines that are not empty, with their numbers and without their ends, while they are ``still_wanted``.
 
-    Damage costs the line that it is in; of a gzip, all that follows too. Raises UploadInvalid for a zip archive, and
-    once more was unpacked than is allowed, in bytes or for the file's size.
+    Damage costs the line that it is in; of a gzip, all that follows too. Raises UploadInvalid once more was unpacked
+    than is allowed, in bytes or for the file's size.
     """
-    magic = file.read(4)
+    magic = file.read(2)
     file.seek(0)
-    if magic.startswith(b"PK"):
-        raise UploadInvalid(
-            "The upload is a zip archive; records are imported as lines of JSON.",
-            "Send what `tunesmith records export` writes without --format metaschedule.",
-        )
     blocks: Iterator[bytes | Damage] = iter(lambda: file.read(_BLOCK), b"")
-    if magic.startswith(b"\x1f\x8b"):
+    if magic == b"\x1f\x8b":
         blocks = _unpacked(file, max_unpacked_bytes)
-    return _lines(takewhile(lambda _: still_wanted(), blocks))
+    return in_lines(takewhile(lambda _: still_wanted(), blocks))
 
 
-def _lines(blocks: Iterable[bytes | Damage]) -> Iterator[Numbered]:
+def in_lines(blocks: Iterable[bytes | Damage]) -> Iterator[Numbered]:
+    """The lines of blocks of bytes, as ``read_lines`` gives them."""
     number, begun, is_cut = 1, bytearray(), False
     too_long = Damage(f"it is longer than {MAX_LINE_BYTES} bytes")
     for block in blocks:

@@ -18,7 +18,7 @@ from tuner.db import log
 from tuner.db.intake import take_in
 from tuner.db.lines import Numbered, read_lines
 from tuner.db.log_line import ANSOR, Entry
-from tuner.legacy import ansor, summary
+from tuner.legacy import ansor, metaschedule, summary
 from tuner.legacy.ansor import AnsorRecord
 from tuner.schemas import ImportOut
 
@@ -38,10 +38,11 @@ def import_file(
     max_unpacked_bytes: int | None = None,
     still_wanted: Callable[[], bool] = lambda: True,
 ) -> ImportOut:
-    """Import a log of ours or of Ansor, plain or gzipped, by what its first lines are, while it is ``still_wanted``.
-
-    Raises UploadInvalid.
+    """Import a log of ours or of Ansor, plain or gzipped, by what its first lines are, or MetaSchedule's pair of files
+    in a zip, while it is ``still_wanted``. Raises UploadInvalid.
     """
+    if metaschedule.is_archive(file):
+        return log.import_numbered(engine, metaschedule.lines(file, max_unpacked_bytes, still_wanted))
     lines = read_lines(file, max_unpacked_bytes, still_wanted)
     head = _head(lines)
     if any(isinstance(line, bytes) and ansor.is_ansor(line) for _, line in head):
