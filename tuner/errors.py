@@ -162,6 +162,18 @@ class VerificationFailed(TunerError):
     code = "verification_failed"
 
 
+class PrecisionUnavailable(InvalidInput):
+    """The target has no instructions for the precision, or the model no product that they could compute."""
+
+    code = "precision_unavailable"
+
+
+class PrecisionLossTooLarge(VerificationFailed):
+    """A module at a lower precision differs more from float32 than is allowed; no artifact is made."""
+
+    code = "precision_loss_too_large"
+
+
 class LimitExceeded(InvalidInput):
     """A schedule wants more threads or memory in a threadgroup than the target has."""
 

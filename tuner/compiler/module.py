@@ -20,6 +20,7 @@ from tuner.artifact import travelling
 from tuner.artifact.format import artifact_id, sha256_of
 from tuner.artifact.symbols import check_library
 from tuner.graph.pipeline import Prepared, build, finish, kernel_names
+from tuner.graph.replaced import Replacement
 from tuner.importers.cache import Imported, named_params
 from tuner.kernels import ready_made, written
 from tuner.kernels.context import Replay, make_target
@@ -79,7 +80,8 @@ def _chosen(
             if (made := written.rewritten(trace, mod, target)) is None:
                 left_out[tir] = NO_CHOICE
             else:
-                replaced |= dict.fromkeys(names_of(model, mod), made["main"])
+                replacement = Replacement(made["main"], written.packer_of(trace, mod, target))
+                replaced |= dict.fromkeys(names_of(model, mod), replacement)
             continue
         replay = Replay(mod, target, space_for(target))
         by_name = ready_made.is_name(trace)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from tvm import relax, te
+from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from tuner.graph.rows import same, shape_of
+from tuner.graph.rows import shape_of
 
 
-def replace_kernels(mod: Any, kernels: Mapping[str, Any]) -> Any:
-    """``main`` calling the given kernels instead of those of these names. A constant ``(depth, columns)`` that such a
-    kernel takes as ``(panels, depth, width)`` is packed before its call: of parameters alone, so once and for all."""
+@dataclass(frozen=True)
+class Replacement:
+    """A kernel, and what packs the constant that it takes in another form: a PrimFunc of the two."""
+
+    kernel: Any
+    packer: Any | None = None
+
+
+def replace_kernels(mod: Any, kernels: Mapping[str, Replacement]) -> Any:
+    """``main`` calling the given kernels instead of those of these names. A constant that such a kernel takes in
+    another form is packed before its call: of parameters alone, so once and for all."""
     if not kernels:
         return mod
     rewriter = _Replacer(mod, kernels)
@@ -25,7 +34,7 @@ def replace_kernels(mod: Any, kernels: Mapping[str, Any]) -> Any:
 
 @mutator
 class _Replacer(PyExprMutator):
-    def __init__(self, mod: Any, kernels: Mapping[str, Any]) -> None:
+    def __init__(self, mod: Any, kernels: Mapping[str, Replacement]) -> None:
         super().__init__(mod)
         self._kernels = kernels
         self._added: dict[str, Any] = {}
@@ -35,23 +44,25 @@ class _Replacer(PyExprMutator):
         name = str(call.args[0].name_hint) if str(getattr(call.op, "name", "")) == "relax.call_tir" else ""
         if name not in self._kernels:
             return call
-        kernel = self._kernels[name]
-        if name not in self._added:
-            own = kernel.without_attr("global_symbol").with_attr("tirx.is_scheduled", True)
-            self._added[name] = self.builder_.add_func(own, name)
+        kernel, packer = self._kernels[name].kernel, self._kernels[name].packer
         arguments = [
-            self._packed(given, taken) for given, taken in zip(call.args[1].fields, kernel.params, strict=False)
+            self._packed(f"{name}_pack", given, taken, packer)
+            for given, taken in zip(call.args[1].fields, kernel.params, strict=False)
         ]
-        return relax.call_tir(self._added[name], arguments, call.ty_args[0])
+        return relax.call_tir(self._function(name, kernel), arguments, call.ty_args[0])
 
-    def _packed(self, given: Any, taken: Any) -> Any:
+    def _function(self, name: str, function: Any) -> Any:
+        if name not in self._added:
+            own = function.without_attr("global_symbol").with_attr("tirx.is_scheduled", True)
+            self._added[name] = self.builder_.add_func(own, name)
+        return self._added[name]
+
+    def _packed(self, name: str, given: Any, taken: Any, packer: Any | None) -> Any:
         shape = shape_of(given)
-        if len(taken.shape) != 3 or shape is None or len(shape) != 2:
+        if packer is None or shape is None or [int(one) for one in packer.params[0].shape] != list(shape):
             return given
-        panels, depth, width = (int(extent) for extent in taken.shape)
-        assert same(shape, (depth, panels * width))
-
-        def pack(constant: Any) -> Any:
-            return te.compute((panels, depth, width), lambda p, k, j: constant[k, p * width + j], name="panels")
-
-        return self.builder_.emit_te(pack, given, primfunc_name_hint="pack")
+        if len(taken.shape) == len(shape):
+            return given
+        packed = packer.params[1]
+        into = relax.TensorType([int(extent) for extent in packed.shape], str(packed.dtype))
+        return self.builder_.emit(relax.call_tir(self._function(name, packer), [given], into))

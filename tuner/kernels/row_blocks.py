@@ -9,7 +9,8 @@ which they are read: its layout depends on the width alone, never on the number 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product as combinations
 from typing import Any
@@ -68,11 +69,11 @@ class RowProduct:
 
 
 def find(mod: Any) -> RowProduct | None:
-    """The product in a module's function, where its number of rows is not known; None where there is none."""
+    """The product of rows with a constant in a module's function; None where there is none."""
     function = mod["main"]
     arguments = list(function.params)
     out = arguments[-1]
-    if len(out.shape) != 2 or isinstance(out.shape[0], tirx.IntImm) or not isinstance(out.shape[1], tirx.IntImm):
+    if len(out.shape) != 2 or not isinstance(out.shape[1], tirx.IntImm):
         return None
     schedule = Schedule(mod)
     names = block_names(schedule)
@@ -140,15 +141,20 @@ def tiles(found: RowProduct, cpu: Cpu) -> list[RowTile]:
         lanes //= 2
     if lanes < 4:
         return []
+    return [RowTile(*fields) for fields in blocks(found.columns, found.depth, lanes, cpu.registers)]
+
+
+def blocks(columns: int, depth: int, lanes: int, registers: int) -> list[tuple[int, int, int, int, int]]:
+    """The fields of all tiles for a product of so many columns and steps, most promising first."""
     shapes = []
     for count in range(1, _MOST_VECTORS + 1):
-        rows = min(_MOST_ROWS, (cpu.registers - 1 - count) // count)
-        if found.columns % (count * lanes) == 0 and rows > 0:
+        rows = min(_MOST_ROWS, (registers - 1 - count) // count)
+        if columns % (count * lanes) == 0 and rows > 0:
             shapes += [(most, count) for most in (rows, rows - 2) if most > 0]
     shapes.sort(key=lambda shape: -shape[0] * shape[1] / (shape[0] + shape[1]))  # sums for each load
-    stretches = dict.fromkeys(_divisor(found.depth, wanted) for wanted in _STRETCHES)
+    stretches = dict.fromkeys(_divisor(depth, wanted) for wanted in _STRETCHES)
     return [
-        RowTile(rows, count, visit, stretch, lanes)
+        (rows, count, visit, stretch, lanes)
         for (stretch, visit), (rows, count) in combinations(combinations(stretches, _VISITS), shapes)
     ]
 
@@ -161,18 +167,36 @@ def packed_shape(found: RowProduct, tile: RowTile) -> tuple[int, int, int]:
 def write(mod: Any, found: RowProduct, tile: RowTile, packed: bool = True) -> Any:
     """The kernel, a PrimFunc with the arguments of ``mod``'s function, its constant in the tile's panels; not
     ``packed``: as it is, slow, to look at its outputs."""
-    function = mod["main"]
-    known = {name: value for name, value in function.attrs.items() if name == "layout_free_buffers"}
+    known = {name: value for name, value in mod["main"].attrs.items() if name == "layout_free_buffers"}
     with kernel(known) as builder:
-        variables: dict[str, Any] = {}
-        buffers = []
-        for n, buffer in enumerate(found.arguments):
-            shape = tuple(_own(extent, variables) for extent in buffer.shape)
-            shape = packed_shape(found, tile) if packed and n == found.constant else shape
-            buffers.append(argument(f"argument{n}", shape, str(buffer.dtype)))
+        buffers = arguments(found, (packed_shape(found, tile), "float32") if packed else None)
         with body("product", buffers[:-1], buffers[-1]):
-            _Emitter(found, tile, buffers, packed).run()
+            Emitter(found, tile, buffers, packed).run()
     return builder.get()
+
+
+def packer(found: RowProduct, tile: RowTile) -> Any:
+    """The PrimFunc that packs the constant ``(depth, columns)``, by any processor."""
+    with kernel({}) as builder:
+        plain = argument("plain", (found.depth, found.columns))
+        packed = argument("packed", packed_shape(found, tile))
+        with body("pack", [plain], packed):
+            panels, depth, width = packed_shape(found, tile)
+            with T.parallel(0, panels) as panel, T.serial(0, depth) as k, T.serial(0, width) as j:
+                store(packed, plain[k, panel * width + j], panel, k, j)
+    return builder.get()
+
+
+def arguments(found: RowProduct, constant: tuple[tuple[int, ...], str] | None) -> list[Any]:
+    """Declare the arguments of the kernel that is written, its constant by this shape and dtype where that is given."""
+    variables: dict[str, Any] = {}
+    buffers = []
+    for n, buffer in enumerate(found.arguments):
+        shape, dtype = tuple(_own(extent, variables) for extent in buffer.shape), str(buffer.dtype)
+        if constant is not None and n == found.constant:
+            shape, dtype = constant
+        buffers.append(argument(f"argument{n}", shape, dtype))
+    return buffers
 
 
 def _own(extent: Any, variables: dict[str, Any]) -> Any:
@@ -183,14 +207,22 @@ def _own(extent: Any, variables: dict[str, Any]) -> Any:
 
 
 @dataclass(frozen=True)
-class _Emitter:
+class Emitter:
+    """Writes the kernel's body: panels shared out among the cores, and in each the blocks of rows."""
+
     found: RowProduct
     tile: RowTile
     buffers: list[Any]
     packed: bool
 
+    @property
+    def steps(self) -> int:
+        """Steps of the reduction, each of which reads a row of a panel."""
+        return self.found.depth
+
     def run(self) -> None:
-        panels, _, _ = packed_shape(self.found, self.tile)
+        """Emit all of it."""
+        panels = self.found.columns // self.tile.width
         rows = self.buffers[-1].shape[0]
         with T.parallel(0, panels) as panel:
             if not self.tile.visit:
@@ -210,28 +242,42 @@ class _Emitter:
         with T.serial(0, blocks) as n:
             count = T.bind(size + T.cast(n < larger, "int64"))
             start = T.bind(first + n * size + T.min(n, larger))
-            for most in range(tile.rows, 0, -1):
+            for most in self._sizes(rows):
                 with T.If(count == most), T.Then():
-                    self._sums(most, panel, start, done, (n, blocks))
+                    self.sum_up(most, panel, start, done, (n, blocks))
             with T.serial(0, count) as row, vectors(tile.vectors, tile.lanes) as column:
                 at = start + row, panel * tile.width + column
                 store(self.buffers[-1], self.found.follow(done[row, column], *at, self.buffers), *at)
 
-    def _sums(self, rows: int, panel: Any, start: Any, done: Any, turn: tuple[Any, Any]) -> None:
-        tile, depth = self.tile, self.found.depth
+    def _sizes(self, rows: Any) -> list[int]:
+        """The sizes that a block may have: one or two, where the number of rows is known."""
+        most = self.tile.rows
+        if not isinstance(rows, tirx.IntImm):
+            return list(range(most, 0, -1))
+        blocks = -(-int(rows) // most)
+        return sorted({int(rows) // blocks, -(-int(rows) // blocks)}, reverse=True)
+
+    def sum_up(self, rows: int, panel: Any, start: Any, done: Any, turn: tuple[Any, Any]) -> None:
+        """The sums of a block of ``rows`` rows from ``start`` on, into ``done``."""
+        tile = self.tile
         left = self.buffers[self.found.left]
         sums = scratch((rows, tile.width))
         with block(rows, tile.vectors, tile.lanes) as (row, column):
             store(sums, T.float32(0), row, column)
-        stretch = tile.stretch or depth
-        with T.serial(0, depth // stretch) as part:
-            if tile.stretch and self.packed:
-                self._ask(panel, part, turn)
-            with T.serial(0, stretch) as step, block(rows, tile.vectors, tile.lanes) as (row, column):
-                k = part * stretch + step
-                store(sums, sums[row, column] + left[start + row, k] * self._constant(panel, k, column), row, column)
+        with self.stretches(panel, turn) as k, block(rows, tile.vectors, tile.lanes) as (row, column):
+            store(sums, sums[row, column] + left[start + row, k] * self._constant(panel, k, column), row, column)
         with block(rows, tile.vectors, tile.lanes) as (row, column):
             store(done, sums[row, column], row, column)
+
+    @contextmanager
+    def stretches(self, panel: Any, turn: tuple[Any, Any]) -> Iterator[Any]:
+        """The loop over the reduction, with requests for what comes next; its step."""
+        stretch = self.tile.stretch or self.steps
+        with T.serial(0, self.steps // stretch) as part:
+            if self.tile.stretch and self.packed:
+                self._ask(panel, part, turn)
+            with T.serial(0, stretch) as step:
+                yield part * stretch + step
 
     def _constant(self, panel: Any, k: Any, column: Any) -> Any:
         constant = self.buffers[self.found.constant]
@@ -241,10 +287,10 @@ class _Emitter:
         """Request this part's share of the next panel: each block of rows asks for another, so that all is asked for
         when the panel is done."""
         number, blocks = turn
-        parts = self.found.depth // self.tile.stretch
-        lines = self.found.depth * self.tile.width // _LINE
-        share = T.bind((lines + blocks * parts - 1) // (blocks * parts))
         constant = self.buffers[self.found.constant]
+        parts = self.steps // self.tile.stretch
+        lines = int(constant.shape[1]) * self.tile.width // _LINE
+        share = T.bind((lines + blocks * parts - 1) // (blocks * parts))
         with T.serial(0, share) as line:
             ahead = (panel + 1) * (lines * _LINE) + ((number * parts + part) * share + line) * _LINE
             hints = [T.int32(value) for value in (_READ, _SECOND_LEVEL, _DATA)]

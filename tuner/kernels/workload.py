@@ -17,6 +17,7 @@ from tuner.graph.attention_kernel import attention_of
 from tuner.kernels.blocks import layout_free as layout_free
 from tuner.kernels.extents import is_symbolic, nominal, shapes
 from tuner.kernels.flops import flops_of
+from tuner.kernels.precision import FULL, precision_of
 from tuner.kernels.written import writer_for
 
 
@@ -106,9 +107,10 @@ def describe(mod: Any, name: str, weight: int) -> ExtractedWorkload:
     func = mod["main"]
     buffers = buffers_of(func)
     constants = layout_free(func)
+    precision = precision_of(func)
     return ExtractedWorkload(
         id=workload_id(mod),
-        name=name,
+        name=name if precision == FULL else f"{name}_{precision}",
         summary=summarize(func),
         flops=flops_of(func),
         weight=weight,

@@ -14,15 +14,23 @@ from typing import Any
 import tvm
 
 from tuner.graph.attention_kernel import attention_of
-from tuner.kernels import attention, row_blocks, rowwise
+from tuner.kernels import attention, dot_blocks, row_blocks, rowwise
 from tuner.kernels.attention import AttentionTile
+from tuner.kernels.dot_blocks import DotTile
+from tuner.kernels.dots import dot_of
 from tuner.kernels.extents import is_symbolic
+from tuner.kernels.precision import FULL, precision_of
 from tuner.kernels.products import cpu_of
 from tuner.kernels.row_blocks import RowTile
 from tuner.kernels.rowwise import Variant
 
-Choice = AttentionTile | RowTile | Variant
-_KINDS: dict[str, type[Any]] = {"attention": AttentionTile, "row_blocks": RowTile, "rowwise": Variant}
+Choice = AttentionTile | RowTile | DotTile | Variant
+_KINDS: dict[str, type[Any]] = {
+    "attention": AttentionTile,
+    "row_blocks": RowTile,
+    "dot_blocks": DotTile,
+    "rowwise": Variant,
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Writer:
     choices: list[Any]
     write: Callable[[Any], Any]
     write_unpacked: Callable[[Any], Any] | None = None  # the same, of constants as the plain function takes them
+    packer: Callable[[Any], Any] | None = None  # what brings a constant into the form that the kernel takes
 
     def module(self, choice: Any) -> Any:
         """The kernel by a choice, an IRModule whose only function is ``main``."""
@@ -49,19 +58,37 @@ def writer_for(mod: Any, target: Any) -> Writer | None:
     cpu, function = cpu_of(target), mod["main"]
     if (found := attention_of(function)) is not None:
         return Writer(attention.tiles(found, cpu), lambda tile: attention.write(found, tile))
-    if not is_symbolic(function):
+    precision = precision_of(function)
+    if not is_symbolic(function) and precision == FULL:
         return None
     if (product := row_blocks.find(mod)) is not None:
-        choices = row_blocks.tiles(product, cpu)
-        if not choices:
-            return None
-        return Writer(
-            list(choices),
-            lambda tile: row_blocks.write(mod, product, tile),
-            lambda tile: row_blocks.write(mod, product, tile, packed=False),
-        )
+        return _of_product(mod, product, target) if precision == FULL else _at(precision, mod, product, target)
     variants = rowwise.variants(mod, cpu)
     return Writer(list(variants), lambda variant: rowwise.schedule(mod, variant).mod["main"]) if variants else None
+
+
+def _of_product(mod: Any, product: row_blocks.RowProduct, target: Any) -> Writer | None:
+    choices = row_blocks.tiles(product, cpu_of(target))
+    if not choices:
+        return None
+    return Writer(
+        list(choices),
+        lambda tile: row_blocks.write(mod, product, tile),
+        lambda tile: row_blocks.write(mod, product, tile, packed=False),
+        lambda tile: row_blocks.packer(product, tile),
+    )
+
+
+def _at(precision: str, mod: Any, product: row_blocks.RowProduct, target: Any) -> Writer | None:
+    dot = dot_of(precision, target)
+    if dot is None:
+        return None
+    return Writer(
+        list(dot_blocks.tiles(product, dot)),
+        lambda tile: dot_blocks.write(mod, product, tile, dot),
+        lambda tile: dot_blocks.write(mod, product, tile, dot, packed=False),
+        lambda tile: dot_blocks.packer(product, tile, dot),
+    )
 
 
 def plain(function: Any, target: Any) -> Any | None:
@@ -75,9 +102,10 @@ def plain(function: Any, target: Any) -> Any | None:
 
 
 def first_guess(mod: Any, target: Any) -> str:
-    """The most promising choice for a workload whose extents are known only when it runs, as a record keeps it; empty
-    where there is none: it is scheduled."""
-    writer = writer_for(mod, target) if is_symbolic(mod["main"]) else None
+    """The most promising choice for a workload whose extents are known only when it runs, or whose precision is lower,
+    as a record keeps it; empty where there is none: it is scheduled."""
+    function = mod["main"]
+    writer = writer_for(mod, target) if is_symbolic(function) or precision_of(function) != FULL else None
     return to_json(writer.choices[0]) if writer is not None else ""
 
 
@@ -88,7 +116,7 @@ def is_choice(trace: str) -> bool:
 
 def to_json(choice: Any) -> str:
     """What a record keeps."""
-    kind = next(name for name, of in _KINDS.items() if isinstance(choice, of))
+    kind = next(name for name, of in _KINDS.items() if type(choice) is of)
     return json.dumps({"kernel": kind, **asdict(choice)}, separators=(",", ":"))
 
 
@@ -108,3 +136,9 @@ def rewritten(trace: str, mod: Any, target: Any, to_check: bool = False) -> Any 
     if writer is None or choice not in writer.choices:
         return None
     return writer.module_to_check(choice) if to_check else writer.module(choice)
+
+
+def packer_of(trace: str, mod: Any, target: Any) -> Any | None:
+    """The PrimFunc that packs the constant for a record's kernel; None where it takes none, or as it is."""
+    writer, choice = writer_for(mod, target), from_json(trace)
+    return writer.packer(choice) if writer is not None and writer.packer is not None else None

@@ -23,6 +23,7 @@ from tuner.importers.families import PADDING_BIAS
 from tuner.kernels.context import make_target
 from tuner.kernels.defaults import default_schedule
 from tuner.kernels.extents import shapes, variables
+from tuner.kernels.precision import precision_of
 from tuner.kernels.workload import layout_free, written_arguments
 from tuner.measuring.agreement import difference
 from tuner.measuring.build_process import BuildJob, Built
@@ -33,6 +34,8 @@ from tuner.targets import triples
 
 # Sums of up to a few thousand products in another order: relative to the largest output.
 _TOLERANCE = {"float16": 2e-2, "float32": 1e-4}
+# Products whose operands are rounded, to 8 bits of mantissa, or to 255 steps of a row's range.
+_ROUNDED = {"bf16": 2e-2, "int8": 6e-2}
 # Magnitudes of what flows in: "large" as scores and activations of real models reach, "masked" with all padded.
 _KINDS = {"random": 1.0, "zeros": 0.0, "large": 1e3, "masked": 1.0}
 _LARGEST = {"float16": 10.0}  # the sums must not overflow
@@ -126,8 +129,11 @@ class OutputCheck:
         except RuntimeError as failure:  # TVM's are, of many classes
             return Problem("run", f"it fails when its outputs are checked: {str(failure).strip()[-500:]}")
         pairs = (pair for kind, wanted in expected.items() for pair in zip(got[kind], wanted, strict=True))
-        found = (difference(result, wanted, _TOLERANCE.get(str(wanted.dtype), 0.0)) for result, wanted in pairs)
+        found = (difference(result, wanted, self._tolerance(wanted)) for result, wanted in pairs)
         return next((Problem("wrong", text) for text in found if text), None)
+
+    def _tolerance(self, wanted: np.ndarray) -> float:
+        return _ROUNDED.get(precision_of(self._mod["main"]), _TOLERANCE.get(str(wanted.dtype), 0.0))
 
     @property
     def _masks(self) -> list[bool]:

@@ -1,0 +1,163 @@
+"""Products at a lower precision: what their kernels compute, and by which instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+from tvm import te, tirx
+
+from tests.support import arm64
+from tests.support.processes import free_port
+from tests.support.rpc_device import HOST, tracker_process
+from tests.support.tiny_imports import local_target
+from tuner.errors import PrecisionUnavailable
+from tuner.kernels import dot_blocks, row_blocks, written
+from tuner.kernels.context import make_target
+from tuner.kernels.dots import dot_of
+from tuner.kernels.link import linker_for
+from tuner.kernels.precision import LOWER, lowered, precision_of
+from tuner.kernels.workload import describe
+
+DEPTH, COLUMNS = 128, 96
+# The unit roundoff of bf16; half a step of a byte's range, for the operand on each side.
+ERROR = {"bf16": 2.0**-7, "int8": 2e-2}
+ARM = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "apple-m2", "num-cores": 2}
+
+Run = Callable[[Any, list[np.ndarray]], np.ndarray]
+
+
+def product(rows: Any, depth: int = DEPTH, columns: int = COLUMNS) -> Any:
+    """``relu(left @ constant + bias)``, as fusion leaves it."""
+    left, constant = te.placeholder((rows, depth), name="left"), te.placeholder((depth, columns), name="constant")
+    bias, k = te.placeholder((columns,), name="bias"), te.reduce_axis((0, depth), "k")
+    sums = te.compute((rows, columns), lambda i, j: te.sum(left[i, k] * constant[k, j], axis=k), name="sums")
+    out = te.compute((rows, columns), lambda i, j: te.max(sums[i, j] + bias[j], tirx.const(0.0)), name="out")
+    function = te.create_prim_func([left, constant, bias, out]).with_attr("layout_free_buffers", [1])
+    return tvm.IRModule({"main": function})
+
+
+def operands(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    numbers = np.random.default_rng(7)
+    left = numbers.normal(0.3, 1.0, (rows, DEPTH)).astype("float32")
+    left[0] = 0.25  # a row whose range is nothing
+    constant = numbers.normal(0.0, 0.05, (DEPTH, COLUMNS)).astype("float32")
+    constant[:, 5] = 0.0
+    return left, constant, numbers.normal(size=COLUMNS).astype("float32")
+
+
+def check(precision: str, target: dict[str, Any], run: Run, rows: int, symbolic: bool) -> None:
+    """Some tiles: packed before, and packed by the kernel itself."""
+    mod, tvm_target = product(tirx.Var("tokens", "int64") if symbolic else rows), make_target(target)
+    dot, found = dot_of(precision, tvm_target), row_blocks.find(mod)
+    assert dot is not None
+    assert found is not None
+    left, constant, bias = operands(rows)
+    wanted = np.maximum(left.astype("float64") @ constant + bias, 0.0)
+    for tile in dot_blocks.tiles(found, dot)[4 :: 30 if symbolic else 15]:
+        shape = dot_blocks.packed_shape(found, tile, dot)
+        packed = run(dot_blocks.packer(found, tile, dot), [constant, np.zeros(shape, "int32")])
+        out = np.zeros((rows, COLUMNS), "float32")
+        for given, is_packed in ((packed, True), (constant, False)):
+            got = run(dot_blocks.write(mod, found, tile, dot, packed=is_packed), [left, given, bias, out])
+            assert np.abs(got - wanted).max() < ERROR[precision] * np.abs(wanted).max(), (tile, is_packed)
+
+
+def here(function: Any, arrays: list[np.ndarray]) -> np.ndarray:
+    target = make_target(local_target())
+    with target:
+        library = tvm.compile(tvm.IRModule({"main": function}), target)
+    tensors = [tvm.runtime.tensor(array) for array in arrays]
+    library["main"](*tensors)
+    return np.asarray(tensors[-1].numpy())
+
+
+@pytest.mark.parametrize("precision", LOWER)
+@pytest.mark.parametrize(("rows", "symbolic"), [(1, False), (33, False), (7, True)])
+def test_kernels_of_this_machine_round_and_no_more(precision: str, rows: int, symbolic: bool) -> None:
+    if dot_of(precision, make_target(local_target())) is None:
+        pytest.skip(f"this processor has no instructions for {precision}")
+    check(precision, local_target(), here, rows, symbolic)
+
+
+@pytest.fixture(scope="module")
+def on_arm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Runs a function on the emulated machine."""
+    folder, port = Path(tmp_path_factory.mktemp("arm")), free_port()
+    try:
+        arm64.machine()
+    except arm64.NotToBeHad as reason:
+        pytest.skip(f"no emulated ARM machine: {reason}")
+    with tracker_process(port), arm64.device(port, "arm"):
+        remote = tvm.rpc.connect_tracker(HOST, port).request("arm", session_timeout=300)
+        count = iter(range(1000))
+
+        def run(function: Any, arrays: list[np.ndarray]) -> np.ndarray:
+            target, path = make_target(ARM), folder / f"kernel{next(count)}.so"
+            with target:
+                tvm.compile(tvm.IRModule({"main": function}), target).export_library(
+                    str(path), fcompile=linker_for(ARM)
+                )
+            remote.upload(bytearray(path.read_bytes()), path.name)
+            device = remote.cpu(0)
+            tensors = [tvm.runtime.tensor(array, device) for array in arrays]
+            remote.load_module(path.name)["main"](*tensors)
+            return np.asarray(tensors[-1].numpy())
+
+        yield run
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("precision", LOWER)
+def test_kernels_for_arm_round_and_no_more(precision: str, on_arm: Run) -> None:
+    check(precision, ARM, on_arm, rows=9, symbolic=False)
+
+
+@pytest.mark.parametrize(
+    ("mcpu", "triple", "precision", "instruction"),
+    [
+        ("znver4", "x86_64-linux-gnu", "bf16", "vdpbf16ps"),
+        ("znver4", "x86_64-linux-gnu", "int8", "vpdpbusd"),
+        ("cascadelake", "x86_64-linux-gnu", "int8", "vpdpbusd"),
+        ("alderlake", "x86_64-linux-gnu", "int8", "{vex}"),
+        ("apple-m1", "arm64-apple-macos", "int8", "sdot"),
+        ("apple-m2", "arm64-apple-macos", "bf16", "bfdot"),
+    ],
+)
+def test_sums_are_of_dot_instructions(mcpu: str, triple: str, precision: str, instruction: str) -> None:
+    target = make_target({"kind": "llvm", "mtriple": triple, "mcpu": mcpu, "num-cores": 2})
+    (kernel,) = [f for f in lowered(product(32), precision, target).functions.values() if precision_of(f) == precision]
+    writer = written.writer_for(tvm.IRModule({"main": kernel}), target)
+    assert writer is not None
+    with target:
+        assembly = tvm.compile(writer.module(writer.choices[0]), target).mod.inspect_source("asm")
+    tile = writer.choices[0]
+    assert assembly.count(instruction) >= tile.rows * tile.vectors
+
+
+def test_a_processor_without_the_instructions_says_what_it_has() -> None:
+    target = make_target({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "x86-64-v3"})
+    with pytest.raises(PrecisionUnavailable, match="x86-64-v3 has no instructions for bf16"):
+        lowered(product(32), "bf16", target)
+
+
+def test_only_what_is_worth_it_and_divides_is_lowered() -> None:
+    target = make_target({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "znver4"})
+    mod = product(32)
+    for name, (depth, columns) in {"labels": (128, 2), "odd": (100, 96)}.items():
+        mod[name] = product(32, depth, columns)["main"].with_attr("global_symbol", name)
+    found = {
+        str(var.name_hint): precision_of(function) for var, function in lowered(mod, "int8", target).functions.items()
+    }
+    assert found == {"main": "int8", "labels": "fp32", "odd": "fp32"}
+
+
+def test_a_kernel_of_each_precision_is_a_workload_of_its_own() -> None:
+    target = make_target({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "znver4"})
+    found = [describe(lowered(product(32), precision, target), "matmul", 1) for precision in ("fp32", *LOWER)]
+    assert [one.name for one in found] == ["matmul", "matmul_bf16", "matmul_int8"]
+    assert len({one.id for one in found}) == 3

@@ -1,0 +1,195 @@
+"""Products at a lower precision: blocks of rows as ``row_blocks.py`` makes them, summed up by dot instructions.
+
+The left operand is rounded row by row at the kernel's beginning, each row once: to bf16, or to bytes whose range is the
+row's own (``x = scale * byte + offset``: what a row's largest and least values are is known only when it runs). The
+constant is packed in groups of neighbours along the reduction, to bytes with a scale for each column. Sums are of 32
+bits; what follows the product is computed on float32 as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx.script import builder as T
+
+from tuner.graph.attention_kernel import body
+from tuner.kernels import row_blocks
+from tuner.kernels.dots import Dot
+from tuner.kernels.emit import argument, block, fold, kernel, store, vectors
+from tuner.kernels.row_blocks import Emitter, RowProduct, RowTile
+
+_MOST_BYTE, _MOST_WEIGHT = 255, 127
+_LEAST_RANGE = 1e-20  # of a row whose values are all alike
+_SCALES = 2  # rows that a panel of bytes has more: its columns' scales, and scaled sums
+
+
+@dataclass(frozen=True)
+class DotTile(RowTile):
+    """A tile whose steps each take a group of the reduction."""
+
+
+def tiles(found: RowProduct, dot: Dot) -> list[DotTile]:
+    """All tiles that fit a core's registers and divide the columns, most promising first."""
+    if found.depth % (dot.group * dot.lanes) or found.columns % dot.lanes:
+        return []
+    steps = found.depth // dot.group
+    return [DotTile(*fields) for fields in row_blocks.blocks(found.columns, steps, dot.lanes, dot.registers)]
+
+
+def packed_shape(found: RowProduct, tile: RowTile, dot: Dot) -> tuple[int, int, int]:
+    """The constant as the kernel reads it, in lanes of 32 bits."""
+    more = _SCALES if dot.precision == "int8" else 0
+    return (found.columns // tile.width, found.depth // dot.group + more, tile.width)
+
+
+def write(mod: Any, found: RowProduct, tile: RowTile, dot: Dot, packed: bool = True) -> Any:
+    """The kernel, a PrimFunc with the arguments of ``mod``'s function, its constant packed for the tile; not
+    ``packed``: as the function takes it, packed by the kernel itself, to look at its outputs."""
+    known = {name: value for name, value in mod["main"].attrs.items() if name == "layout_free_buffers"}
+    shape = packed_shape(found, tile, dot)
+    with kernel(known) as builder:
+        buffers = row_blocks.arguments(found, (shape, "int32") if packed else None)
+        with body("product", buffers[:-1], buffers[-1]), T.attr(T.int32(0), "pragma_import_llvm", dot.text):
+            if not packed:
+                plain = buffers[found.constant]
+                buffers[found.constant] = T.alloc_buffer(shape, "int32")
+                _pack(plain, buffers[found.constant], dot)
+            rows = buffers[-1].shape[0]
+            left = T.alloc_buffer((rows, found.depth), "int8" if dot.signed else "uint8")
+            if dot.precision == "bf16":
+                left = T.alloc_buffer((rows, found.depth // dot.group), "int32")
+            ranges = T.alloc_buffer((rows, 2), "float32")
+            with T.parallel(0, rows) as row:
+                _ROUND[dot.precision](buffers[found.left], left, ranges, row, found.depth, dot)
+            _DotEmitter(found, tile, buffers, True, dot, left, ranges).run()
+    return builder.get()
+
+
+def packer(found: RowProduct, tile: RowTile, dot: Dot) -> Any:
+    """The PrimFunc that packs the constant ``(depth, columns)``, by any processor."""
+    with kernel({}) as builder:
+        plain = argument("plain", (found.depth, found.columns))
+        packed = argument("packed", packed_shape(found, tile, dot), "int32")
+        with body("pack", [plain], packed):
+            _pack(plain, packed, dot)
+    return builder.get()
+
+
+def _pack(plain: Any, packed: Any, dot: Dot) -> None:
+    panels, _, width = (int(extent) for extent in packed.shape)
+    steps = int(plain.shape[0]) // dot.group
+    with T.parallel(0, panels) as panel, T.serial(0, width) as j:
+        column = T.bind(panel * width + j)
+        if dot.precision == "bf16":
+            with T.serial(0, steps) as k:
+                low, high = (_to_bf16(plain[k * 2 + n, column]) for n in range(2))
+                store(packed, low | (high << 16), panel, k, j)
+            return
+        most, total = T.alloc_buffer((1,), "float32"), T.alloc_buffer((1,), "int32")
+        store(most, T.float32(_LEAST_RANGE), 0)
+        store(total, T.int32(0), 0)
+        with T.serial(0, steps * dot.group) as k:
+            value = plain[k, column]
+            store(most, T.max(most[0], T.max(value, -value)), 0)
+        with T.serial(0, steps) as k:
+            bytes_ = [_rounded(plain[k * 4 + n, column] * (T.float32(_MOST_WEIGHT) / most[0])) for n in range(4)]
+            lane = bytes_[0] & 255
+            for n in range(1, 4):
+                lane = lane | ((bytes_[n] & 255) << (8 * n))
+            store(packed, lane, panel, k, j)
+            store(total, total[0] + bytes_[0] + bytes_[1] + bytes_[2] + bytes_[3], 0)
+        scale = most[0] / T.float32(_MOST_WEIGHT)
+        store(packed, tirx.reinterpret("int32", scale), panel, steps, j)
+        store(packed, tirx.reinterpret("int32", scale * T.Cast("float32", total[0])), panel, steps + 1, j)
+
+
+def _to_bf16(value: Any) -> Any:
+    """The upper half of a float32, rounded to nearest even, as an int32."""
+    bits = tirx.reinterpret("uint32", value)
+    bits = (bits + T.uint32(0x7FFF) + ((bits >> T.uint32(16)) & T.uint32(1))) >> T.uint32(16)
+    return T.Cast("int32", bits)
+
+
+def _rounded(value: Any) -> Any:
+    """To the nearest int32."""
+    return T.Cast("int32", T.floor(value + T.float32(0.5)))
+
+
+def _round_to_bf16(plain: Any, rounded: Any, _: Any, row: Any, depth: int, dot: Dot) -> None:
+    lanes = dot.lanes
+    with T.serial(0, depth // (2 * lanes)) as n:
+        if dot.convert:
+            first, second = (plain[row, T.Ramp((n * 2 + half) * lanes, 1, lanes)] for half in range(2))
+            value = T.call_extern(f"int32x{lanes}", dot.convert, first, second)
+            store(rounded, value, row, T.Ramp(n * lanes, 1, lanes))
+        else:
+            with T.vectorized(0, lanes) as lane:
+                low, high = (_to_bf16(plain[row, (n * lanes + lane) * 2 + half]) for half in range(2))
+                store(rounded, low | (high << 16), row, n * lanes + lane)
+
+
+def _round_to_bytes(plain: Any, rounded: Any, ranges: Any, row: Any, depth: int, dot: Dot) -> None:
+    """``x = scale * byte + offset`` of a row, both kept in ``ranges``."""
+    lanes = dot.lanes
+    least, most = T.alloc_buffer((lanes,), "float32"), T.alloc_buffer((lanes,), "float32")
+    with T.vectorized(0, lanes) as lane:
+        store(least, plain[row, lane], lane)
+        store(most, plain[row, lane], lane)
+    with T.serial(1, depth // lanes) as n, T.vectorized(0, lanes) as lane:
+        store(least, T.min(least[lane], plain[row, n * lanes + lane]), lane)
+        store(most, T.max(most[lane], plain[row, n * lanes + lane]), lane)
+    fold(least, lanes, T.min)
+    fold(most, lanes, T.max)
+    steps = T.float32(1.0 / _MOST_BYTE)
+    scale = T.bind(T.max(most[0] - least[0], T.float32(_LEAST_RANGE)) * steps)
+    back = T.bind(T.float32(1.0) / scale)
+    shift = 128 if dot.signed else 0
+    with T.serial(0, depth // lanes) as n, T.vectorized(0, lanes) as lane:
+        byte = T.Cast("int32", (plain[row, n * lanes + lane] - least[0]) * back + T.float32(0.5))
+        store(rounded, T.Cast(str(rounded.dtype), T.min(byte, T.int32(_MOST_BYTE)) - shift), row, n * lanes + lane)
+    store(ranges, scale, row, 0)
+    store(ranges, least[0] + scale * T.float32(shift), row, 1)
+
+
+_ROUND: dict[str, Callable[..., None]] = {"bf16": _round_to_bf16, "int8": _round_to_bytes}
+
+
+@dataclass(frozen=True)
+class _DotEmitter(Emitter):
+    dot: Dot
+    left: Any
+    ranges: Any
+
+    @property
+    def steps(self) -> int:
+        return self.found.depth // self.dot.group
+
+    def sum_up(self, rows: int, panel: Any, start: Any, done: Any, turn: tuple[Any, Any]) -> None:
+        tile, dot, lanes = self.tile, self.dot, self.tile.lanes
+        constant = self.buffers[self.found.constant]
+        sums = T.alloc_buffer((rows, tile.width), dot.sums)
+        with block(rows, tile.vectors, lanes) as (row, column):
+            store(sums, T.Cast(dot.sums, T.int32(0)), row, column)
+        with self.stretches(panel, turn) as k, T.unroll(0, rows) as row, T.unroll(0, tile.vectors) as vector:
+            at = T.Ramp(vector * lanes, 1, lanes)
+            left = T.Broadcast(self._lane(start + row, k), lanes)
+            added = T.call_extern(f"{dot.sums}x{lanes}", dot.name, sums[row, at], left, constant[panel, k, at])
+            store(sums, added, row, at)
+        with T.unroll(0, rows) as row, vectors(tile.vectors, lanes) as column:
+            total = sums[row, column]
+            if dot.precision == "int8":
+                scale, summed = (
+                    tirx.reinterpret("float32", constant[panel, self.steps + n, column]) for n in range(_SCALES)
+                )
+                of_row, offset = (self.ranges[start + row, n] for n in range(2))
+                total = T.Cast("float32", total) * of_row * scale + offset * summed
+            store(done, total, row, column)
+
+    def _lane(self, row: Any, k: Any) -> Any:
+        """A group of the left operand, as an int32."""
+        if self.dot.precision == "bf16":
+            return self.left[row, k]
+        return tirx.reinterpret("int32", self.left[row, T.Ramp(k * self.dot.group, 1, self.dot.group)])

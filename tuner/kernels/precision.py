@@ -1,0 +1,55 @@
+"""Which products of a model are computed at a lower precision: each says so by an attribute, so that it is a workload
+of its own, with records of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import tirx
+
+from tuner.errors import PrecisionUnavailable
+from tuner.kernels import dot_blocks, row_blocks
+from tuner.kernels.dots import dot_of
+
+ATTRIBUTE = "tunesmith.precision"
+FULL, LOWER = "fp32", ("bf16", "int8")
+_LEAST_COLUMNS = 16  # of a product that is worth it: a classifier's last one has as many as there are labels
+
+
+def precision_of(function: Any) -> str:
+    """At which precision a function's product is computed."""
+    return str(function.attrs[ATTRIBUTE]) if function.attrs and ATTRIBUTE in function.attrs else FULL
+
+
+def lowered(mod: Any, precision: str, target: Any) -> Any:
+    """The module with every product that the target can compute at this precision marked so; the rest stays.
+
+    Raises PrecisionUnavailable where it can compute none.
+    """
+    if precision == FULL:
+        return mod
+    dot = dot_of(precision, target)
+    if dot is None:
+        raise PrecisionUnavailable(
+            f"{target.attrs.get('mcpu', 'This processor')} has no instructions for {precision}.",
+            f"It computes in {' and '.join(available(target))}.",
+        )
+    mod = tvm.IRModule(dict(mod.functions.items()), attrs=mod.attrs)
+    for var, function in mod.functions.items():
+        if not isinstance(function, tirx.PrimFunc):
+            continue
+        found = row_blocks.find(tvm.IRModule({"main": function}))
+        if found is not None and found.columns >= _LEAST_COLUMNS and dot_blocks.tiles(found, dot):
+            mod[var] = function.with_attr(ATTRIBUTE, precision)
+    if not any(precision_of(function) == precision for function in mod.functions.values()):
+        raise PrecisionUnavailable(
+            f"No product of the model can be computed in {precision}: none is wide enough, or its width is odd.",
+            "Leave out --precision.",
+        )
+    return mod
+
+
+def available(target: Any) -> list[str]:
+    """Precisions that a target has instructions for."""
+    return [FULL, *(one for one in LOWER if dot_of(one, target) is not None)]
