@@ -113,6 +113,10 @@ def evidence(
 def _outputs(check: Mapping[str, Any]) -> Evidence | None:
     """What the verification found. It judges each output by either tolerance, and none that fails gets this far; the
     two errors may be of different outputs, so they can't be judged again here."""
+    if lost := check.get("fidelity"):
+        worst = f"{lost['cosine_min']:.4f} at worst, {lost['neighbours']:.0%} of nearest neighbours kept"
+        note = f"cosine to float32 on {lost['sentences']} sentences, {worst}"
+        return Evidence("Same meaning", f"{lost['cosine_mean']:.5f}", note, True)
     if "max_abs_error" not in check or "max_rel_error" not in check:
         return None
     absolute, relative, allowed = check["max_abs_error"], check["max_rel_error"], check.get("tolerance") or {}

@@ -9,6 +9,7 @@ import numpy as np
 
 from tuner.errors import StageFailed
 from tuner.importers.comparison import ATOL, RTOL, Comparison, compare
+from tuner.schemas.common import Precision
 
 
 def named_outputs(raw: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -26,13 +27,17 @@ def _array(value: Any) -> np.ndarray:
     return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
 
 
-def checked(variant: str, raw: Any, reference: Mapping[str, np.ndarray]) -> Comparison:
+# Of a lower precision only nonsense is looked for here: what it loses is judged on sentences (importers/fidelity).
+_RTOL: dict[Precision, float] = {"fp32": RTOL, "bf16": 0.3, "int8": 2.0}
+
+
+def checked(variant: str, raw: Any, reference: Mapping[str, np.ndarray], precision: Precision = "fp32") -> Comparison:
     """How far a contestant's outputs are from PyTorch's. Raises StageFailed when they are out of tolerance."""
-    found = compare(named_outputs(raw, list(reference)), reference)
+    found = compare(named_outputs(raw, list(reference)), reference, rtol=_RTOL[precision])
     if not found.ok:
         raise StageFailed(
             f"{variant} computes something else than PyTorch: absolute error {found.max_abs_error:.2e}, "
-            f"relative {found.max_rel_error:.2e}; tolerated are {ATOL:g} or {RTOL:g}.",
+            f"relative {found.max_rel_error:.2e}; tolerated are {ATOL:g} or {_RTOL[precision]:g}.",
             "Its time would mean nothing. Leave it out, or see that it computes in float32.",
         )
     return found

@@ -81,7 +81,10 @@ def _model_calls(spec: Spec, fetched: Fetched) -> tuple[str, Mapping[str, Callab
     inputs = sample_inputs(loaded, spec.batch, spec.seq_len)[0]
     calls = {entry.name: _callable(entry, loaded, inputs, spec.threads) for entry in spec.variants}
     reference = reference_outputs(loaded, inputs)
-    errors = {name: checked(name, call(), reference).max_abs_error for name, call in calls.items()}
+    errors = {
+        entry.name: checked(entry.name, calls[entry.name](), reference, entry.precision).max_abs_error
+        for entry in spec.variants
+    }
     return loaded.weights, calls, errors
 
 

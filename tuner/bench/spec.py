@@ -8,18 +8,21 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tuner.importers.source import ModelSource
+from tuner.schemas.common import Precision
 
 Kind = Literal["torch-eager", "torch-sdpa", "torch-compile", "torch-product", "onnxruntime", "openvino", "tvm"]
 
 
 class Variant(BaseModel):
-    """One contestant. ``path`` is a TVM artifact's tar or folder, for kind ``tvm`` only."""
+    """One contestant. ``path`` is a TVM artifact's tar or folder, for kind ``tvm`` only; ``precision`` is what its
+    products are computed in."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
     kind: Kind
     path: str = ""
+    precision: Precision = "fp32"
 
     @model_validator(mode="after")
     def _path_goes_with_tvm(self) -> Variant:

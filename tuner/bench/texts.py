@@ -76,7 +76,10 @@ def text_calls(spec: Spec, loaded: LoadedModel) -> tuple[dict[str, InParts], dic
     reference = outputs_of(torch_call(loaded.module, loaded, texts), texts, names)
     calls = {entry.name: _call(entry, loaded, texts) for entry in spec.variants}
     errors = {
-        name: checked(name, outputs_of(call, texts, names), reference).max_abs_error for name, call in calls.items()
+        entry.name: checked(
+            entry.name, outputs_of(calls[entry.name], texts, names), reference, entry.precision
+        ).max_abs_error
+        for entry in spec.variants
     }
     return calls, errors
 

@@ -21,7 +21,7 @@ from tuner.cli.whose import check_is_own
 from tuner.client.http import Client
 from tuner.config import DEFAULT_PORT, Settings
 from tuner.errors import InvalidInput, TunerError
-from tuner.schemas.common import Head
+from tuner.schemas.common import Head, Precision
 from tuner.tokens import known_token
 
 M = TypeVar("M", bound=BaseModel)
@@ -42,6 +42,9 @@ BatchOption = Annotated[
 SeqLenOption = Annotated[
     int | None,
     typer.Option("--seq-len", help="For one shape; neither: any texts.", show_default="128 or any"),
+]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help=f"Of the model's products: {', '.join(get_args(Precision))}.")
 ]
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder that holds all state.", show_default="~/.tunesmith")

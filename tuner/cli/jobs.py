@@ -13,6 +13,7 @@ from tuner.cli.common import (
     BatchOption,
     HeadOption,
     JsonOption,
+    PrecisionOption,
     SeqLenOption,
     UrlOption,
     checked,
@@ -46,6 +47,7 @@ def tune(
     texts: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="The same, lengths as in this file, a text a line.")
     ] = None,
+    precision: PrecisionOption = "fp32",
     cold: Annotated[bool, typer.Option("--cold", help="Ignore records that are already known.")] = False,
     compile_only: Annotated[
         bool, typer.Option("--compile-only", help="From known records and default schedules; needs no device.")
@@ -69,6 +71,7 @@ def tune(
         "seq_len": seq_len,
         "lengths": lengths,
         "text_lengths": token_counts(texts) if texts else None,
+        "precision": precision,
         "cold": cold,
         "compile_only": compile_only,
         "priority": priority,

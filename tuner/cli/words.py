@@ -65,9 +65,19 @@ def compiled(manifest: Mapping[str, Any]) -> str:
         f"{manifest['tested']}" + (", every symbol checked" if manifest["load_check"] == "symbols" else ""),
     ]
     lines += [f"left out: {reason}" for reason in manifest.get("left_out", [])]
-    if check:
+    if check and "fidelity" in check:
+        lines.append(fidelity(manifest["precision"], check["fidelity"]))
+    elif check:
         lines.append(f"largest difference from PyTorch {check['max_abs_error']:.1e}")
     return "\n".join(lines)
+
+
+def fidelity(precision: str, found: Mapping[str, Any]) -> str:
+    """What a lower precision loses."""
+    return (
+        f"{precision} against float32 on {found['sentences']} sentences: cosine {found['cosine_mean']:.5f} in the "
+        f"mean, {found['cosine_min']:.5f} at worst; {found['neighbours']:.1%} of nearest neighbours kept"
+    )
 
 
 def target(one: TargetOut) -> str:
@@ -161,9 +171,10 @@ def is_waiting(job: JobOut) -> bool:
 
 def shape(job: JobOut) -> str:
     """``1 x 128``: batch times sequence length, or ``texts of 4-256``; an operator has its extents in its name."""
+    at = "" if job.precision == "fp32" else f" {job.precision}"
     if job.lengths:
-        return f"texts of {job.lengths[0]}-{job.lengths[-1]}"
-    return DASH if job.kind == "operator" else f"{job.batch} x {job.seq_len}"
+        return f"texts of {job.lengths[0]}-{job.lengths[-1]}{at}"
+    return DASH if job.kind == "operator" else f"{job.batch} x {job.seq_len}{at}"
 
 
 def weights_note(weights: str) -> str:

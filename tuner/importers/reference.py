@@ -37,7 +37,7 @@ def sample_inputs(loaded: LoadedModel, batch: int, seq_len: int) -> list[dict[st
     full = [" ".join((_TEXT[row % len(_TEXT)], long)) for row in range(batch)]
     short = [" ".join(_TEXT[row % len(_TEXT)].split()[:_WORDS_OF_A_LINE]) for row in range(batch)]
     mixed = [_TEXT[row % len(_TEXT)] if row % 2 == 0 else full[row] for row in range(batch)]
-    return [_encode(loaded, lines, seq_len) for lines in (full, short, mixed)]
+    return [encoded(loaded, lines, seq_len) for lines in (full, short, mixed)]
 
 
 def reference_outputs(loaded: LoadedModel, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -48,7 +48,8 @@ def reference_outputs(loaded: LoadedModel, inputs: Mapping[str, np.ndarray]) -> 
     return {name: tensor.numpy() for name, tensor in zip(loaded.output_names, outputs, strict=True)}
 
 
-def _encode(loaded: LoadedModel, lines: list[str], seq_len: int) -> dict[str, np.ndarray]:
+def encoded(loaded: LoadedModel, lines: list[str], seq_len: int) -> dict[str, np.ndarray]:
+    """Lines as named int32 arrays ``(lines, seq_len)``, cut off or padded on the right."""
     if loaded.tokenizer is None:
         named = _hashed(loaded.config, lines, seq_len)
     else:

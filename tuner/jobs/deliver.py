@@ -30,6 +30,7 @@ from tuner.jobs.making import Module, holds_foreign, is_foreign, most_bytes, ver
 from tuner.jobs.provenance import keep_records
 from tuner.jobs.workbench import fetched_of
 from tuner.kernels.left_out import in_words
+from tuner.kernels.precision import FULL
 from tuner.measuring.measure import DeviceAddress
 from tuner.measuring.remote import RemoteModule, session
 from tuner.search.finals import Final
@@ -83,9 +84,11 @@ def compile_job(
             ready_made[workload.id] = final.winner.ready_made
     for name, chosen, used in ((UNTUNED, {}, {}), (TUNED, winners, kept)):
         folder = staging(settings, job.id) / name
-        module = Module(settings.imports_dir, imported, folder, holds_foreign(imported, used))
+        precision = job.precision if name == TUNED else FULL
+        module = Module(settings.imports_dir, imported, folder, holds_foreign(imported, used), precision)
         compiled = module.compile(job.target_json, chosen)
-        write_manifest(folder, base_manifest(imported, job.batch, job.seq_len, job.target_json, compiled))
+        about = base_manifest(imported, job.batch, job.seq_len, job.target_json, compiled)
+        write_manifest(folder, about | {"precision": precision})
     folder = staging(settings, job.id) / TUNED
     kernels = [(link.weight, workload) for link, workload in rows]
     found = keep_records(folder, kernels, kept, ready_made, left_out)
@@ -104,13 +107,12 @@ def verify_job(settings: Settings, job: Job, imported: Imported, device: DeviceA
     for name in (UNTUNED, TUNED):
         folder, what = staging(settings, job.id) / name, f"{name} module of {job.id}"
         manifest = read_manifest(folder)
+        module = Module(settings.imports_dir, imported, folder, is_foreign(imported, manifest), manifest["precision"])
         if device is None:
-            module = Module(settings.imports_dir, imported, folder, is_foreign(imported, manifest))
             found = module.verify(what)
         else:
             with session(device) as remote:
-                samples = cache.load_samples(settings.imports_dir, imported)
-                found = verification(RemoteModule(remote, folder).run, samples, imported, what)
+                found = verification(RemoteModule(remote, folder).run, module, what)
         manifest |= {"verification": found} | load_check(DEVICE, job.target_json)
         write_manifest(folder, manifest)
 
@@ -183,7 +185,7 @@ def _spec(job: Job, model: Model, fetched: Fetched, manifest: dict[str, Any], fo
         variants=[
             *baselines(model),
             Variant(name=UNTUNED, kind="tvm", path=str(folder / UNTUNED)),
-            Variant(name=TUNED, kind="tvm", path=str(folder / TUNED)),
+            Variant(name=TUNED, kind="tvm", path=str(folder / TUNED), precision=manifest["precision"]),
         ],
     )
 

@@ -22,6 +22,7 @@ from tuner.jobs.making import Module, holds_foreign, is_foreign
 from tuner.jobs.provenance import Kernels, keep_records
 from tuner.kernels.context import make_target
 from tuner.kernels.left_out import in_words
+from tuner.kernels.precision import FULL
 from tuner.kernels.workload import module_from_json
 from tuner.kernels.written import first_guess
 
@@ -34,6 +35,7 @@ class Wanted:
     batch: int
     seq_len: int
     target: dict[str, Any]
+    precision: str = FULL
 
 
 def fastest(session: Session, workload_ids: Collection[str], family: str) -> dict[str, Record]:
@@ -48,12 +50,12 @@ def compile_known(
     """Compile into ``folder``; returns the manifest, which is written there too. What can be written out, and has no
     record, is by its first choice: the plain schedule of a kernel for any number of rows takes three times as long."""
     winners = {w.tir: (best[w.id].trace, best[w.id].run_secs) for _, w in kernels if w.id in best}
-    if wanted.imported.texts:
+    if wanted.imported.texts or wanted.precision != FULL:
         target = make_target(wanted.target)
         guesses = {w.tir: first_guess(module_from_json(w.tir), target) for _, w in kernels if w.id not in best}
         winners |= {tir: (trace, []) for tir, trace in guesses.items() if trace}
     chosen = {w.id: best[w.id] for _, w in kernels if w.id in best}
-    module = Module(imports_dir, wanted.imported, folder, holds_foreign(wanted.imported, chosen))
+    module = Module(imports_dir, wanted.imported, folder, holds_foreign(wanted.imported, chosen), wanted.precision)
     compiled = module.compile(wanted.target, winners)
     manifest = base_manifest(wanted.imported, wanted.batch, wanted.seq_len, wanted.target, compiled)
     used = {w.id: best[w.id] for _, w in kernels if w.id in best and w.tir not in compiled.left_out}
@@ -62,6 +64,7 @@ def compile_known(
         for _, w in kernels
         if w.tir in compiled.left_out
     ]
+    manifest["precision"] = wanted.precision
     manifest |= keep_records(folder, kernels, used, {}, left_out)
     write_manifest(folder, manifest)
     return manifest
@@ -79,7 +82,7 @@ def verify_here(imports_dir: Path, imported: Imported, folder: Path, what: str) 
     """
     manifest = read_manifest(folder)
     if runs_here(manifest):
-        module = Module(imports_dir, imported, folder, is_foreign(imported, manifest))
+        module = Module(imports_dir, imported, folder, is_foreign(imported, manifest), manifest["precision"])
         manifest["verification"] = module.verify(what)
         manifest |= load_check(DEVICE, manifest["target"])
         write_manifest(folder, manifest)

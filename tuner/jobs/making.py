@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,15 @@ from tuner.apart import Limits, answered
 from tuner.artifact.loader import load
 from tuner.compiler.module import Compiled, compile_into
 from tuner.db.models import Record
-from tuner.errors import StageFailed, VerificationFailed
+from tuner.errors import PrecisionLossTooLarge, StageFailed, VerificationFailed
 from tuner.importers import cache
 from tuner.importers.cache import Imported, Sample
 from tuner.importers.comparison import ATOL, RTOL, compare, worst
+from tuner.importers.fidelity import BOUNDS
 from tuner.importers.operators.files import is_own, label
+from tuner.importers.sentences import fidelity_of
+from tuner.kernels.context import make_target
+from tuner.kernels.precision import FULL, lowered
 
 OTHERS_HINT = "It holds an operator or records of others: delete those of its kernels, or submit the job with --cold."
 _SECONDS = 1200.0
@@ -26,12 +30,16 @@ _MEMORY_BYTES, _TIMES_PARAMS = 4 * 2**30, 8  # constants are folded, packed and 
 
 @dataclass(frozen=True)
 class Module:
-    """The module of an import, in ``folder``; ``is_foreign``: an operator of a user's, or made of others' records."""
+    """The module of an import, in ``folder``; ``is_foreign``: an operator of a user's, or made of others' records.
+
+    At a ``precision`` below float32 its outputs are judged by ``importers/fidelity``, on sentences that are known.
+    """
 
     imports_dir: Path
     imported: Imported
     folder: Path
     is_foreign: bool
+    precision: str = FULL
 
     def compile(self, target: dict[str, Any], winners: Mapping[str, tuple[str, list[float]]]) -> Compiled:
         """As ``compile_into``."""
@@ -66,6 +74,8 @@ class Compile:
     def make(self) -> dict[str, Any]:
         """The fields of ``Compiled``."""
         prepared = cache.load_prepared(self.module.imports_dir, self.module.imported)
+        kernels = lowered(prepared.mod, self.module.precision, make_target(self.target))
+        prepared = replace(prepared, mod=kernels)
         return asdict(compile_into(self.module.folder, prepared, self.target, self.winners))
 
 
@@ -78,8 +88,7 @@ class Verify:
 
     def make(self) -> dict[str, Any]:
         """A manifest's ``verification``."""
-        samples = cache.load_samples(self.module.imports_dir, self.module.imported)
-        return verification(load(self.module.folder).run, samples, self.module.imported, self.what)
+        return verification(load(self.module.folder).run, self.module, self.what)
 
 
 def most_bytes(imports_dir: Path, imported: Imported) -> int:
@@ -97,13 +106,15 @@ def is_foreign(imported: Imported, manifest: Mapping[str, Any]) -> bool:
     return is_own(imported.location) or bool(manifest.get("imported_records"))
 
 
-def verification(
-    run: Callable[..., dict[str, np.ndarray]], samples: Sequence[Sample], imported: Imported, what: str
-) -> dict[str, Any]:
-    """A manifest's ``verification``: outputs of ``run`` against the samples'.
+def verification(run: Callable[..., dict[str, np.ndarray]], module: Module, what: str) -> dict[str, Any]:
+    """A manifest's ``verification``: outputs of ``run`` against the samples', or, at a lower precision, its fidelity.
 
-    Raises VerificationFailed naming ``what``.
+    Raises VerificationFailed or PrecisionLossTooLarge, naming ``what``.
     """
+    imported = module.imported
+    if module.precision != FULL:
+        return _fidelity(run, module, what)
+    samples = cache.load_samples(module.imports_dir, imported)
     found = worst([compare(run(**sample.inputs), sample.outputs) for sample in samples])
     if imported.texts:
         found = worst([found, *(compare(run(**one.inputs), one.outputs) for one in alone(samples))])
@@ -119,6 +130,24 @@ def verification(
         "tolerance": {"absolute": ATOL, "relative": RTOL},
         "inputs": f"{len(samples)} samples of {imported.sampled}",
         "against": imported.against,
+    }
+
+
+def _fidelity(run: Callable[..., dict[str, np.ndarray]], module: Module, what: str) -> dict[str, Any]:
+    found = fidelity_of(module.imports_dir, module.imported, run)
+    least_mean, least = BOUNDS[module.precision]
+    if not found.is_within(module.precision):
+        raise PrecisionLossTooLarge(
+            f"The {what} in {module.precision} is too far from float32 on {found.sentences} sentences: cosine "
+            f"{found.cosine_mean:.4f} in the mean and {found.cosine_min:.4f} at worst; at least {least_mean:g} and "
+            f"{least:g} are asked for.",
+            "Submit it with a higher --precision: bf16 loses less than int8, fp32 nothing.",
+        )
+    return {
+        "fidelity": found.as_dict() | {"bounds": {"cosine_mean": least_mean, "cosine_min": least}},
+        "max_abs_error": found.max_abs_error,
+        "inputs": f"{found.sentences} sample sentences",
+        "against": module.imported.against,
     }
 
 

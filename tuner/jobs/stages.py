@@ -23,19 +23,23 @@ from tuner.errors import DeviceUnavailable, ProcessLost
 from tuner.importers import cache
 from tuner.importers.operators import catalog
 from tuner.importers.operators.files import is_own
+from tuner.importers.sentences import know_sentences
 from tuner.jobs import deliver, from_records, housekeeping, job_folders, making, publish, seclusion, tuning
 from tuner.jobs.workbench import (
     database,
     device_address,
+    fetched_of,
     finals_of,
     imported_of,
     job_of,
     peak_of,
     remote_device,
     say,
+    shape_of,
     tuner_of,
 )
 from tuner.kernels.context import make_target
+from tuner.kernels.precision import FULL, lowered
 from tuner.kernels.workload import ExtractedWorkload
 from tuner.kernels.workload import extract as extract_workloads
 from tuner.legacy import seeds
@@ -121,7 +125,8 @@ def extract(settings: Settings, job_id: str) -> None:
     engine, job = database(settings), job_of(settings, job_id)
     imported = imported_of(settings, job)
     target = make_target(job.target_json)
-    found = extract_workloads(cache.load_module(settings.imports_dir, imported), target)
+    kernels = lowered(cache.load_module(settings.imports_dir, imported), job.precision, target)
+    found = extract_workloads(kernels, target)
     if not job.cold:
         ids = {w.id for w in found}
         brought = shipped.bring_in(engine, settings, ids, job.target_family, to_search=not job.compile_only)
@@ -182,7 +187,7 @@ def compile_module(settings: Settings, job_id: str) -> None:
     best = {w.id: tuner.vetting.usable(found[w.id], w.tir, job.target_json) for _, w in rows}
     if job.compile_only:
         kernels = [(link.weight, workload) for link, workload in rows]
-        wanted = from_records.Wanted(imported, job.batch, job.seq_len, job.target_json)
+        wanted = from_records.Wanted(imported, job.batch, job.seq_len, job.target_json, job.precision)
         known = {workload: usable[0] for workload, usable in best.items() if usable}
         from_records.compile_known(settings.imports_dir, wanted, kernels, known, _module_folder(settings, job_id))
         return
@@ -219,6 +224,9 @@ def verify(settings: Settings, job_id: str) -> None:
     imported = imported_of(settings, job)
     if not deliver.is_staged(settings, job):
         compile_module(settings, job_id)
+    if job.precision != FULL:
+        say(settings, job_id, "computing what float32 makes of the sample sentences")
+        know_sentences(settings.imports_dir, fetched_of(settings, job), imported, shape_of(job))
     if job.compile_only:
         folder = _module_folder(settings, job_id)
         manifest = from_records.verify_here(settings.imports_dir, imported, folder, f"module of {job_id}")

@@ -12,12 +12,13 @@ from tuner.config import Settings
 from tuner.db import events, models_
 from tuner.db.engine import read
 from tuner.db.models import Job, Model
-from tuner.errors import BudgetInvalid
+from tuner.errors import BudgetInvalid, PrecisionUnavailable
 from tuner.importers.memory import check_source
 from tuner.importers.source import ModelSource, resolve_source
 from tuner.jobs.shape import fixed, job_shape
 from tuner.jobs.target_lookup import resolve_target
 from tuner.schemas import BudgetIn, JobIn
+from tuner.targets.presets import Target
 
 # Preset: largest number of trials, minutes.
 PRESETS: dict[str, tuple[int, float]] = {"express": (1000, 10.0), "full": (5000, 60.0)}
@@ -57,6 +58,7 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
     """
     trials, seconds = no_budget(wish.budget) if wish.compile_only else budget(wish.budget, settings)
     target = resolve_target(session, settings, wish.target)
+    check_precision(wish, source, target)
     model = add_model(session, source)
     shape = job_shape(wish, model, target)
     job = Job(
@@ -70,6 +72,7 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
         seq_len=shape.seq_len,
         lengths=shape.lengths,
         shape_is_open=shape.is_open,
+        precision=wish.precision,
         budget_trials=trials,
         budget_sec=seconds,
         cold=wish.cold,
@@ -84,6 +87,16 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
     if shape.note:
         events.emit(session, "message", {"message": shape.note}, job.id)
     return job
+
+
+def check_precision(wish: JobIn, source: ModelSource, target: Target) -> None:
+    """Raise PrecisionUnavailable where no processor has it; what this one has only the engine knows."""
+    if wish.precision == "fp32":
+        return
+    if target.tvm.get("kind", "llvm") != "llvm":
+        raise PrecisionUnavailable(f"{wish.precision} is for CPUs; {target.name} is none.", "Leave out --precision.")
+    if source.source == "operator":
+        raise PrecisionUnavailable("An operator is computed as it is written.", "Leave out --precision.")
 
 
 def add_model(session: Session, source: ModelSource) -> Model:

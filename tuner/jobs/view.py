@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from sqlmodel import Session, col, select
 
@@ -20,6 +20,7 @@ from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.traffic import traffic_bytes
 from tuner.lengths import flops_of_text
 from tuner.schemas import BudgetOut, DeviceOut, ErrorBody, JobOut, JobState, JobWorkloadOut, RecordOut
+from tuner.schemas.common import Precision
 from tuner.state import TUNING_AHEAD
 from tuner.targets.roofline import Peak
 
@@ -117,10 +118,15 @@ def describe_workloads(
                 gflops=reached,
                 share=row.weight * row.best_us / total_us if row.best_us else None,
                 intensity=_intensity(workload),
-                peak_share=reached / peak.gflops if reached and peak else None,
+                peak_share=reached / peak.gflops if reached and peak and not _is_lower(workload) else None,
             )
         )
     return found
+
+
+def _is_lower(workload: Workload) -> bool:
+    """Is it computed at a precision whose peak is not measured? Its name ends with it."""
+    return workload.name.rpartition("_")[2] in get_args(Precision)
 
 
 def _intensity(workload: Workload) -> float | None:

@@ -11,6 +11,9 @@ T = TypeVar("T")
 # What follows an encoder, as the library names it.
 Head = Literal["encoder", "sequence-classification", "token-classification", "question-answering", "masked-lm"]
 
+# What products are computed in; sums are of 32 bits, and all else of float32.
+Precision = Literal["fp32", "bf16", "int8"]
+
 
 class In(BaseModel):
     """What comes in: a field that is not known is refused."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from tuner.schemas.common import ErrorBody, Head, In
+from tuner.schemas.common import ErrorBody, Head, In, Precision
 
 JobState = Literal[
     "submitted", "importing", "extracting", "tuning", "paused", "compiling", "verifying", "benchmarking",
@@ -43,6 +43,9 @@ class JobIn(In):
     text_lengths: list[int] | None = Field(
         None, max_length=100_000, description="the same, by the lengths in tokens of texts as they are"
     )
+    precision: Precision = Field(
+        "fp32", description="of the model's products: what bf16 and int8 lose is measured and bounded"
+    )
     cold: bool = Field(False, description="ignore records that are already known")
     compile_only: bool = Field(
         False, description="no tuning and no device: compile from known records and default schedules"
@@ -67,6 +70,7 @@ class JobOut(BaseModel):
     batch: int
     seq_len: int
     lengths: list[int] | None = None  # of a job for texts: shortest, median, longest of its profile
+    precision: Precision = "fp32"
     budget: BudgetOut
     cold: bool
     compile_only: bool = False

@@ -51,6 +51,7 @@ class Job(SQLModel, table=True):
     seq_len: int = 128
     lengths: list[int] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))  # of texts, sorted
     shape_is_open: bool = False  # nobody asked for texts: it becomes one shape if the model, once known, takes none
+    precision: str = "fp32"  # of its products: tuner.schemas.common.Precision
     budget_trials: int
     budget_sec: float | None = None
     cold: bool = False  # ignore records that are already known

@@ -1,0 +1,113 @@
+"""Jobs at a lower precision: what is made of them, what it loses, and when it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from rpc.facts import device_facts
+from tests.support.rest import talking_to
+from tests.support.submitting import submit_fetched
+from tests.support.tiny_imports import local_target
+from tests.support.tiny_models import CONFIGS, write_model
+from tuner.config import Settings
+from tuner.db import devices, jobs
+from tuner.db.engine import make_engine, read, write
+from tuner.db.migrate import upgrade
+from tuner.db.models import Job
+from tuner.errors import PrecisionLossTooLarge, PrecisionUnavailable
+from tuner.importers import fidelity
+from tuner.importers.sentences import sentences
+from tuner.jobs import stages
+from tuner.kernels.context import make_target
+from tuner.kernels.precision import available
+from tuner.schemas import JobIn
+
+WIDE = CONFIGS["bert"] | {"hidden_size": 64, "intermediate_size": 128}
+HERE = available(make_target(local_target()))
+
+at_each_precision = pytest.mark.parametrize("precision", ["bf16", "int8"])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("models") / "wide", WIDE)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Of one service for all tests here, so that the model is imported once for each shape."""
+    found = Settings(data_dir=tmp_path_factory.mktemp("service"))
+    upgrade(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def database(settings: Settings) -> Iterator[Engine]:
+    engine = make_engine(settings)
+    with write(engine) as session:
+        devices.seen(session, settings.device_key, facts=device_facts())
+    yield engine
+    engine.dispose()
+
+
+def compiled(settings: Settings, database: Engine, wish: JobIn) -> Job:
+    """The job after its last stage."""
+    job_id = submit_fetched(database, settings, wish).id
+    for stage in (stages.import_model, stages.extract, stages.compile_module, stages.verify):
+        stage(settings, job_id)
+    with read(database) as session:
+        return jobs.get(session, job_id)
+
+
+def wish_for(model: Path, precision: str, **changes: object) -> JobIn:
+    given = {"model": str(model), "precision": precision, "compile_only": True, "seq_len": 16, "batch": 2}
+    return JobIn.model_validate(given | changes)
+
+
+@at_each_precision
+@pytest.mark.parametrize("shape", [{}, {"lengths": "4:32", "seq_len": None, "batch": None}], ids=["fixed", "texts"])
+def test_a_module_says_what_it_loses(
+    settings: Settings, database: Engine, model: Path, precision: str, shape: dict[str, object]
+) -> None:
+    if precision not in HERE:
+        pytest.skip(f"this processor has no instructions for {precision}")
+    job = compiled(settings, database, wish_for(model, precision, **shape))
+    with talking_to(settings) as client:
+        manifest = client.get(f"/v1/artifacts/{job.artifact_id}").json()["manifest"]
+        assert client.get(f"/v1/jobs/{job.id}").json()["precision"] == precision
+        page = client.get(f"/jobs/{job.id}").text
+    lost = manifest["verification"]["fidelity"]
+    assert manifest["precision"] == precision
+    assert lost["sentences"] == len(sentences())
+    assert lost["bounds"]["cosine_mean"] <= lost["cosine_mean"] < 1.0 - 1e-9  # it was rounded, and not too much
+    assert "Same meaning" in page
+
+
+def test_a_loss_beyond_the_bounds_makes_no_artifact(
+    settings: Settings, database: Engine, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "int8" not in HERE:
+        pytest.skip("this processor has no instructions for int8")
+    monkeypatch.setitem(fidelity.BOUNDS, "int8", (1.0, 1.0))
+    with pytest.raises(PrecisionLossTooLarge, match=r"too far from float32 on 202 sentences: cosine 0\.9"):
+        compiled(settings, database, wish_for(model, "int8", batch=1))
+
+
+def test_what_the_target_can_not_compute_is_refused(settings: Settings, database: Engine, model: Path) -> None:
+    with pytest.raises(PrecisionUnavailable, match="bf16 is for CPUs; m1-metal is none"):
+        submit_fetched(database, settings, wish_for(model, "bf16", target="m1-metal"))
+    with pytest.raises(PrecisionUnavailable, match="apple-m1 has no instructions for bf16"):
+        compiled(settings, database, wish_for(model, "bf16", target="m1-cpu"))
+    with pytest.raises(PrecisionUnavailable, match="An operator"):
+        submit_fetched(database, settings, wish_for(Path("op:gemm:8,16,32"), "int8", seq_len=None, batch=None))
+
+
+def test_a_module_for_a_mac_has_its_own_instructions(settings: Settings, database: Engine, model: Path) -> None:
+    job = compiled(settings, database, wish_for(model, "int8", target="m1-cpu"))
+    with talking_to(settings) as client:
+        source = client.get(f"/v1/artifacts/{job.artifact_id}/download", params={"format": "source"}).text
+    assert "neon.sdot" in source
