@@ -25,7 +25,7 @@ class ProcessSpec:
     """One process to keep running.
 
     ``argv`` must call `rpc.lifeline.die_with_parent` (`rpc.lifeline.python_module` does). ``env`` is added to ours,
-    of which a ``bare`` process sees nothing that could be a secret.
+    of which a ``bare`` process sees nothing that could be a secret. ``after`` names another that must be up before.
     ``ready`` says that it came up; without it, running for two seconds does. ``healthy`` is asked every
     ``health_every_sec`` from then on: False for ``unhealthy_sec`` gets it killed and started again, None means that
     nobody can say. Both are asked in a thread of their own.
@@ -35,6 +35,7 @@ class ProcessSpec:
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     bare: bool = False
+    after: str = ""
     ready: Callable[[], bool] | None = None
     ready_timeout_sec: float = 60.0
     healthy: Callable[[], bool | None] | None = None

@@ -1,4 +1,4 @@
-"""Starts processes in order, brings back what died or hangs, ends them all. Knows only command lines."""
+"""Starts processes, brings back what died or hangs, ends them all. Knows only command lines."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Supervisor:
         log_dir: Path,
         on_change: Callable[[dict[str, int]], None] = lambda pids: None,
     ) -> None:
+        assert {spec.after for spec in specs} <= {"", *(spec.name for spec in specs)}
         log_dir.mkdir(parents=True, exist_ok=True)
         self._children = [Child(spec, log_dir / f"{spec.name}.log") for spec in specs]
         self._started: list[Child] = []
@@ -68,18 +69,17 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def start(self) -> None:
-        """Start the processes in order, each when the one before it is ready; a signal ends the wait.
+        """Start the processes side by side, each when the one that it comes after is up; a signal ends the wait.
 
         Raises:
             StartFailed: names the process and shows the end of its log.
         """
-        for child in self._children:
-            self._started.append(child)
-            while not child.came_up and not self._signals:
-                self.tick()
-                self._wake.wait(_TICK_SEC / 4)
-            if self._signals:
-                return
+        while not self._signals and not all(child.came_up for child in self._children):
+            up = {child.spec.name for child in self._started if child.ever_came_up}
+            waiting = [child for child in self._children if child not in self._started]
+            self._started += [child for child in waiting if child.spec.after in ("", *up)]
+            self.tick()
+            self._wake.wait(_TICK_SEC / 4)
 
     def tick(self) -> None:
         """One look at every process that was started."""
@@ -97,14 +97,20 @@ class Supervisor:
         return {child.spec.name: child.process.pid for child in self._started if child.process}
 
     def stop(self) -> None:
-        """End all processes and their groups: TERM, then KILL; a second signal from the user hurries."""
-        running = [child for child in reversed(self._started) if child.process]
-        for child in running:
-            child.kill_group(signal.SIGTERM)
-        deadline = time.monotonic() + _TERM_SEC
-        asked = self._signals
-        while time.monotonic() < deadline and self._signals == asked and any(child.is_alive() for child in running):
-            time.sleep(_TICK_SEC / 4)
+        """End all processes and their groups: TERM, then KILL; a second signal from the user hurries.
+
+        Those that others come after are asked last: somebody who ends may still have to speak with them.
+        """
+        running = [child for child in self._started if child.process]
+        needed = {child.spec.after for child in running}
+        last = [child for child in running if child.spec.name in needed]
+        first = [child for child in running if child not in last]
+        now, asked = time.monotonic(), self._signals
+        for whom, awaited, deadline in ((first, first, now + _TERM_SEC / 2), (last, running, now + _TERM_SEC)):
+            for child in whom:
+                child.kill_group(signal.SIGTERM)
+            while time.monotonic() < deadline and self._signals == asked and any(one.is_alive() for one in awaited):
+                time.sleep(_TICK_SEC / 4)
         for child in running:
             if child.is_alive():
                 log.warning("%s did not end in time: killing it", child.spec.name)

@@ -1,4 +1,4 @@
-"""Processes are started in order, brought back, and ended, whatever becomes of them."""
+"""Processes are started side by side, brought back, and ended, whatever becomes of them."""
 
 from __future__ import annotations
 
@@ -62,17 +62,35 @@ def ticks_until(supervisor: Supervisor, happened: Callable[[], object], timeout_
     wait_until(look, timeout_sec)
 
 
-def test_each_process_starts_when_the_one_before_is_ready(tmp_path: Path) -> None:
-    first_is_ready = tmp_path / "ready"
-    code = TIED + "time.sleep(0.3); open(sys.argv[1], 'w').close(); time.sleep(300)"
+def test_processes_start_side_by_side_but_for_one_that_comes_after_another(tmp_path: Path) -> None:
+    first_is_ready, other_runs = tmp_path / "ready", tmp_path / "runs"
+    runs = TIED + "open(sys.argv[1], 'w').close(); time.sleep(300)"
+    waits = TIED + "\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.01)\nopen(sys.argv[2], 'w'); time.sleep(300)"
     seen: list[tuple[list[str], bool]] = []
     with supervising(
         tmp_path,
-        ProcessSpec("first", python_code(code, str(first_is_ready)), ready=first_is_ready.exists),
-        sleeper("second"),
+        sleeper("last", after="first"),
+        ProcessSpec("first", python_code(waits, str(other_runs), str(first_is_ready)), ready=first_is_ready.exists),
+        ProcessSpec("other", python_code(runs, str(other_runs)), ready=at_once),
         on_change=lambda pids: seen.append((sorted(pids), first_is_ready.exists())),
     ):
-        assert seen == [(["first"], False), (["first", "second"], True)]
+        assert seen[-1] == (["first", "last", "other"], True)
+        assert [names for names, _ in seen] == [["first"], ["first", "other"], ["first", "last", "other"]]
+
+
+def test_who_comes_after_another_is_ended_before_it(tmp_path: Path) -> None:
+    end, seen = tmp_path / "end", tmp_path / "seen"
+    on_term = TIED + "from pathlib import Path; signal.signal(signal.SIGTERM, lambda *_: ({}, os._exit(0))); "
+    on_term += "print('up', flush=True); time.sleep(300)"
+    says = on_term.format("Path(sys.argv[1]).touch()")
+    looks = on_term.format("time.sleep(0.3), Path(sys.argv[2]).write_text(str(Path(sys.argv[1]).exists()))")
+    first = ProcessSpec("first", python_code(says, str(end)), ready=at_once)
+    last = ProcessSpec("last", python_code(looks, str(end), str(seen)), after="first", ready=at_once)
+    with supervising(tmp_path, first, last):
+        logs = [tmp_path / "logs" / f"{name}.log" for name in ("first", "last")]
+        wait_until(lambda: all(log.read_text() for log in logs), 10)
+    assert seen.read_text() == "False"
+    assert end.exists()
 
 
 def test_killed_process_is_back_with_another_pid(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

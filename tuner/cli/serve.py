@@ -93,7 +93,7 @@ def _own_engine(settings: Settings) -> dict[str, Any]:
 
 
 def service_processes(settings: Settings, own_engine: bool) -> list[ProcessSpec]:
-    """The processes of a service whose addresses are decided, in the order they start."""
+    """The processes of a service whose addresses are decided."""
     assert settings.tracker_port is not None
     assert settings.engine is not None
     settings.temporary_dir.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,8 @@ def service_processes(settings: Settings, own_engine: bool) -> list[ProcessSpec]
     specs.append(ProcessSpec("web", argv, env, ready=answers, healthy=answers, unhealthy_sec=_BUSY_SEC))
     argv = python_module("tuner.jobs.coordinator_process")
     passes = functools.partial(probes.coordinator_passes, settings)
-    specs.append(ProcessSpec("coordinator", argv, env, healthy=passes, unhealthy_sec=_BUSY_SEC))
+    after = "engine" if own_engine else ""
+    specs.append(ProcessSpec("coordinator", argv, env, after=after, healthy=passes, unhealthy_sec=_BUSY_SEC))
     return specs
 
 
@@ -163,6 +164,7 @@ def device_processes(
             "device",
             device_argv,
             bare=True,
+            after="tracker",
             ready=lambda: probe.is_registered() is True,
             healthy=probe.is_well,
             unhealthy_sec=15.0,
