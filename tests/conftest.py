@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine
 
 from tests.support import databases, no_io, postgres
+from tests.support.made_once import FOLDER_ENV
 from tuner.config import Settings
 from tuner.db.engine import make_engine
 
@@ -29,6 +30,15 @@ def nothing_but_the_database_within_write() -> Iterator[None]:
     """Fails a test in which a transaction waited for anything else, even where the code went on."""
     yield
     assert no_io.taken() == []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One for all processes of this run; each one's own folders are below it."""
+    own = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(FOLDER_ENV, str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,12 +9,10 @@ arithmetic and arrays of one thread.
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +23,7 @@ import tvm
 import tvm_ffi.libinfo
 
 from rpc.facts import physical_cores
+from tests.support.made_once import made_once
 from tests.support.msl.source import Lowered, lower, translated
 
 _SHIM = Path(__file__).parent / "shim"
@@ -32,7 +31,6 @@ _SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 _RUNTIME = ("executor.cpp", "host.cpp", "memory.cpp")
 _CODES = {"i": 0, "u": 1, "f": 2, "b": 6}
 _DEADLINE_SEC = 240
-_COMPILING_RUNTIME = threading.Lock()
 
 
 class KernelFault(Exception):
@@ -79,8 +77,7 @@ def run_lowered(
 
 
 def _compile(lowered: Lowered, folder: Path, sanitize: bool) -> Path:
-    with _COMPILING_RUNTIME:
-        runtime = Path(_runtime(sanitize).name)
+    runtime = made_once(f"msl-{'checked' if sanitize else 'plain'}", lambda made: _compile_runtime(made, sanitize))
     (folder / "host.c").write_text(lowered.host)
     (folder / "kernels.cpp").write_text(translated(lowered))
     _call(["gcc", "-w", "-Dhalf=_Float16", *_includes(), "-c", "host.c", "-o", "host.o"], folder)
@@ -90,16 +87,13 @@ def _compile(lowered: Lowered, folder: Path, sanitize: bool) -> Path:
     return folder / "program"
 
 
-@functools.cache
-def _runtime(sanitize: bool) -> tempfile.TemporaryDirectory[str]:
-    """What all programs share, compiled once a process: the executor, and the shim's headers."""
-    folder = tempfile.TemporaryDirectory(prefix="msl-runtime-")
+def _compile_runtime(folder: Path, sanitize: bool) -> None:
+    """What all programs share: the executor, and the shim's headers."""
     command = ["g++", *_flags(sanitize), *_includes()]
     commands = [[*command, "-O2", "-c", str(_SHIM / source)] for source in _RUNTIME]
     commands.append([*command, "-x", "c++-header", str(_SHIM / "host.h"), "-o", "host.h.gch"])
     with ThreadPoolExecutor(physical_cores()) as pool:
-        list(pool.map(lambda each: _call(each, Path(folder.name)), commands))
-    return folder
+        list(pool.map(lambda each: _call(each, folder), commands))
 
 
 def _flags(sanitize: bool) -> list[str]:
