@@ -24,9 +24,9 @@ TRIPLES = {
 # Second names, of AArch64Processors.td: LLVM takes them but lists the first names only.
 ALIASES = {"aarch64": ["apple-a18", "apple-m1", "apple-m2", "apple-m3", "cobalt-100", "grace"]}
 PATH = Path(__file__).parents[1] / "tuner" / "data" / "llvm_names.json"
-# As with llc's -mattr=help, LLVM itself prints what there is.
+# As with llc's -mattr=help, LLVM itself prints what there is. TVM would load PyTorch first, for seconds.
 _HELP = (
-    "import sys, tvm; from tvm.target.codegen import llvm_get_cpu_features as ask; "
+    "import sys; sys.modules['torch'] = None; import tvm; from tvm.target.codegen import llvm_get_cpu_features as ask; "
     "ask(tvm.target.Target({'kind': 'llvm', 'mtriple': sys.argv[1], 'mattr': ['+help']}))"
 )
 
