@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.export import ExportedProgram
 from transformers import AutoConfig, AutoModelForMaskedLM
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
@@ -27,6 +30,7 @@ from tuner.importers.reference import reference_outputs, sample_inputs
 from tuner.importers.wrapper import variant
 
 BATCH, SEQ_LEN = 3, 20
+Exported = Callable[[str], tuple[LoadedModel, ExportedProgram]]
 
 
 def load(folder: Path, **options: object) -> LoadedModel:
@@ -93,8 +97,8 @@ OF_ITS_OWN = ("modernbert", "nomic_bert", "deberta-v2")  # what attention sees o
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CONFIGS if kind not in OF_ITS_OWN])
-def test_export_keeps_operators_whole_and_nothing_else(tmp_path: Path, kind: str) -> None:
-    operators, layers = exported_operators(tmp_path, kind)
+def test_export_keeps_operators_whole_and_nothing_else(exported: Exported, kind: str) -> None:
+    operators, layers = operators_of(exported(kind)[1], kind)
     assert operators["aten.scaled_dot_product_attention.default"] == layers
     assert operators["aten.gelu.default"] == layers
     assert operators["aten.layer_norm.default"] == 2 * layers + 1
@@ -105,16 +109,27 @@ def test_export_keeps_operators_whole_and_nothing_else(tmp_path: Path, kind: str
 
 
 @pytest.mark.parametrize("kind", OF_ITS_OWN)
-def test_export_keeps_attention_and_norms_whole_whatever_positions_are(tmp_path: Path, kind: str) -> None:
-    operators, layers = exported_operators(tmp_path, kind)
+def test_export_keeps_attention_and_norms_whole_whatever_positions_are(exported: Exported, kind: str) -> None:
+    operators, layers = operators_of(exported(kind)[1], kind)
     assert operators["aten.scaled_dot_product_attention.default"] == layers
     assert operators["aten.layer_norm.default"] in (2 * layers + 1, 2 * layers + 2)
     assert not {f"aten.{name}" for name in ("erf.default", "rsqrt.default", "softmax.int")} & set(operators)
 
 
-def exported_operators(folder: Path, kind: str) -> tuple[Counter[str], int]:
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A tiny model of a kind and its export, made once."""
+
+    @functools.cache
+    def make(kind: str) -> tuple[LoadedModel, ExportedProgram]:
+        loaded = load(write_model(tmp_path_factory.mktemp("exported"), kind))
+        return loaded, export(loaded, BATCH, SEQ_LEN)
+
+    return make
+
+
+def operators_of(program: ExportedProgram, kind: str) -> tuple[Counter[str], int]:
     """Operators of a model's export, counted, and how many layers it has."""
-    program = export(load(write_model(folder, kind)), BATCH, SEQ_LEN)
     layers = CONFIGS[kind].get("num_hidden_layers") or CONFIGS[kind]["n_layers"]
     return Counter(str(node.target) for node in program.graph.nodes if node.op == "call_function"), layers
 
@@ -127,15 +142,15 @@ def test_export_refuses_a_sequence_over_the_maximum(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "kind", ["bert", "distilbert", "roberta", "albert", "deberta-v2", "modernbert", "mpnet", "nomic_bert"]
 )
-def test_tvm_computes_the_same_from_the_export(tmp_path: Path, kind: str) -> None:
+def test_tvm_computes_the_same_from_the_export(exported: Exported, kind: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tvm's own, at import
         import tvm
         from tvm import relax
         from tvm.relax.frontend.torch import from_exported_program
 
-    loaded = load(write_model(tmp_path, kind))
-    module = from_exported_program(export(loaded, BATCH, SEQ_LEN), run_ep_decomposition=False)
+    loaded, program = exported(kind)
+    module = from_exported_program(program, run_ep_decomposition=False)
     machine = relax.VirtualMachine(tvm.compile(module, target=tvm.target.Target("llvm")), tvm.cpu())
     inputs = padded_inputs(loaded)
     result = machine["main"](*(tvm.runtime.tensor(inputs[name]) for name in loaded.input_names))
