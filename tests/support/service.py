@@ -12,9 +12,11 @@ from typing import Any
 
 import httpx
 
-from tests.support.processes import running_module
+from rpc.lifeline import python_module
+from tests.support.processes import running
 from tests.support.rest import owners_headers
 from tests.support.rpc_device import free
+from tuner.cli.ports import lasting_port
 from tuner.config import Settings
 
 
@@ -61,7 +63,8 @@ class Service:
 @contextmanager
 def serving(data_dir: Path, *options: str) -> Iterator[Service]:
     """Start the service and wait until it says that it is ready."""
-    with running_module("tuner.cli.main", "serve", "--data-dir", str(data_dir), *options) as process:
+    argv = python_module("tuner.cli.main", "serve", "--data-dir", str(data_dir), *options)
+    with running(argv, TUNER_TRACKER_PORT=str(lasting_port("127.0.0.1"))) as process:
         assert process.stdout is not None
         output = ""
         for line in process.stdout:
