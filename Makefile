@@ -10,7 +10,7 @@ PIP_ARGS ?=
 EXTRAS ?= dev
 ARGS ?=
 TESTS ?= tests
-WORKERS ?= 2
+WORKERS ?= 3
 EXAMPLES ?= 1000
 
 # Pytest and each of the hundreds of processes that tests start would compile all of its modules anew.
