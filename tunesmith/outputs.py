@@ -14,8 +14,6 @@ _KINDS = {
     "masked-lm": modeling_outputs.MaskedLMOutput,
     "multiple-choice": modeling_outputs.MultipleChoiceModelOutput,
 }
-_OF_TOKENS = ("last_hidden_state", "start_logits", "end_logits")
-_TOKEN_HEADS = ("token-classification", "masked-lm")
 
 
 def model_output(head: str, values: Mapping[str, Any]) -> Any:
@@ -27,8 +25,3 @@ def model_output(head: str, values: Mapping[str, Any]) -> Any:
         kind = modeling_outputs.BaseModelOutputWithPooling if with_pooler else modeling_outputs.BaseModelOutput
         return kind(**values)
     return dict(values)
-
-
-def is_of_tokens(head: str, name: str) -> bool:
-    """Has this output a row for each token, ``(texts, length, ...)``? Else it has one for each text."""
-    return name in _OF_TOKENS or (name == "logits" and head in _TOKEN_HEADS)

@@ -8,11 +8,11 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+from tuner.artifact.fitting import Arrays, Shape, is_of_tokens, parts
 from tuner.artifact.loader import Runner
 from tuner.artifact.members import ArtifactError
 from tunesmith.config import config_of
-from tunesmith.fitting import Arrays, Shape, parts
-from tunesmith.outputs import is_of_tokens, model_output
+from tunesmith.outputs import model_output
 
 _PACKED = ("positions", "starts")  # inputs that no caller gives
 _NOT_KEPT = ("labels", "output_attentions", "output_hidden_states", "inputs_embeds", "position_ids", "head_mask")

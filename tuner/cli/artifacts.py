@@ -13,10 +13,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from tuner.artifact.format import FORMATS
 from tuner.cli import tables
 from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
+from tuner.cli.loading import loaded, refusals
 from tuner.client.download import download as fetch
 from tuner.client.download import wanted
 from tuner.client.http import Client
-from tuner.errors import InvalidInput, UploadInvalid
+from tuner.errors import InvalidInput
 from tuner.schemas import ArtifactOut
 
 if TYPE_CHECKING:
@@ -90,16 +91,11 @@ def run(
     """Run an artifact here: time it and print its outputs; needs no service."""
     import numpy as np  # it and TVM take a second: only this command pays
 
-    from tuner.artifact import loader as runtime
-
-    try:
-        runner = runtime.load(file)
-        values = _inputs(runner, text, inputs)
+    runner = loaded(file)
+    values = _inputs(runner, text, inputs)
+    with refusals(file):
         outputs = runner.run(**values)
         median, p10, p90 = runner.benchmark(runs, **values)
-    except runtime.ArtifactError as error:
-        hint = "See what it is made for: tar -xOf FILE manifest.json"
-        raise UploadInvalid(str(error), hint if file.exists() else "Give an artifact that was downloaded.") from error
     if output:
         np.savez(output, **outputs)
     latency = {"median_ms": median, "p10_ms": p10, "p90_ms": p90, "runs": runs}

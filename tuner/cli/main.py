@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tuner.cli import agent, artifacts, catalog, compiling, demo, jobs, operators, records, service, tokens
+from tuner.cli import agent, artifacts, catalog, compiling, demo, jobs, operators, reading, records, service, tokens
 from tuner.cli.common import run_app
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ for command in (
     *(jobs.tune, operators.tune_op, jobs.jobs, jobs.show, jobs.follow),
     *(jobs.cancel, jobs.pause, jobs.resume, jobs.delete),
     *(compiling.compile, artifacts.artifacts, artifacts.download, artifacts.run),
+    *(reading.classify, reading.embed),
     *(catalog.targets, catalog.devices, service.version),
 ):
     app.command()(command)

@@ -10,6 +10,8 @@ import numpy as np
 from tuner.artifact.members import ArtifactError
 
 Arrays = dict[str, np.ndarray]
+_OF_TOKENS = ("last_hidden_state", "start_logits", "end_logits")
+_TOKEN_HEADS = ("token-classification", "masked-lm")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class Part:
     inputs: Arrays
     rows: int
     length: int
+
+
+def is_of_tokens(head: str, name: str) -> bool:
+    """Has this output a row for each token, ``(texts, length, ...)``? Else it has one for each text."""
+    return name in _OF_TOKENS or (name == "logits" and head in _TOKEN_HEADS)
 
 
 def parts(inputs: Arrays, shape: Shape) -> Iterator[Part]:

@@ -1,0 +1,120 @@
+"""Text in, answers out: by the command line, from an artifact and its model's tokenizer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, pipeline
+from typer.testing import CliRunner, Result
+
+from tests.support.model_files import in_place
+from tests.support.tiny_imports import compile_plainly
+from tests.support.tiny_models import write_model
+from tuner.cli.main import app
+from tuner.errors import InvalidInput
+from tuner.importers import cache
+from tuner.importers.cache import Shape
+
+TEXTS = ["the old river was small", "a city", "morning light on the water and the stone bridge"]
+
+
+def artifact(folder: Path, head: str, shape: Shape) -> tuple[Path, Path]:
+    """A model's folder, and its artifact's."""
+    files = write_model(folder / "model", "bert", head)
+    imported = cache.import_source(in_place(str(files), False, head), shape, folder / "imports")
+    compile_plainly(folder / "imports", imported, shape.batch, shape.seq_len, folder / "artifact")
+    return files, folder / "artifact"
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Of one shape: two texts of sixteen tokens."""
+    return artifact(tmp_path_factory.mktemp("classifier"), "sequence-classification", Shape(2, 16))
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """For texts of any lengths."""
+    return artifact(tmp_path_factory.mktemp("encoder"), "encoder", Shape(texts=True))
+
+
+def run(*args: object, typed: str = "") -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args], input=typed, catch_exceptions=False)
+
+
+def wanted(files: Path) -> list[list[dict[str, object]]]:
+    """What the library's own pipeline says, the likeliest label first."""
+    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(files), AutoTokenizer.from_pretrained(files)
+    return pipeline("text-classification", model=model, tokenizer=tokenizer, top_k=None)(TEXTS)
+
+
+def test_labels_are_those_of_the_librarys_pipeline(classifier: tuple[Path, Path]) -> None:
+    files, made = classifier
+    told = json.loads(run("classify", made, *TEXTS, "--json").stdout)
+    for one, text, labels in zip(told, TEXTS, wanted(files), strict=True):
+        assert (one["text"], list(one["probabilities"])) == (text, [label["label"] for label in labels])
+        for label in labels:
+            assert one["probabilities"][label["label"]] == pytest.approx(label["score"], abs=1e-4)
+        assert one["score"] == one["probabilities"][one["label"]]
+
+
+def test_a_label_and_its_percentage_are_printed(classifier: tuple[Path, Path]) -> None:
+    files, made = classifier
+    best, second, _ = wanted(files)[0]
+    out = run("classify", made, TEXTS[0], "--top-k", "2").stdout.strip()
+    assert out == f"{best['label']} ({best['score']:.2%}), {second['label']} ({second['score']:.2%})"
+
+
+def test_texts_come_from_files_and_pipes_as_well(classifier: tuple[Path, Path], tmp_path: Path) -> None:
+    _, made = classifier
+    table = tmp_path / "reviews.tsv"
+    table.write_text("label\tsentence\n" + "".join(f"0\t{text}\n" for text in TEXTS))
+    by_argument = run("classify", made, *TEXTS)
+    by_file = run("classify", made, "--file", table)
+    assert by_file.stdout == by_argument.stdout
+    assert [line.split("  ")[1] for line in by_file.stdout.splitlines()] == TEXTS
+    assert "3 texts in" in by_file.stderr
+    by_pipe = run("classify", made, typed="\n".join(TEXTS))
+    assert by_pipe.stdout.splitlines() == [line.split("  ")[0] for line in by_file.stdout.splitlines()]
+
+
+def test_a_tokenizer_can_be_given(classifier: tuple[Path, Path], tmp_path: Path) -> None:
+    files, made = classifier
+    manifest = json.loads((made / "manifest.json").read_text())
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for member in made.iterdir():
+        (moved / member.name).write_bytes(member.read_bytes())
+    manifest["model"]["location"], manifest["tokenizer"] = "somebody/model", []
+    (moved / "manifest.json").write_text(json.dumps(manifest))
+    assert run("classify", moved, TEXTS[0], "--tokenizer", files).stdout == run("classify", made, TEXTS[0]).stdout
+    with pytest.raises(InvalidInput, match="no tokenizer") as refused:
+        run("classify", moved, TEXTS[0])
+    assert "--tokenizer FOLDER" in refused.value.hint
+
+
+def test_what_gives_no_labels_is_refused(encoder: tuple[Path, Path]) -> None:
+    with pytest.raises(InvalidInput, match="its head is encoder"):
+        run("classify", encoder[1], "a city")
+
+
+def test_vectors_are_pooled_over_a_texts_own_tokens(encoder: tuple[Path, Path], tmp_path: Path) -> None:
+    files, made = encoder
+    out = run("embed", made, *TEXTS, "--output", tmp_path / "vectors.npy")
+    vectors = np.load(tmp_path / "vectors.npy")
+    model, tokenizer = AutoModel.from_pretrained(files), AutoTokenizer.from_pretrained(files)
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        rows = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(dim=0)
+        np.testing.assert_allclose(vector, (rows / rows.norm()).detach().numpy(), rtol=2e-3, atol=1e-4)
+    pairs = [line.split("  ")[0] for line in out.stdout.splitlines()]
+    assert pairs == [f"{vectors[a] @ vectors[b]:+.4f}" for a, b in ((0, 1), (0, 2), (1, 2))]
+
+
+def test_vectors_are_printed_for_programs(encoder: tuple[Path, Path]) -> None:
+    told = json.loads(run("embed", encoder[1], *TEXTS[:2], "--json", "--pooling", "cls").stdout)
+    assert told["texts"] == TEXTS[:2]
+    assert np.array(told["vectors"]).shape == (2, 32)
+    assert told["similarities"][0][0] == pytest.approx(1.0)

@@ -1,0 +1,43 @@
+"""The tokenizer of an artifact: one that is given, or the one that travels in it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tuner.artifact.members import locate, view
+from tuner.errors import InvalidInput
+
+_HINT = "Give a folder with the model's tokenizer: --tokenizer FOLDER."
+
+
+def tokenizer_for(artifact: Path, manifest: Mapping[str, Any], folder: Path | None = None) -> Any:
+    """The library's tokenizer from ``folder``, if that is given, else from the artifact's members that its manifest
+    names, else from where its model lies, if that is a folder here.
+
+    Raises InvalidInput when there is none, or none that can be used.
+    """
+    if folder is not None:
+        return _loaded(folder)
+    names = manifest.get("tokenizer") or []
+    if names:
+        places = locate(artifact)
+        with tempfile.TemporaryDirectory(prefix="tunesmith-") as scratch:
+            for name in names:
+                view(places[name]).tofile(Path(scratch, Path(name).name))
+            return _loaded(Path(scratch))
+    location = Path(manifest["model"]["location"])
+    if not (location.is_absolute() and location.is_dir()):
+        raise InvalidInput(f"{artifact} has no tokenizer in it.", _HINT)
+    return _loaded(location)
+
+
+def _loaded(folder: Path) -> Any:
+    from transformers import AutoTokenizer  # heavy, and of use here only
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"The tokenizer in {folder} can't be used: {error}.", _HINT) from None
