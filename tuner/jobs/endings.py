@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import sqlalchemy
 from sqlmodel import Session
 
@@ -108,11 +110,12 @@ class Endings:
             if row.measured:
                 self._devices.note_round(session, task.device_key, ledger.killed_device(session, row))
         worked = row.state in ("done", "failed")  # how long nobody worked for a lost one is not known
-        rounds = self._draw_sums(task.job_id, busy_sec if worked else 0.0, row)
-        with self._lead.write() as session:
-            job = session.get_one(Job, task.job_id)
+
+        def judge(session: Session, job: Job, rounds: list[Round]) -> None:
             if job.state == "tuning":
                 self._judge(session, job, task, outcome, rounds)
+
+        rounds = self._draw_sums(task.job_id, busy_sec if worked else 0.0, row, judge)
         tail = tuning.failed_tail(rounds) if row.state == "failed" else []
         return tuning.rest_after(tail)
 
@@ -126,9 +129,15 @@ class Endings:
         elif len(tuning.failed_tail(rounds)) >= tuning.MAX_FAILED_ROUNDS:
             ledger.move(session, job, "fail", error=tuning.rounds_error(job.id, rounds).as_dict())
 
-    def _draw_sums(self, job_id: str, busy_sec: float, ended: Round | None = None) -> list[Round]:
-        """Bring the job's sums up to date, and tell of a round that ended; what the planner expects is asked outside of
-        any transaction. Returns the job's rounds."""
+    def _draw_sums(
+        self,
+        job_id: str,
+        busy_sec: float,
+        ended: Round | None = None,
+        judge: Callable[[Session, Job, list[Round]], None] = lambda *_: None,
+    ) -> list[Round]:
+        """Bring the job's sums up to date, tell of a round that ended, and judge the job by all that were; what the
+        planner expects is asked outside of any transaction. Returns the job's rounds."""
         with read(self._database) as session:
             job = session.get_one(Job, job_id)
             view = self._forecast.view(session, job)
@@ -139,6 +148,7 @@ class Endings:
             ledger.book(session, job, view.courses, view.states)
             if ended is not None:
                 ledger.tell_round(session, job, ended, len(view.rounds), fewest_left)
+            judge(session, job, view.rounds)
         return view.rounds
 
 
