@@ -50,7 +50,7 @@ def import_runtime() -> None:
     """Load TVM and our device functions; done once before forking, so that a session starts in milliseconds."""
     import tvm.rpc.server  # noqa: F401
 
-    from rpc import device_functions  # noqa: F401
+    from rpc import device_functions, placing  # noqa: F401
 
 
 def tell_timeout(connection: socket.socket, limit_sec: float) -> None:

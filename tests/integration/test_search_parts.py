@@ -381,6 +381,23 @@ def test_an_untuned_time_is_the_plain_schedules_though_a_ready_made_one_is_faste
     assert untuned_sec > 1.5 * final.winner.seconds
 
 
+@pytest.mark.parametrize(("weight_bytes", "is_placed"), [(3072, True), (2**20, False)])
+def test_a_kernel_without_large_constants_is_timed_where_its_predecessor_leaves_its_inputs(
+    finals: Finals, large: Any, monkeypatch: pytest.MonkeyPatch, weight_bytes: int, is_placed: bool
+) -> None:
+    seen: list[bool] = []
+
+    def timed(_: Any, probes: list[Probe], cold: bool, *rest: Any) -> None:
+        assert cold is not is_placed
+        seen.extend(probe.placing is not None for probe in probes)
+        for probe in probes:
+            rest[-1](probe, Measured([1e-3]))
+
+    monkeypatch.setattr("tuner.search.finals.measure", timed)
+    assert finals.decide("wl-1", str(tvm.ir.save_json(large)), weight_bytes, []).winner is not None
+    assert set(seen) == {is_placed}
+
+
 def zeros(like: Any) -> Any:
     """As fast as can be, and wrong."""
     *inputs, (shape, dtype) = buffers_of(like["main"])

@@ -15,6 +15,7 @@ from rpc.errors import DeviceUnavailable, SessionLost
 from rpc.lease import lease
 from rpc.quiet import measuring
 from tuner.measuring.identity import Expected
+from tuner.measuring.placing import Places, Placing
 from tuner.measuring.timing import MIN_REPEAT_MS, Arguments, Shapes, load_library, repeats
 
 COLD_WEIGHT_BYTES = 128 * 1024  # constants at least this large are measured out of cache, as a whole model finds them
@@ -72,12 +73,14 @@ class Probe:
     """A library to time: its path here and its arguments as (shape, dtype); ``number`` tells it in results.
 
     Where extents are known only when it runs, ``points`` are arguments to time it with, each with how much it counts.
+    ``placing``: it is timed as a model finds it, rather than as its own last run leaves it.
     """
 
     number: int
     path: str
     arguments: Shapes
     points: Sequence[tuple[Shapes, float]] = ()
+    placing: Placing | None = None
 
 
 @dataclass(frozen=True)
@@ -133,10 +136,10 @@ def measure(
                 session = Measured(
                     measured_on=device.identify(remote), canary_sec=time_canary(remote) if time_canary else None
                 )
-                arguments = Arguments(remote, device.of(remote))
+                arguments, places = Arguments(remote, device.of(remote)), Places(remote)
                 while waiting:
                     began = time.monotonic()
-                    result = _time(remote, device, arguments, waiting[0], cold_weights, best_sec, session)
+                    result = _time(remote, device, arguments, places, waiting[0], cold_weights, best_sec, session)
                     on_result(waiting.pop(0), result)
                     if result.seconds is not None:
                         best_sec = min(best_sec or result.seconds, result.seconds)
@@ -163,6 +166,7 @@ def _time(
     remote: Any,
     device: DeviceAddress,
     arguments: Arguments,
+    places: Places,
     probe: Probe,
     cold: bool,
     best_sec: float | None,
@@ -177,7 +181,9 @@ def _time(
             total = [0.0] * count
             for shapes, weight in probe.points or [(probe.arguments, 1.0)]:
                 if weight:
-                    found = repeats(module, device.of(remote), arguments.of(shapes), flush, count)
+                    arrays = arguments.of(shapes)
+                    placed = places.prepare(probe.placing, shapes, arrays) if probe.placing else ""
+                    found = repeats(module, device.of(remote), arrays, flush, count, placed)
                     total = [sum_ + weight * sec for sum_, sec in zip(total, found, strict=True)]
             return total
 

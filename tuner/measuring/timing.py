@@ -52,14 +52,15 @@ class Arguments:
         return self._arrays[key]._create_view(shape)
 
 
-def repeats(module: Any, device: Any, arrays: list[Any], flush: bool, repeat: int) -> list[float]:
-    """Seconds of each run of the library's ``main`` on a TVM device; ``flush``: with cold caches, which is for CPUs."""
+def repeats(module: Any, device: Any, arrays: list[Any], flush: bool, repeat: int, placed: str = "") -> list[float]:
+    """Seconds of each run of the library's ``main`` on a TVM device; ``flush``: with cold caches, which is for CPUs;
+    ``placed`` names a function there that puts the arguments where they shall be before each."""
     evaluator = module.time_evaluator(
         "main",
         device,
         number=1,
         repeat=repeat,
-        min_repeat_ms=0 if flush else MIN_REPEAT_MS,
-        f_preproc="cache_flush_cpu_non_first_arg" if flush else "",
+        min_repeat_ms=0 if flush or placed else MIN_REPEAT_MS,
+        f_preproc=placed or ("cache_flush_cpu_non_first_arg" if flush else ""),
     )
     return [float(sec) for sec in evaluator(*arrays).results]

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,6 +34,7 @@ from tuner.measuring.builder import BuildPool
 from tuner.measuring.canary import typical_us
 from tuner.measuring.measure import COLD_WEIGHT_BYTES, DeviceAddress, Measured, Probe, measure
 from tuner.measuring.outputs import OutputCheck, Problem
+from tuner.measuring.placing import Placing, build_writer, constants_of
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +172,10 @@ class Finals:
 
     def _timed(self, workload_id: str, entrants: list[_Entrant], weight_bytes: int) -> dict[int, Finalist]:
         """Those that ran each time, by their position: what fails once would fail in the module."""
+        is_cold = weight_bytes >= COLD_WEIGHT_BYTES
         probes = self._probes(workload_id, entrants)
+        if not is_cold:  # next to what comes from memory, a cache more or less is nothing
+            probes = [replace(probe, placing=self._placing(entrants[probe.number].mod)) for probe in probes]
         timings: dict[int, list[float]] = {probe.number: [] for probe in probes}
 
         def keep(probe: Probe, result: Measured) -> None:
@@ -184,7 +189,7 @@ class Finals:
 
         for _ in range(_ROUNDS):
             left = [probe for probe in probes if probe.number in timings]
-            measure(self._device, left, weight_bytes >= COLD_WEIGHT_BYTES, self._time_canary, None, keep)
+            measure(self._device, left, is_cold, self._time_canary, None, keep)
         return {n: Finalist(entrants[n].record, secs, entrants[n].ready_made) for n, secs in timings.items()}
 
     def _entrants(self, mod: Any, candidates: Sequence[Record]) -> tuple[list[_Entrant], list[tuple[Record, str]]]:
@@ -223,6 +228,14 @@ class Finals:
             if not built.error_class:
                 probes.append(self._probe(number, built.path, entrants[number].mod))
         return probes
+
+    @cached_property
+    def _writer(self) -> str:
+        """What stands for each kernel's predecessor on a CPU; empty for other devices."""
+        return build_writer(self._builders, self._target, self._folder) if self._device.kind == "cpu" else ""
+
+    def _placing(self, mod: Any) -> Placing | None:
+        return Placing(self._writer, constants_of(mod)) if self._writer else None
 
     def _probe(self, number: int, path: str, mod: Any) -> Probe:
         function = mod["main"]
