@@ -16,7 +16,7 @@ from tests.support.processes import free_port
 from tests.support.rpc_device import HOST, tracker_process
 from tests.support.tiny_imports import local_target
 from tuner.errors import PrecisionUnavailable
-from tuner.kernels import dot_blocks, row_blocks, written
+from tuner.kernels import dot_blocks, row_products, written
 from tuner.kernels.context import make_target
 from tuner.kernels.dots import dot_of
 from tuner.kernels.link import linker_for
@@ -53,7 +53,7 @@ def operands(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def check(precision: str, target: dict[str, Any], run: Run, rows: int, symbolic: bool) -> None:
     """Some tiles: packed before, and packed by the kernel itself."""
     mod, tvm_target = product(tirx.Var("tokens", "int64") if symbolic else rows), make_target(target)
-    dot, found = dot_of(precision, tvm_target), row_blocks.find(mod)
+    dot, found = dot_of(precision, tvm_target), row_products.find(mod)
     assert dot is not None
     assert found is not None
     left, constant, bias = operands(rows)

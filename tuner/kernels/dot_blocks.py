@@ -19,7 +19,8 @@ from tuner.graph.attention_kernel import body
 from tuner.kernels import row_blocks
 from tuner.kernels.dots import Dot
 from tuner.kernels.emit import argument, block, fold, kernel, store, vectors
-from tuner.kernels.row_blocks import Emitter, RowProduct, RowTile
+from tuner.kernels.row_blocks import Emitter, RowTile
+from tuner.kernels.row_products import RowProduct
 
 _MOST_BYTE, _MOST_WEIGHT = 255, 127
 _LEAST_RANGE = 1e-20  # of a row whose values are all alike

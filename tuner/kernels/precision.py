@@ -9,7 +9,7 @@ import tvm
 from tvm import tirx
 
 from tuner.errors import PrecisionUnavailable
-from tuner.kernels import dot_blocks, row_blocks
+from tuner.kernels import dot_blocks, row_products
 from tuner.kernels.dots import dot_of
 
 ATTRIBUTE = "tunesmith.precision"
@@ -39,7 +39,7 @@ def lowered(mod: Any, precision: str, target: Any) -> Any:
     for var, function in mod.functions.items():
         if not isinstance(function, tirx.PrimFunc):
             continue
-        found = row_blocks.find(tvm.IRModule({"main": function}))
+        found = row_products.find(tvm.IRModule({"main": function}))
         if found is not None and found.columns >= _LEAST_COLUMNS and dot_blocks.tiles(found, dot):
             mod[var] = function.with_attr(ATTRIBUTE, precision)
     if not any(precision_of(function) == precision for function in mod.functions.values()):

@@ -14,7 +14,7 @@ from typing import Any
 import tvm
 
 from tuner.graph.attention_kernel import attention_of
-from tuner.kernels import attention, dot_blocks, row_blocks, rowwise
+from tuner.kernels import attention, dot_blocks, row_blocks, row_products, rowwise
 from tuner.kernels.attention import AttentionTile
 from tuner.kernels.dot_blocks import DotTile
 from tuner.kernels.dots import dot_of
@@ -61,13 +61,13 @@ def writer_for(mod: Any, target: Any) -> Writer | None:
     precision = precision_of(function)
     if not is_symbolic(function) and precision == FULL:
         return None
-    if (product := row_blocks.find(mod)) is not None:
+    if (product := row_products.find(mod)) is not None:
         return _of_product(mod, product, target) if precision == FULL else _at(precision, mod, product, target)
     variants = rowwise.variants(mod, cpu)
     return Writer(list(variants), lambda variant: rowwise.schedule(mod, variant).mod["main"]) if variants else None
 
 
-def _of_product(mod: Any, product: row_blocks.RowProduct, target: Any) -> Writer | None:
+def _of_product(mod: Any, product: row_products.RowProduct, target: Any) -> Writer | None:
     choices = row_blocks.tiles(product, cpu_of(target))
     if not choices:
         return None
@@ -79,7 +79,7 @@ def _of_product(mod: Any, product: row_blocks.RowProduct, target: Any) -> Writer
     )
 
 
-def _at(precision: str, mod: Any, product: row_blocks.RowProduct, target: Any) -> Writer | None:
+def _at(precision: str, mod: Any, product: row_products.RowProduct, target: Any) -> Writer | None:
     dot = dot_of(precision, target)
     if dot is None:
         return None
