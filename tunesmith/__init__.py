@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from tuner.client.http import Client
     from tuner.errors import TunerError
     from tunesmith.artifact import Artifact, load
+    from tunesmith.optimizing import optimize
 
-__all__ = ["Artifact", "ArtifactError", "AsyncClient", "Client", "TunerError", "errors", "load", "schemas"]
+__all__ = ["Artifact", "ArtifactError", "AsyncClient", "Client", "TunerError", "errors", "load", "optimize", "schemas"]
 
 _HOMES = {
     "Artifact": "tunesmith.artifact",
@@ -30,6 +31,7 @@ _HOMES = {
     "Client": "tuner.client.http",
     "TunerError": "tuner.errors",
     "load": "tunesmith.artifact",
+    "optimize": "tunesmith.optimizing",
 }
 _MODULES = ("errors", "schemas")
 

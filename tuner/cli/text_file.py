@@ -19,7 +19,12 @@ _JSON, _TABLES = (".jsonl", ".ndjson"), {".tsv": "\t", ".csv": ","}
 def token_counts(file: Path) -> list[int]:
     """About how many tokens each line has, counted without a tokenizer, which lies where the model is; empty lines are
     none. Raises InvalidInput when the file is no text."""
-    return [len(_PIECES.findall(line)) + _MARKS for line in _lines(file)]
+    return [token_count(line) for line in _lines(file)]
+
+
+def token_count(text: str) -> int:
+    """About how many tokens a text has."""
+    return len(_PIECES.findall(text)) + _MARKS
 
 
 def texts_in(file: Path, column: str | None = None) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import httpx
 
 from tuner.errors import ServiceUnreachable, TunerError, all_error_classes
+from tuner.schemas import ErrorBody
 
 T = TypeVar("T")
 _ERRORS = {cls.code: cls for cls in reversed(all_error_classes())}
@@ -23,6 +24,11 @@ def raise_refusal(response: httpx.Response) -> None:
     except (ValueError, KeyError, TypeError):
         raise _strange(response) from None
     raise cls(message, hint)
+
+
+def error_of(body: ErrorBody) -> TunerError:
+    """What an error was that somebody tells of."""
+    return _ERRORS.get(body.code, TunerError)(body.message, body.hint)
 
 
 def parsed(response: httpx.Response, parse: Callable[[Any], T]) -> T:

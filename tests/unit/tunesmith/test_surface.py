@@ -15,7 +15,7 @@ from tuner.client.http import Client
 from tuner.errors import all_error_classes
 from tunesmith import errors, schemas
 
-PUBLIC = ["Artifact", "ArtifactError", "AsyncClient", "Client", "TunerError", "errors", "load", "schemas"]
+PUBLIC = ["Artifact", "ArtifactError", "AsyncClient", "Client", "TunerError", "errors", "load", "optimize", "schemas"]
 HEAVY = ("httpx", "numpy", "pydantic", "rich", "sqlalchemy", "torch", "transformers", "tvm", "typer")
 
 
