@@ -35,6 +35,10 @@ class Contestant:
             self._process = subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, stderr=log, text=True)
         self.load_sec = float(self._answer()["load_sec"])
 
+    def first_call(self, text: Text) -> dict[str, float]:
+        """What the first call of all takes, with this text alone: ``first_sec``, and ``median_sec`` of those after."""
+        return dict(self._ask({"first": [text]}))
+
     def seconds(self, batches: Sequence[Sequence[Text]]) -> list[float]:
         """What each batch takes."""
         return list(self._ask({"batches": batches})["seconds"])

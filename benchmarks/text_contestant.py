@@ -3,7 +3,8 @@ batches of texts over its standard input; so its memory is its own.
 
 Each line of input is a question, each of output its answer, both JSON:
 ``{"batches": [[[id, ...], ...], ...]}`` is answered with the seconds each took, with ``"look": true`` added by the mean
-of each text's token vectors; ``{}`` with the bytes it holds and those it ever held.
+of each text's token vectors; ``{"first": [[id, ...], ...]}``, asked first, with the seconds of the first call and the
+median of those after it; ``{}`` with the bytes it holds and those it ever held.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 ONNX, OPTIMISED, OPENVINO, ABOUT = "model.onnx", "optimised.onnx", "openvino.xml", "about.json"  # of a model's folder
+_LATER = 20  # calls after the first that it is compared with
 Batch = Sequence[Sequence[int]]
 Run = Callable[[Batch], Any]  # last hidden states: arrays of each text, or one padded array
 
@@ -102,7 +105,16 @@ def _means(states: Any, batch: Batch) -> list[list[float]]:
     return [np.asarray(rows)[: len(text)].mean(axis=0).tolist() for rows, text in zip(states, batch, strict=True)]
 
 
+def _seconds(run: Run, batch: Batch) -> float:
+    start = time.perf_counter()
+    run(batch)
+    return time.perf_counter() - start
+
+
 def _answer(run: Run, question: dict[str, Any]) -> dict[str, Any]:
+    if "first" in question:
+        first, *later = (_seconds(run, question["first"]) for _ in range(1 + _LATER))
+        return {"first_sec": first, "median_sec": median(later)}
     if "batches" not in question:
         return _memory()
     seconds, means = list[float](), list[list[float]]()

@@ -24,7 +24,7 @@ from rpc.lifeline import python_module
 from tuner.cli.common import console, notes, run_app, settings_with
 from tuner.cli.local_service import local_service
 from tuner.config import Settings
-from tuner.errors import StageFailed
+from tuner.errors import InvalidInput, StageFailed
 from tuner.schemas import BudgetIn
 
 OURS = "ours"
@@ -45,51 +45,86 @@ def main(
     trials: Annotated[int | None, typer.Option(help="Budget of a model in candidates; else the express one.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget of a model in minutes of tuning.")] = None,
     passes: Annotated[int, typer.Option(help="How often each contestant gets all texts, in each mode.")] = 2,
-    calls: Annotated[int, typer.Option(help="Calls of mixed batches before memory is looked at a last time.")] = (
+    calls: Annotated[int, typer.Option(help="Our calls of mixed batches before memory is looked at a last time.")] = (
         _MIXED_CALLS[1]
     ),
+    mode: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(MODES)}; may be repeated.")] = None,
+    artifact: Annotated[Path | None, typer.Option(help="Time this, made for texts before, of the one --model.")] = None,
     data_dir: Annotated[Path, typer.Option(help="The service's data; records and artifacts are kept there.")] = (
         service_jobs.DATA_DIR
     ),
 ) -> None:
-    """Tune for texts, then time the result beside its peers; writes benchmarks/out/texts.json."""
+    """Tune for texts, then time the result beside its peers; writes benchmarks/out/texts.json, where what was not
+    timed now stays as it was."""
+    modes = mode or list(MODES)
+    if unknown := [name for name in modes if name not in MODES]:
+        raise InvalidInput(f"There is no mode {unknown[0]}.", f"Modes are {', '.join(MODES)}.")
+    if artifact is not None and len(model or ()) != 1:
+        raise InvalidInput("An artifact is of one model.", "Name it: --model M --artifact FILE.")
     settings = settings_with(data_dir=data_dir)
     facts = report.circumstances(cpu_model())
     found: list[dict[str, Any]] = []
     for name in model or MODELS:
-        found += _model(settings, name, service_jobs.budget(trials, minutes), passes, calls, facts)
-        path = report.save("texts", found)
+        folder = report.OUT / "texts" / name.replace("/", "-")
+        _write_files(name, folder)
+        texts = make_texts(_TEXTS, json.loads((folder / ABOUT).read_text())["vocabulary"], _SEED)
+        made = artifact or _tuned(settings, name, texts, service_jobs.budget(trials, minutes))
+        threads = settings.device_threads or physical_cores()
+        found += [one | facts for one in _timed(name, made, folder, texts, modes, passes, calls, threads)]
+        path = report.save("texts", together(_known(), found))
     console.print(table(found))
     console.print(report.footer(facts), style="dim", soft_wrap=True)
     console.print(f"written to {report.shown(path)}", style="dim", soft_wrap=True)
 
 
-def _model(
-    settings: Settings, model: str, wish: BudgetIn, passes: int, calls: int, facts: dict[str, Any]
-) -> list[dict[str, Any]]:
-    folder = report.OUT / "texts" / model.replace("/", "-")
-    _write_files(model, folder)
-    texts = make_texts(_TEXTS, json.loads((folder / ABOUT).read_text())["vocabulary"], _SEED)
+def _tuned(settings: Settings, model: str, texts: list[Text], wish: BudgetIn) -> Path:
+    """The artifact of a job for these texts."""
     with local_service(settings) as client:
         job = service_jobs.submit(client, model, wish=wish, text_lengths=[len(text) for text in texts])
-        ended = service_jobs.finish(client, job)
-    artifact = str(service_jobs.artifact_of(settings, ended))
-    threads = settings.device_threads or physical_cores()
+        return service_jobs.artifact_of(settings, service_jobs.finish(client, job))
+
+
+def _timed(
+    model: str,
+    artifact: Path,
+    folder: Path,
+    texts: list[Text],
+    modes: list[str],
+    passes: int,
+    calls: int,
+    threads: int,
+) -> list[dict[str, Any]]:
+    """An entry of each mode; peers make the first of the mixed calls only: their peaks are not too high."""
     contestants: dict[str, Contestant] = {}
     try:
         for name in (OURS, *PEERS):
-            contestants[name] = Contestant(name, artifact if name == OURS else model, folder, threads)
+            contestants[name] = Contestant(name, str(artifact) if name == OURS else model, folder, threads)
+        first_calls = {name: one.first_call(texts[0]) for name, one in contestants.items()}
         apart = check(contestants, texts)
         with notes.status(f"timing {model} beside its peers"):
-            timed = {mode: race(contestants, batches_of(texts, mode), passes) for mode in MODES}
-        memory = {name: _after_calls(one, texts, calls) for name, one in contestants.items()}
+            timed = {mode: race(contestants, batches_of(texts, mode), passes) for mode in modes}
+        memory = {
+            name: _after_calls(one, texts, calls if name == OURS else _MIXED_CALLS[0])
+            for name, one in contestants.items()
+        }
         load_sec = {name: one.load_sec for name, one in contestants.items()}
     finally:
         for one in contestants.values():
             one.close()
-    about = {"job": ended.id, "predicted_ms": ended.predicted_ms, "trials": ended.trials, **facts}
-    about |= {"load_sec": load_sec, "max_abs_errors": apart, "memory": memory, "left_out": LEFT_OUT}
-    return [entry(model, mode, timed[mode], texts, memory) | about for mode in MODES]
+    about = {"artifact": artifact.stem, "load_sec": load_sec, "first_calls": first_calls, "max_abs_errors": apart}
+    about |= {"memory": memory, "left_out": LEFT_OUT}
+    return [entry(model, mode, timed[mode], texts, memory) | about for mode in modes]
+
+
+def together(known: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entries of earlier runs with those of this one, which take the place of their like."""
+    by_name = {(one["model"], one["mode"]): one for one in [*known, *found]}
+    return list(by_name.values())
+
+
+def _known() -> list[dict[str, Any]]:
+    path = report.OUT / "texts.json"
+    return list(json.loads(path.read_text())) if path.is_file() else []
 
 
 def entry(

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.text_contest import Contestant, batches_of, check, make_texts, race
 from benchmarks.text_contestant import padded
-from benchmarks.texts import OURS, PEERS, entry, table
+from benchmarks.texts import OURS, PEERS, entry, table, together
 from tuner.errors import StageFailed
 
 TEXTS = make_texts(256, 30000, 11)
@@ -86,3 +86,9 @@ def test_the_report_says_texts_a_second_and_how_they_compare() -> None:
     assert found["peers"] == {name: round(8 / (3 + n), 2) for n, name in enumerate(PEERS)}
     assert found["peers_peak_bytes"] == {name: 11 + n for n, name in enumerate(PEERS)}
     assert list(table([found]).columns[-1].cells) == ["1.50x"]
+
+
+def test_a_part_of_the_benchmark_takes_the_place_of_its_like_in_the_report() -> None:
+    known = [{"model": "bert", "mode": "alone", "date": 1}, {"model": "bert", "mode": "mixed8", "date": 1}]
+    found = [{"model": "bert", "mode": "alone", "date": 2}, {"model": "minilm", "mode": "alone", "date": 2}]
+    assert together(known, found) == [found[0], known[1], found[1]]
