@@ -49,21 +49,6 @@ def test_tar_and_folder_compute_the_same(built: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(load(path).run(x=X)["y"], WANT, rtol=1e-5)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of memory")
-def test_parameters_are_held_once_when_they_are_loaded(built: Path, tmp_path: Path) -> None:
-    def of_files() -> int:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssFile"))
-
-    size = 64 << 20
-    (tmp_path / "weights").write_bytes(bytes(range(256)) * (size // 256))
-    weights = np.memmap(tmp_path / "weights", np.uint8, "r").view(np.float32)
-    runner, before = load(built), of_files()
-    held = runner._constant(weights)
-    assert of_files() - before < size // 4
-    assert held.numpy().tobytes() == (tmp_path / "weights").read_bytes()
-
-
 def test_benchmark_orders_its_percentiles(built: Path) -> None:
     median, p10, p90 = load(built).benchmark(20)
     assert 0 < p10 <= median <= p90

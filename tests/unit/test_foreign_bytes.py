@@ -26,7 +26,7 @@ from tests.support import databases, foreign
 from tests.support.rest import talking_to
 from tuner import strict_json
 from tuner.artifact import loader
-from tuner.artifact.members import safetensors, view
+from tuner.artifact.weights import Weights
 from tuner.config import Settings
 from tuner.db.engine import make_engine
 from tuner.db.log_line import entry_of
@@ -249,8 +249,8 @@ def _artifact() -> bytes:
 class Opened:
     """In place of a module that runs: what it would be made of."""
 
-    def __init__(self, manifest: dict[str, Any], places: dict[str, Any]) -> None:
-        self.params = safetensors(view(places["params.safetensors"]))
+    def __init__(self, manifest: dict[str, Any], library: Any, weights: Weights | None) -> None:
+        self.params = weights.arrays() if weights else {}
 
 
 @given(foreign.spoilt(_artifact()))

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import mmap
 import os
 import sys
 import tempfile
@@ -28,18 +27,20 @@ from typing import Any
 import numpy as np
 
 from tuner.artifact.machine import CALLERS_CPU, are_bound, device, misfit, settle_threads
-from tuner.artifact.members import ArtifactError, Place, locate, safetensors, view
+from tuner.artifact.members import ArtifactError, Place, locate, view
+from tuner.artifact.weights import Weights, read_weights
 
 __all__ = ["ArtifactError", "Runner", "load", "main"]
 
-_HUGE_PAGE = 2 << 20  # bytes
+_WEIGHTS = "params.safetensors"
 _ALIGNMENT = 64  # bytes
+_SMALL = 4096  # bytes of a parameter that is copied, so that not every one has to be aligned
 
 
 class Runner:
     """A loaded artifact. ``inputs`` and ``outputs`` are ``[{"name", "shape", "dtype"}, ...]`` in call order."""
 
-    def __init__(self, manifest: dict[str, Any], places: dict[str, Place]) -> None:
+    def __init__(self, manifest: dict[str, Any], library: np.ndarray, weights: Weights | None) -> None:
         import tvm
         from tvm import relax
 
@@ -50,12 +51,12 @@ class Runner:
         self.outputs: list[dict[str, Any]] = manifest["outputs"]
         self._tvm = tvm
         self._device = device(manifest)
-        weights = safetensors(view(places["params.safetensors"])) if manifest.get("params") else {}
-        self._params = [self._constant(weights[name]) for name in manifest.get("params", [])]
+        arrays = weights.arrays() if weights else {}
+        self._params = [self._constant(arrays[name]) for name in manifest.get("params", [])]
         with tempfile.TemporaryDirectory(prefix="tunesmith-") as folder:
-            library = Path(folder, "library").with_suffix(Path(manifest["library"]).suffix)
-            view(places[manifest["library"]]).tofile(library)
-            module = tvm.runtime.load_module(str(library))  # mapped: the file may go once it is loaded
+            file = Path(folder, "library").with_suffix(Path(manifest["library"]).suffix)
+            library.tofile(file)
+            module = tvm.runtime.load_module(str(file))  # mapped: the file may go once it is loaded
             memory = "naive" if manifest.get("texts") else None  # nothing is kept: a pool keeps the most it ever was
             self._main = relax.VirtualMachine(module, self._device, memory_cfg=memory)["main"]
         self._own_core = are_bound()
@@ -130,19 +131,10 @@ class Runner:
             os.sched_setaffinity(0, allowed)
 
     def _constant(self, value: np.ndarray) -> Any:
-        """A parameter as TVM takes it; a large one lies in huge pages: prefetchers run further, fewer page walks."""
-        on_cpu = self._device == self._tvm.cpu()
-        if not on_cpu or value.nbytes < _HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
-            return self._tvm.runtime.tensor(np.ascontiguousarray(value), self._device)
-        pages = mmap.mmap(-1, value.nbytes + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        pages.madvise(mmap.MADV_HUGEPAGE)
-        memory = np.frombuffer(pages, np.uint8)
-        start = -memory.ctypes.data % _HUGE_PAGE
-        copy = memory[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
-        np.copyto(copy, value)
-        if isinstance(value, np.memmap):  # what was read of a mapped file counts as memory that is held
-            value._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
-        return self._tvm.runtime.from_dlpack(copy)
+        """A parameter as TVM takes it: where it was read to, if that is a place for it."""
+        if self._device == self._tvm.cpu() and value.nbytes >= _SMALL:
+            return self._in_place(value)
+        return self._tvm.runtime.tensor(value, self._device)
 
     def _as_meant(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """A caller's texts, looked at: lists of ids stay lists."""
@@ -183,14 +175,20 @@ def load(path: str | Path) -> Runner:
     for name in _used(manifest):
         if not (name in checksums or is_being_made) or Path(name).name != name:
             raise ArtifactError(f"{path} is no artifact of TuneSmith: its manifest vouches for no file {name!r}.")
+    weights = read_weights(places[_WEIGHTS]) if _WEIGHTS in _used(manifest) and _WEIGHTS in places else None
     for name, wanted in checksums.items():
-        if name not in places or hashlib.sha256(view(places[name]).data).hexdigest() != wanted:
+        if name not in places or _sha256(places[name], weights if name == _WEIGHTS else None) != wanted:
             raise ArtifactError(f"{path} is damaged: {name} does not match its checksum. Download it again.")
     settle_threads(manifest)
     try:
-        return Runner(manifest, places)
+        return Runner(manifest, view(places[manifest["library"]]), weights)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is no artifact of TuneSmith: {type(error).__name__} {error}.") from error
+
+
+def _sha256(place: Place, weights: Weights | None) -> str:
+    """Of a member; of weights that were read, as they were."""
+    return weights.sha256 if weights else hashlib.sha256(view(place).data).hexdigest()
 
 
 def _manifest(path: str | Path, content: bytes) -> dict[str, Any]:
@@ -232,7 +230,7 @@ def _texts_module() -> Any:
 
 def _used(manifest: dict[str, Any]) -> list[str]:
     """The members that running the artifact reads."""
-    return [str(manifest.get("library")), *(["params.safetensors"] if manifest.get("params") else [])]
+    return [str(manifest.get("library")), *([_WEIGHTS] if manifest.get("params") else [])]
 
 
 def main() -> None:

@@ -1,15 +1,13 @@
-"""Where an artifact's members lie, and what is read of them in place; weights are never unpacked to disk."""
+"""Where an artifact's members lie: they are read in place, weights are never unpacked to disk."""
 
 from __future__ import annotations
 
-import json
 import tarfile
 from pathlib import Path
 
 import numpy as np
 
 Place = tuple[Path, int, int]  # of a member: (file, offset, size in bytes)
-_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "<i1", "U8": "<u1", "BOOL": "?"}
 
 
 class ArtifactError(RuntimeError):
@@ -34,15 +32,3 @@ def view(place: Place) -> np.ndarray:
         return np.memmap(file, np.uint8, "r", offset, (size,)) if size else np.empty(0, np.uint8)
     except (ValueError, OSError, ArithmeticError) as error:
         raise ArtifactError(f"{file} is cut short: {error}. Download it again.") from None
-
-
-def safetensors(blob: np.ndarray) -> dict[str, np.ndarray]:
-    """Arrays by name. The format: 8 bytes of header length, a JSON header with dtype, shape and offsets, the data."""
-    start = 8 + int.from_bytes(blob[:8].tobytes(), "little")
-    header = json.loads(blob[8:start].tobytes())
-    header.pop("__metadata__", None)
-    arrays = {}
-    for name, entry in header.items():
-        begin, end = (start + offset for offset in entry["data_offsets"])
-        arrays[name] = blob[begin:end].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return arrays

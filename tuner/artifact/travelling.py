@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-_LOADER = ("members", "machine", "loader")  # each imports from those before it
+_LOADER = ("members", "machine", "weights", "loader")  # each imports from those before it
 
 
 def sources(manifest: Mapping[str, Any]) -> dict[str, str]:
