@@ -5,6 +5,8 @@ The same file lies as ``texts.py`` beside ``loader.py`` in artifacts of that kin
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 
 Run = dict[str, np.ndarray]  # the inputs of one run by name, all one-dimensional
+_LARGE = 512  # tokens of a call after which memory is given back
 PACKED = ("positions", "starts")  # inputs that no caller gives: they say where the texts lie
 
 
@@ -38,11 +41,17 @@ class Texts:
         padding is skipped, and is zeros in arrays ``(batch, seq, features)``. What there is of each text is
         ``(texts, features)``. Raises ValueError saying what is wrong.
         """
-        return self._turn.submit(self.run_here, inputs).result()
+        wanted = self.packed(inputs)
+        result = self._turn.submit(self._computed, wanted).result()
+        if wanted.lengths.sum() >= _LARGE:
+            self._turn.submit(give_back)  # while the caller goes on
+        return result
 
     def run_here(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The same on the caller's thread."""
-        wanted = self.packed(inputs)
+        return self._computed(self.packed(inputs))
+
+    def _computed(self, wanted: Request) -> dict[str, Any]:
         parts = [self._call(run) for run in self.runs(wanted)]
         rows = parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
         return {
@@ -138,3 +147,9 @@ def _flat(name: str, given: Any, lengths: np.ndarray, mask: np.ndarray | None) -
     if [len(text) for text in given] != lengths.tolist():
         raise ValueError(f"{name} and input_ids are of different lengths.")
     return np.concatenate([np.asarray(text, np.int32) for text in given])
+
+
+def give_back() -> None:
+    """Hand free memory to the system: GNU's allocator keeps it, in ever more pieces, and a process seems to grow."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)

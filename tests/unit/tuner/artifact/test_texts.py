@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tuner.artifact.texts import request
+from tuner.artifact.texts import Texts, request
 
 NAMES = ["input_ids", "token_type_ids"]
 
@@ -68,3 +70,24 @@ def test_a_large_batch_is_several_runs_and_no_text_is_cut() -> None:
 def test_what_is_wrong_is_said(inputs: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem.replace("(", r"\(")):
         request(inputs, NAMES, 10)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators keep less")
+def test_what_a_large_call_needed_is_given_back() -> None:
+    def held() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+
+    def call(inputs: list[np.ndarray]) -> list[np.ndarray]:
+        needed = [np.ones(100_000, np.uint8) for _ in inputs[0]]  # each too small to be mapped by itself
+        return [needed[-1][: inputs[0].size, None]]  # it lies behind all others
+
+    about = {"longest": 4096, "most_tokens": 4096, "first_position": 0}
+    names = ("input_ids", "positions", "starts")
+    spec = {"texts": about, "inputs": [{"name": name} for name in names]}
+    texts = Texts({**spec, "outputs": [{"name": "states", "shape": ["tokens", 1]}]}, call)
+    before = held()
+    states = texts.run({"input_ids": [[1] * 1000]})["states"]
+    texts.run({"input_ids": [[1]]})  # comes after whatever the first one left to do
+    assert held() - before < 50e6
+    assert len(states[0]) == 1000
