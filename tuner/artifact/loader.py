@@ -34,7 +34,7 @@ __all__ = ["ArtifactError", "Runner", "load", "main"]
 
 _WEIGHTS = "params.safetensors"
 _ALIGNMENT = 64  # bytes
-_SMALL = 4096  # bytes of a parameter that is copied, so that not every one has to be aligned
+_SMALL = 4096  # bytes of a parameter below which it is copied: numpy does not lend every scalar, or what is empty
 
 
 class Runner:
