@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from rpc.handshake import MAGIC
 from rpc.lease import lease
 from rpc.session import tell_timeout
 from rpc.supervisor import Supervisor
+from tests.support.memory import in_huge_pages
 from tests.support.processes import (
     SLACK,
     free_port,
@@ -39,6 +41,7 @@ from tests.support.processes import (
 )
 from tests.support.rpc_device import HOST, agent_process, build_library, free, summary, tracker_process
 from tuner.cli.serve import device_processes
+from tuner.measuring.timing import Arguments
 
 SIGSEGV = 11
 
@@ -394,3 +397,17 @@ def test_own_device_takes_sessions_of_this_machine_only_when_the_tracker_is_for_
             assert session.cpu(0).exist
     finally:
         supervisor.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of memory")
+def test_weights_lie_in_huge_pages_as_an_artifacts_do(port: int, device: subprocess.Popen[str]) -> None:
+    shapes = [((1 << 21,), "float32")]
+
+    def asked() -> bool:
+        return any(in_huge_pages(child.pid) for child in psutil.Process(device.pid).children(recursive=True))
+
+    with lease(HOST, port, "local", 10, 10) as session:
+        Arguments(session, session.cpu(0)).of(shapes)
+        assert not asked()
+        Arguments(session, session.cpu(0), as_loaded=True).of(shapes)
+        assert asked()

@@ -24,7 +24,7 @@ from tuner.kernels.row_products import RowProduct
 from tuner.kernels.tiles import Cpu
 
 _MOST_ROWS, _MOST_VECTORS = 16, 6
-_STRETCHES = (96, 0)  # steps of the reduction between requests for the next panel, about; 0: none are made
+_STRETCHES = (0, 96)  # steps of the reduction between requests for the next panel, about; 0: none are made
 _VISITS = (0, 64, 192)
 _LINE = 16  # float32 of a cache line
 _READ, _SECOND_LEVEL, _DATA = 0, 2, 1  # arguments of llvm.prefetch

@@ -136,7 +136,8 @@ def measure(
                 session = Measured(
                     measured_on=device.identify(remote), canary_sec=time_canary(remote) if time_canary else None
                 )
-                arguments, places = Arguments(remote, device.of(remote)), Places(remote)
+                arguments = Arguments(remote, device.of(remote), as_loaded=device.kind == "cpu")
+                places = Places(remote)
                 while waiting:
                     began = time.monotonic()
                     result = _time(remote, device, arguments, places, waiting[0], cold_weights, best_sec, session)

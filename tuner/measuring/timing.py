@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from rpc import huge_pages
+
 MIN_REPEAT_MS = 2  # of a repeat that finds its arguments in the caches
 
 Shapes = Sequence[tuple[tuple[int, ...], str]]  # of arguments, with their dtypes
@@ -27,10 +29,12 @@ def load_library(remote: Any, path: str, name: str = "") -> Any:
 
 class Arguments:
     """Device arrays with random contents, made once per session: candidates differ in the shape of an argument, not in
-    its size, and filling a weight takes longer than timing a kernel with it."""
+    its size, and filling a weight takes longer than timing a kernel with it. ``as_loaded``: large ones lie in huge
+    pages, as an artifact's weights do on a CPU."""
 
-    def __init__(self, remote: Any, device: Any) -> None:
+    def __init__(self, remote: Any, device: Any, as_loaded: bool = False) -> None:
         self._device = device
+        self._place = remote.get_function(huge_pages.ASK) if as_loaded else None
         self._fill = remote.get_function("tvm.contrib.random.random_fill")
         self._arrays: dict[tuple[int, str, int], Any] = {}
 
@@ -45,6 +49,8 @@ class Arguments:
         if key not in self._arrays:
             if dtype.startswith("float"):
                 array = tvm.runtime.empty(shape, dtype, self._device)
+                if self._place is not None and key[0] * array.dtype.itemsize >= huge_pages.SIZE:
+                    self._place(array)
                 self._fill(array)
             else:
                 array = tvm.runtime.tensor(np.zeros(shape, dtype), self._device)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support.memory import resident_bytes
 from tuner.artifact.texts import Texts, request
 
 NAMES = ["input_ids", "token_type_ids"]
@@ -74,10 +74,6 @@ def test_what_is_wrong_is_said(inputs: dict[str, Any], problem: str) -> None:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators keep less")
 def test_what_a_large_call_needed_is_given_back() -> None:
-    def held() -> int:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
-
     def call(inputs: list[np.ndarray]) -> list[np.ndarray]:
         needed = [np.ones(100_000, np.uint8) for _ in inputs[0]]  # each too small to be mapped by itself
         return [needed[-1][: inputs[0].size, None]]  # it lies behind all others
@@ -86,8 +82,8 @@ def test_what_a_large_call_needed_is_given_back() -> None:
     names = ("input_ids", "positions", "starts")
     spec = {"texts": about, "inputs": [{"name": name} for name in names]}
     texts = Texts({**spec, "outputs": [{"name": "states", "shape": ["tokens", 1]}]}, call)
-    before = held()
+    before = resident_bytes()
     states = texts.run({"input_ids": [[1] * 1000]})["states"]
     texts.run({"input_ids": [[1]]})  # comes after whatever the first one left to do
-    assert held() - before < 50e6
+    assert resident_bytes() - before < 50e6
     assert len(states[0]) == 1000

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tests.support.memory import resident_bytes
 from tuner.artifact.members import ArtifactError
 from tuner.artifact.weights import read_weights
 
@@ -60,10 +61,6 @@ def test_header_beyond_the_file_is_hashed_like_any_other(tmp_path: Path, content
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of memory")
 def test_weights_are_held_once(tmp_path: Path) -> None:
-    def held() -> int:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
-
-    place, before = written(tmp_path), held()
+    place, before = written(tmp_path), resident_bytes()
     weights = read_weights(place)
-    assert held() - before < 1.5 * weights.data.nbytes
+    assert resident_bytes() - before < 1.5 * weights.data.nbytes
