@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -70,8 +70,9 @@ def main(
         texts = make_texts(_TEXTS, json.loads((folder / ABOUT).read_text())["vocabulary"], _SEED)
         made = artifact or _tuned(settings, name, texts, service_jobs.budget(trials, minutes))
         threads = settings.device_threads or physical_cores()
-        found += [one | facts for one in _timed(name, made, folder, texts, modes, passes, calls, threads)]
-        path = report.save("texts", together(_known(), found))
+        for one in _timed(name, made, folder, texts, modes, passes, calls, threads):
+            found.append(one | facts)
+            path = report.save("texts", together(_known(), found))
     console.print(table(found))
     console.print(report.footer(facts), style="dim", soft_wrap=True)
     console.print(f"written to {report.shown(path)}", style="dim", soft_wrap=True)
@@ -93,27 +94,31 @@ def _timed(
     passes: int,
     calls: int,
     threads: int,
-) -> list[dict[str, Any]]:
-    """An entry of each mode; peers make the first of the mixed calls only: their peaks are not too high."""
+) -> Iterator[dict[str, Any]]:
+    """An entry of each mode. Peers make the first of the mixed calls only: their peaks are not too high."""
     contestants: dict[str, Contestant] = {}
     try:
         for name in (OURS, *PEERS):
             contestants[name] = Contestant(name, str(artifact) if name == OURS else model, folder, threads)
-        first_calls = {name: one.first_call(texts[0]) for name, one in contestants.items()}
-        apart = check(contestants, texts)
-        with notes.status(f"timing {model} beside its peers"):
-            timed = {mode: race(contestants, batches_of(texts, mode), passes) for mode in modes}
-        memory = {
-            name: _after_calls(one, texts, calls if name == OURS else _MIXED_CALLS[0])
-            for name, one in contestants.items()
+        about = {
+            "artifact": artifact.stem,
+            "load_sec": {name: one.load_sec for name, one in contestants.items()},
+            "first_calls": {name: one.first_call(texts[0]) for name, one in contestants.items()},
+            "max_abs_errors": check(contestants, texts),
+            "memory": {
+                name: _after_calls(one, texts, calls if name == OURS else min(calls, _MIXED_CALLS[0]))
+                for name, one in contestants.items()
+            },
+            "left_out": LEFT_OUT,
         }
-        load_sec = {name: one.load_sec for name, one in contestants.items()}
+        for mode in modes:
+            with notes.status(f"timing {model} beside its peers, {mode}"):
+                timed = race(contestants, batches_of(texts, mode), passes)
+            peaks = {name: one.memory()["peak"] for name, one in contestants.items()}
+            yield entry(model, mode, timed, texts, peaks) | about
     finally:
         for one in contestants.values():
             one.close()
-    about = {"artifact": artifact.stem, "load_sec": load_sec, "first_calls": first_calls, "max_abs_errors": apart}
-    about |= {"memory": memory, "left_out": LEFT_OUT}
-    return [entry(model, mode, timed[mode], texts, memory) | about for mode in modes]
 
 
 def together(known: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -132,7 +137,7 @@ def entry(
     mode: str,
     seconds: Mapping[str, list[list[float]]],
     texts: list[Text],
-    memory: Mapping[str, Mapping[str, int]],
+    peak_bytes: Mapping[str, int],
 ) -> dict[str, Any]:
     """One line of the report, of the seconds of each batch in each pass by contestant."""
     rates = {name: round(len(texts) / median(map(sum, passes)), 2) for name, passes in seconds.items()}
@@ -147,8 +152,8 @@ def entry(
         "ours_texts_per_sec": rates[OURS],
         "ours_tokens_per_sec": round(rates[OURS] * tokens, 1),
         "peers": {name: rates[name] for name in PEERS},
-        "ours_peak_bytes": memory[OURS]["peak"],
-        "peers_peak_bytes": {name: memory[name]["peak"] for name in PEERS},
+        "ours_peak_bytes": peak_bytes[OURS],
+        "peers_peak_bytes": {name: peak_bytes[name] for name in PEERS},
         "latency_ms": percentiles,  # of a call
         "texts": len(texts),
         "tokens": sum(map(len, texts)),
@@ -185,18 +190,17 @@ def _write_files(model: str, folder: Path) -> None:
 
 
 def _after_calls(contestant: Contestant, texts: list[Text], calls: int) -> dict[str, int]:
-    """Bytes after 50 more calls with batches of 1 to 32 texts, and after all ``calls``; the peak, of all there was."""
+    """Bytes held after some calls with batches of 1 to 32 texts, and after all ``calls``."""
     rng = np.random.default_rng(_SEED)
     batches = [
         [texts[n] for n in rng.integers(0, len(texts), size)] for size in rng.choice([1, 1, 1, 1, 2, 4, 8, 32], calls)
     ]
-    early = _MIXED_CALLS[0]
-    contestant.seconds(batches[:early])
-    first = contestant.memory()
-    if batches[early:]:
-        contestant.seconds(batches[early:])
-    last = contestant.memory()
-    return {f"after_{early}": first["now"], f"after_{calls}": last["now"], "peak": last["peak"]}
+    found, first = dict[str, int](), 0
+    for last in sorted({min(calls, _MIXED_CALLS[0]), calls}):
+        if batches[first:last]:
+            contestant.seconds(batches[first:last])
+        found[f"after_{last}"], first = contestant.memory()["now"], last
+    return found
 
 
 if __name__ == "__main__":

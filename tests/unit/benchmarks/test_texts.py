@@ -80,8 +80,8 @@ def test_padding_is_masked() -> None:
 def test_the_report_says_texts_a_second_and_how_they_compare() -> None:
     names = [OURS, *PEERS]
     seconds: dict[str, Any] = {name: [[1.0 + n, 1.0], [1.0 + n, 1.0]] for n, name in enumerate(names)}
-    memory = {name: {"peak": 10 + n} for n, name in enumerate(names)}
-    found = entry("bert", "alone", seconds, [[1] * 4] * 8, memory)
+    peaks = {name: 10 + n for n, name in enumerate(names)}
+    found = entry("bert", "alone", seconds, [[1] * 4] * 8, peaks)
     assert (found["ours_texts_per_sec"], found["ours_tokens_per_sec"], found["ours_peak_bytes"]) == (4, 16, 10)
     assert found["peers"] == {name: round(8 / (3 + n), 2) for n, name in enumerate(PEERS)}
     assert found["peers_peak_bytes"] == {name: 11 + n for n, name in enumerate(PEERS)}
