@@ -18,7 +18,20 @@ from api.cross_site import RefuseCrossSite
 from api.dashboard import pages as dashboard
 from api.hosts import RefuseOtherHosts
 from api.patience import LimitPatience
-from api.routes import artifacts, benchmarks, devices, events, health, jobs, models, operators, records, targets, tokens
+from api.routes import (
+    artifacts,
+    benchmarks,
+    devices,
+    events,
+    health,
+    jobs,
+    models,
+    operators,
+    records,
+    targets,
+    tokens,
+    uploads,
+)
 from api.turns import Turns
 from rpc.gaps import Gaps
 from tuner.config import Settings
@@ -26,7 +39,7 @@ from tuner.db.engine import make_engine
 from tuner.db.migrate import create_or_check
 from tuner.tokens import check_doors
 
-_V1 = (models, operators, targets, jobs, records, artifacts, benchmarks, devices, events, tokens)
+_V1 = (models, operators, targets, jobs, records, artifacts, benchmarks, devices, events, tokens, uploads)
 
 THREADS = 24  # that answer requests; each has a connection to the database when it wants one
 
@@ -56,6 +69,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.engine = make_engine(settings, connections=THREADS)
     app.state.uploads = Turns("uploads", at_once=4)
+    app.state.parts = Turns("parts of uploads", at_once=8)
+    app.state.completions = Turns("uploads that are checked", at_once=1)
     app.state.imports = Turns("imports", at_once=1)  # they write, and one writes at a time
     app.state.heavy = Turns("large reads", at_once=1)
     app.state.gaps = Gaps(settings.quiet_lock)

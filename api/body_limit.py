@@ -36,6 +36,8 @@ def limit_of(settings: Settings, path: str) -> Limit:
             return Limit(8 * MIB, "Write the operator in fewer statements.")
         case "/v1/records/import":
             return Limit(settings.max_upload_bytes, "Split it, or set TUNER_MAX_UPLOAD_BYTES higher.")
+    if path.startswith("/v1/uploads/") and "/files/" in path:
+        return Limit(settings.max_model_bytes, "Send it in parts, or set TUNER_MAX_MODEL_BYTES higher.")
     return Limit(MIB)
 
 

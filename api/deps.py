@@ -12,6 +12,7 @@ from tuner.config import Settings
 from tuner.db.paging import Found, Window
 from tuner.errors import InvalidInput
 from tuner.schemas import Page
+from tuner.uploads.desk import Desk, Sender
 
 MAX_OFFSET = 100_000  # rows that are skipped have to be counted first: a cursor goes further
 
@@ -62,5 +63,15 @@ def _caller_name(request: Request) -> str:
     return name
 
 
+def _desk(request: Request) -> Desk:
+    return Desk(request.app.state.settings, request.app.state.engine)
+
+
+def _sender(request: Request) -> Sender:
+    return Sender(request.state.caller.name, request.state.caller.scope)
+
+
+DeskDep = Annotated[Desk, Depends(_desk)]
+SenderDep = Annotated[Sender, Depends(_sender)]
 CallerNameDep = Annotated[str, Depends(_caller_name)]  # of the token; empty: the data directory's own
 SeesDetailsDep = Annotated[bool, Depends(_sees_details)]  # of what is open to everybody

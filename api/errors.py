@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from api.dashboard.rendering import error_page
 from tuner.db.engine import storage_full
-from tuner.errors import Busy, InvalidInput, NotFound, TunerError
+from tuner.errors import Busy, InvalidInput, NotFound, OffsetMismatch, TunerError
 from tuner.schemas import ErrorOut
 
 _LOGGER = logging.getLogger("tunesmith.api")
@@ -36,9 +36,11 @@ def install(app: FastAPI) -> None:
 
 
 def answer(error: TunerError, status: int | None = None, headers: dict[str, str] | None = None) -> JSONResponse:
-    """The response for an error; one that is over in a moment says when to ask again."""
+    """The response for an error; one that is over in a moment says when to ask again, of a part where to go on."""
     if isinstance(error, Busy):
         headers = {**(headers or {}), "retry-after": str(error.retry_after_sec)}
+    if isinstance(error, OffsetMismatch):
+        headers = {**(headers or {}), "upload-offset": str(error.offset)}
     return JSONResponse({"error": error.as_dict()}, status or error.status, headers)
 
 

@@ -16,8 +16,8 @@ from fastapi import Depends, FastAPI, Request
 
 from api.deps import EngineDep, SettingsDep
 from tuner.errors import ModelUnreachable
-from tuner.importers.source import ModelSource, resolve_source
-from tuner.jobs.submit import source_of
+from tuner.importers.source import ModelSource
+from tuner.jobs.submit import named, source_of
 from tuner.schemas import JobIn, ModelIn
 
 DEADLINE_SEC = 10.0
@@ -77,9 +77,9 @@ async def _of_job(request: Request, body: JobIn, engine: EngineDep, settings: Se
     return await lookups.run(body.model, lambda: source_of(settings, engine, body))
 
 
-async def _of_model(request: Request, body: ModelIn) -> ModelSource:
+async def _of_model(request: Request, body: ModelIn, engine: EngineDep, settings: SettingsDep) -> ModelSource:
     lookups: Lookups = request.app.state.lookups
-    return await lookups.run(body.name, lambda: resolve_source(body.name, body.allow_pickle, body.head))
+    return await lookups.run(body.name, lambda: named(settings, engine, body.name, body.allow_pickle, body.head))
 
 
 JobSource = Annotated[ModelSource, Depends(_of_job)]

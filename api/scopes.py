@@ -9,6 +9,7 @@ from tuner.schemas import TokenScope
 OPEN = frozenset({"/healthz", "/readyz", "/login"})  # the first two say little to who shows no token
 OPEN_BELOW = "/static/"  # what everybody has who has TuneSmith
 TOKENS = "/v1/tokens"
+UPLOADS = "/v1/uploads/"  # who may send one may give it up; the route sees to it that it is the sender's own
 
 _READING = ("GET", "HEAD", "OPTIONS")
 _SECURITY_SCHEME = "token"
@@ -21,7 +22,7 @@ def needed(method: str, path: str) -> TokenScope | None:
     """
     if path in OPEN or path.startswith(OPEN_BELOW):
         return None
-    if method == "DELETE" or path.startswith(TOKENS):
+    if (method == "DELETE" and not path.startswith(UPLOADS)) or path.startswith(TOKENS):
         return "admin"
     return "read" if method in _READING else "submit"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from tuner.cli import words
 from tuner.cli.common import checked, notes
-from tuner.cli.jobs import absolute_if_folder
 from tuner.cli.progress import watch
+from tuner.cli.sending import absolute_if_folder
 from tuner.client.http import Client
 from tuner.config import Settings
 from tuner.errors import StageFailed

@@ -16,6 +16,7 @@ DEFAULT_PORT = 8000
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Hours = Annotated[float, Field(gt=0, le=876_000)]
 Days = Annotated[float, Field(gt=0, le=36_500)]
 
 
@@ -54,6 +55,10 @@ class Settings(BaseSettings):
     max_minutes: float = Field(7 * 24 * 60.0, gt=0, description="Largest time budget of a job.")
     max_upload_bytes: int = Field(256 * 1024 * 1024, description="Largest upload of records.")
     max_unpacked_bytes: int = Field(2 * 1024**3, description="Most that an upload of records may unpack to.")
+    max_uploads_bytes: Count = Field(50 * 1000**3, description="Most that all uploaded models may take together.")
+    allow_pickle_uploads: bool = Field(False, description="Take pickled weights in uploads, which can run code.")
+    expire_uploads_hours: Hours = Field(24.0, description="An upload of which nothing comes for so long is removed.")
+    keep_uploads_days: Days = Field(30.0, description="Uploaded models are removed so long after their last use.")
     min_free_bytes: int = Field(512 * 1024 * 1024, description="Jobs stop cleanly when less disk than this is free.")
     import_memory_bytes: int | None = Field(
         None, ge=1, description="Most memory that importing a model may take; unset: three quarters of the machine's."
@@ -110,6 +115,11 @@ class Settings(BaseSettings):
     def sources_dir(self) -> Path:
         """Files of models as they were when jobs that are not finished were about to import them."""
         return self.root / "sources"
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Models that were uploaded, a folder each, and what has come of those on their way."""
+        return self.root / "uploads"
 
     @property
     def operators_dir(self) -> Path:

@@ -127,6 +127,23 @@ class UploadInvalid(InvalidInput):
     code = "upload_invalid"
 
 
+class OffsetMismatch(Conflict):
+    """A part of a file does not begin where the file ends; ``offset`` is where that is."""
+
+    code = "offset_mismatch"
+
+    def __init__(self, message: str, hint: str = "", offset: int = 0) -> None:
+        super().__init__(message, hint)
+        self.offset = offset
+
+
+class QuotaExceeded(InvalidInput):
+    """All uploads together would take more than they may."""
+
+    code = "quota_exceeded"
+    status = 413
+
+
 class BodyTooLarge(InvalidInput):
     """A request's body is larger than its route takes."""
 

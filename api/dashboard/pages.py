@@ -11,7 +11,7 @@ from api.dashboard.charts.roofline import roofline, roofline_in_words
 from api.dashboard.recipe import how_to_run
 from api.dashboard.rendering import STATIC, FreshStatic, PageRoute, page
 from api.deps import EngineDep, Offset, SettingsDep
-from tuner.db import clock, devices, events
+from tuner.db import clock, devices, events, uploads
 from tuner.db.engine import read
 from tuner.errors import InvalidInput
 from tuner.importers.presets import PRESETS
@@ -19,6 +19,8 @@ from tuner.jobs.submit import presets
 from tuner.jobs.target_lookup import target_outs
 from tuner.jobs.view import device_out
 from tuner.state import ACTIVE
+from tuner.uploads import names
+from tuner.uploads.desk import model_of
 
 DEVICE_TONES = {"online": "good", "busy": "busy", "offline": "idle", "quarantined": "bad", "incompatible": "bad"}
 
@@ -48,6 +50,7 @@ def jobs_page(
         found = data.jobs_page(session, state, offset)
         counts = data.filter_counts(session)
         targets = target_outs(session, settings)
+        uploaded = [model_of(upload) for upload in uploads.complete(session)]
     return page(
         request,
         "jobs.html",
@@ -59,6 +62,9 @@ def jobs_page(
         jobs=found,
         counts=counts,
         presets=list(PRESETS),
+        uploaded=uploaded,
+        upload_kinds=(*names.WEIGHTS, *names.TEXTS),
+        archive_kinds=names.ARCHIVES,
         budgets=presets(settings),
         targets=targets,
         now=now,

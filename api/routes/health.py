@@ -8,6 +8,7 @@ from typing import Literal
 from fastapi import APIRouter, Response
 
 from api.deps import EngineDep, SeesDetailsDep, SettingsDep
+from rpc.whereabouts import whereabouts
 from tuner.jobs.readiness import checks
 from tuner.ownership import id_if_known
 from tuner.schemas import Health
@@ -40,4 +41,4 @@ def _told(found: dict[str, str], sees_details: bool) -> Health:
     status: Literal["ok", "degraded"] = "ok" if set(found.values()) == {OK} else "degraded"
     if not sees_details:
         return Health(status=status)
-    return Health(status=status, checks=found, version=metadata.version("tunesmith"))
+    return Health(status=status, checks=found, version=metadata.version("tunesmith"), place=whereabouts())

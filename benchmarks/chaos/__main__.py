@@ -24,7 +24,7 @@ from benchmarks.chaos.faults import Faults, small_disk, unmount
 from benchmarks.chaos.service import Service
 from rpc.facts import device_facts, physical_cores
 from tuner.cli.common import console, notes, run_app
-from tuner.cli.jobs import absolute_if_folder
+from tuner.cli.sending import absolute_if_folder
 from tuner.errors import StageFailed, TunerError
 from tuner.schemas import BudgetIn, JobIn
 from tuner.state import TERMINAL

@@ -14,8 +14,9 @@ from sqlmodel import select
 
 from tests.support import seed_db
 from tests.support.browser import chromium
+from tests.support.uploading import MODEL, zipped
 from tests.support.web import Web, serve
-from tuner.db import artifacts, devices, events, jobs
+from tuner.db import artifacts, devices, events, jobs, uploads
 from tuner.db.engine import read, write
 from tuner.db.models import Job, Model
 
@@ -456,3 +457,98 @@ def test_a_stranger_is_asked_and_led_on(gallery: Web, stranger: Watched) -> None
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(f"{gallery.url}/artifacts")
     expect(page.get_by_role("heading", level=1)).to_have_text("Artifacts")
+
+
+ARRIVES_MS = 60_000  # a process is started for an archive, whatever else the machine does
+
+
+def dropped(page: Page, files: dict[str, bytes]) -> None:
+    """Files are let go of over the form, as from a file manager."""
+    transfer = page.evaluate_handle(
+        """(files) => {
+            const transfer = new DataTransfer();
+            for (const [name, bytes] of files) transfer.items.add(new File([new Uint8Array(bytes)], name));
+            return transfer;
+        }""",
+        [[name, list(content)] for name, content in files.items()],
+    )
+    page.locator("#drop").dispatch_event("drop", {"dataTransfer": transfer})
+
+
+def test_files_that_are_dropped_on_the_form_become_its_model(empty: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(empty.url)
+    dropped(page, {**MODEL, "README.md": b"hello", "pytorch_model.bin": b"pickle"})
+    expect(page.locator("#drop [role=status]")).to_contain_text("is here", timeout=ARRIVES_MS)
+    expect(page.locator("#model")).to_have_value(re.compile("upload:model-[0-9a-f]{8}"), timeout=ARRIVES_MS)
+    page.get_by_role("button", name="Start job").click()
+    page.wait_for_url(f"{empty.url}/jobs/*")
+    with read(empty.engine) as session:
+        model, job = session.exec(select(Model)).one(), session.exec(select(Job)).one()
+        (upload,) = uploads.complete(session)
+    assert (job.model_id, model.name) == (model.id, f"upload:{upload.name}")
+    assert {file["path"] for file in upload.files} == set(MODEL)
+    assert watched.problems == []
+
+
+def test_a_folder_that_is_chosen_is_sent_with_its_subfolders(empty: Web, watched: Watched, tmp_path: Path) -> None:
+    folder = tmp_path / "my-embedder"
+    for name, content in {**MODEL, "1_Pooling/config.json": b"{}", "runs/log.txt": b"x"}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    watched.page.goto(empty.url)
+    watched.page.locator("#drop-folder").set_input_files(folder)
+    expect(watched.page.locator("#model")).to_have_value(
+        re.compile("upload:my-embedder-[0-9a-f]{8}"), timeout=ARRIVES_MS
+    )
+    with read(empty.engine) as session:
+        (upload,) = uploads.complete(session)
+    assert {file["path"] for file in upload.files} == {*MODEL, "1_Pooling/config.json"}
+    watched.page.reload()
+    expect(watched.page.locator(f"#presets option[value='upload:{upload.name}']")).to_be_attached()
+
+
+def test_an_archive_that_is_dropped_is_unpacked_by_the_service(empty: Web, watched: Watched) -> None:
+    watched.page.goto(empty.url)
+    dropped(watched.page, {"bert.zip": zipped(MODEL)})
+    expect(watched.page.locator("#model")).to_have_value(re.compile("upload:bert-[0-9a-f]{8}"), timeout=ARRIVES_MS)
+
+
+def test_what_can_not_be_uploaded_is_said_beside_the_form(empty: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(empty.url)
+    alert = page.locator("#drop [role=alert]")
+    dropped(page, {"holiday.png": b"x"})
+    expect(alert).to_contain_text("None of these files is a model's.")
+    dropped(page, {"config.json": b"{}", "pytorch_model.bin": b"pickle"})
+    expect(alert).to_contain_text("pytorch_model.bin is pickled", timeout=ARRIVES_MS)
+    expect(alert.locator("code").first).to_contain_text("save_file")
+    dropped(page, {"bert.zip": b"no archive"})
+    expect(alert).to_contain_text("no archive", timeout=ARRIVES_MS)
+    violations = Axe().run(page).response["violations"]
+    assert [violation["id"] for violation in violations] == []
+
+
+def test_an_upload_that_broke_off_is_gone_on_with(empty: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(empty.url)
+    page.route("**/files/**", lambda route: route.abort(), times=1)
+    dropped(page, MODEL)
+    expect(page.locator("#drop [role=status]")).to_contain_text("is here", timeout=ARRIVES_MS)
+
+
+def test_an_upload_is_cancelled_and_leaves_nothing(empty: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(empty.url)
+    held: list[Route] = []
+    page.route("**/files/**", lambda route: held.append(route))
+    with page.expect_request("**/files/**"):
+        dropped(page, MODEL)
+    expect(page.get_by_role("progressbar", name="Upload")).to_be_visible()
+    with page.expect_response(lambda response: response.request.method == "DELETE") as answer:
+        page.get_by_role("button", name="Cancel").click()
+    assert answer.value.status == 204
+    expect(page.locator("#drop [role=status]")).to_have_text("cancelled")
+    with read(empty.engine) as session:
+        assert uploads.find(session).total == 0
+    assert list(empty.settings.uploads_dir.iterdir()) == []

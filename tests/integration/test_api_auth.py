@@ -27,8 +27,9 @@ SUBMIT = {
     for what in (
         *("jobs", "jobs/{job_id}/cancel", "jobs/{job_id}/pause", "jobs/{job_id}/resume", "models", "operators"),
         *("records/import", "records/reopen", "artifacts/{artifact_id}/verify"),
+        *("uploads", "uploads/{upload_id}/complete"),
     )
-}
+} | {"PUT /v1/uploads/{upload_id}/files/{path}", "DELETE /v1/uploads/{upload_id}"}
 ADMIN = {
     *("DELETE /v1/jobs/{job_id}", "DELETE /v1/records"),
     *("GET /v1/tokens", "POST /v1/tokens", "DELETE /v1/tokens/{name}"),
@@ -38,7 +39,7 @@ ADMIN = {
 def routes(app: FastAPI) -> set[tuple[str, str]]:
     """Method and path of everything that can be asked."""
     return {
-        (method, context.path or "")
+        (method, (context.path or "").replace(":path}", "}"))
         for context in iter_route_contexts(app.routes)
         for method in getattr(context, "methods", None) or {"GET"}
     }
@@ -192,7 +193,7 @@ def test_health_says_no_more_than_its_status_to_a_stranger(client: TestClient, a
     whose = {"id"} if path == "/healthz" else set()  # of the data directory: commands look before they show a token
     assert set(anybody.get(path).json()) == {"status", *whose}
     assert set(anybody.get(path, headers={"Authorization": "Bearer wrong"}).json()) == {"status", *whose}
-    assert set(client.get(path).json()) == {"status", "checks", "version", *whose}
+    assert set(client.get(path).json()) == {"status", "checks", "version", "place", *whose}
 
 
 def test_health_is_told_while_tokens_can_not_be_looked_up(

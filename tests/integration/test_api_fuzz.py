@@ -21,16 +21,18 @@ from sqlmodel import SQLModel, select
 
 from api.scopes import needed
 from tests.support import seed_db
+from tests.support.uploading import MODEL, declared
 from tests.support.web import Web, serve
 from tuner.db import tokens
 from tuner.db.engine import read, write
-from tuner.db.models import Artifact, Job, Model
-from tuner.schemas import SCOPES
+from tuner.db.models import Artifact, Job, Model, Upload
+from tuner.schemas import SCOPES, UploadIn
 from tuner.tokens import allows, digest
+from tuner.uploads.desk import Desk, Sender
 
 STREAM = "/v1/events"  # has no end
 CHECKS = (status_code_conformance, content_type_conformance, response_schema_conformance)
-ANSWERS = {*range(200, 500), 503} - {401, 403}  # the last one: not ready, or come back in a moment
+ANSWERS = {*range(200, 500), 503, 507} - {401, 403}  # the last ones: not ready, or come back in a moment; no room
 TIMEOUT_SEC = 60.0
 
 
@@ -52,6 +54,7 @@ def refill(web: Web) -> None:
             if table.name not in ("identity", "token"):
                 session.execute(table.delete())
         seed_db.everything(session)
+    Desk(web.settings, web.engine).begin(Sender("", "admin"), UploadIn.model_validate(declared(MODEL)))
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +132,7 @@ def test_what_is_there_is_steered_and_shown_as_the_document_says(web: Web, schem
 def known(web: Web) -> dict[str, list[str]]:
     """What path parameters may name, as things stand."""
     with read(web.engine) as session:
-        tables = {"job_id": Job, "artifact_id": Artifact, "model_id": Model}
+        tables = {"job_id": Job, "artifact_id": Artifact, "model_id": Model, "upload_id": Upload}
         return {name: sorted(session.exec(select(table.id)).all()) for name, table in tables.items()}
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import platform
+import shutil
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
@@ -16,8 +17,9 @@ import pytest
 from sqlmodel import Session
 
 from tests.support import seed_db, tiny_artifact
+from tests.support.uploading import MODEL
 from tests.support.web import Web, serve
-from tuner.cli import main
+from tuner.cli import main, sending
 from tuner.db.engine import write
 from tuner.db.models import Artifact, Job
 
@@ -365,3 +367,66 @@ def test_a_command_without_a_token_is_told_where_to_find_one(
     monkeypatch.delenv("TUNER_TOKEN")
     code, _, err = tunesmith("jobs")
     assert (code, "TUNER_TOKEN" in err, "tunesmith token new" in err) == (1, True, True)
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "my-bert"
+    folder.mkdir()
+    for name, content in {**MODEL, "README.md": b"hello"}.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_a_folder_that_the_service_sees_is_used_where_it_lies(tunesmith: Command, model_folder: Path) -> None:
+    code, out, err = tunesmith("tune", model_folder, "--trials", 1, "--json")
+    assert (code, json.loads(out)["model"]) == (0, str(model_folder)), err
+    assert json.loads(tunesmith("uploads", "list", "--json")[1])["items"] == []
+
+
+def test_a_folder_that_the_service_can_not_see_is_uploaded(
+    tunesmith: Command, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "whereabouts", lambda: "another machine")
+    code, out, err = tunesmith("tune", model_folder, "--trials", 1, "--json")
+    job = json.loads(out)
+    assert code == 0, err
+    assert job["model"].startswith("upload:my-bert-")
+    assert "left out: README.md" in err
+    name = job["model"].removeprefix("upload:")
+    _, listed, _ = tunesmith("uploads", "list")
+    assert name in listed
+    assert "complete" in listed
+    assert "model.safetensors" in tunesmith("uploads", "show", name)[1]
+    code, _, err = tunesmith("uploads", "delete", name)
+    assert (code, f"tunesmith cancel {job['id']}" in err) == (1, True)
+    again = json.loads(tunesmith("tune", model_folder, "--trials", 1, "--json")[1])
+    assert again["model"] == job["model"]
+    added = json.loads(tunesmith("models", "add", model_folder, "--json")[1])
+    assert added["name"] == job["model"]
+
+
+def test_an_upload_is_sent_used_later_and_deleted(tunesmith: Command, model_folder: Path) -> None:
+    assert "no uploads" in tunesmith("uploads", "list")[2]
+    _, _, err = tunesmith("uploads", "send", model_folder)
+    name = err.rstrip().rpartition("upload:")[2]
+    assert f"tunesmith tune upload:{name}" in err
+    assert tunesmith("tune", f"upload:{name}", "--compile-only")[0] == 0
+    assert tunesmith("cancel", json.loads(tunesmith("jobs", "--limit", 1, "--json")[1])["items"][0]["id"])[0] == 0
+    other = model_folder.with_name("other")
+    shutil.copytree(model_folder, other)
+    (other / "vocab.txt").write_text("more")
+    other_name = json.loads(tunesmith("uploads", "send", other, "--json")[1])["name"]
+    assert tunesmith("uploads", "delete", other_name)[0] == 0
+    assert tunesmith("uploads", "show", other_name)[0] == 1
+
+
+def test_pickles_alone_are_not_sent(tunesmith: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "config.json").write_bytes(MODEL["config.json"])
+    (folder / "pytorch_model.bin").write_bytes(b"pickle")
+    code, _, err = tunesmith("uploads", "send", folder)
+    assert (code, "save_file" in err) == (1, True)
+    code, _, err = tunesmith("uploads", "send", folder, "--allow-pickle")
+    assert (code, "TUNER_ALLOW_PICKLE_UPLOADS" in err) == (1, True)

@@ -24,7 +24,7 @@ from tuner.db.engine import read, write
 from tuner.db.models import Artifact
 from tuner.importers import shelf
 from tuner.jobs import housekeeping, publish, tidying
-from tuner.jobs.housekeeping import Going
+from tuner.jobs.going import Going
 from tuner.schemas import ArtifactOut, Page
 
 LONG_AGO = utcnow() - timedelta(days=90)

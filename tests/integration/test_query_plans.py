@@ -20,7 +20,7 @@ from tests.support.rows import add_job, make_record, make_workload
 from tuner.config import Settings
 from tuner.db import artifacts, jobs, known, log, records
 from tuner.db.engine import read, write
-from tuner.db.models import Job, JobWorkload, Round
+from tuner.db.models import Job, JobWorkload, Round, Upload
 from tuner.jobs import control, from_records
 from tuner.measuring.measure import DeviceAddress, Measured
 from tuner.measuring.outputs import Problem
@@ -171,8 +171,17 @@ def test_pages_and_routes(client: TestClient, engine: Engine, settings: Settings
         seed_db.everything(session)
         job = next(job for job in jobs.find(session).rows if job.state == "succeeded")
         artifact = artifacts.find(session).rows[0]
+        upload = Upload(name="mine", digest="", size_bytes=0)
+        session.add(upload)
         workload = jobs.workloads(session, job.id)[0][1]
-    names = {"JOB": job.id, "ARTIFACT": artifact.id, "WORKLOAD": workload.id, "MODEL": job.model_id}
+    names = {
+        "JOB": job.id,
+        "ARTIFACT": artifact.id,
+        "WORKLOAD": workload.id,
+        "MODEL": job.model_id,
+        "UPLOAD": upload.id,
+    }
+    names["UPLOAD"] = upload.id
     answers = {}
     with noting(engine) as noted:
         for path in _readable(client):
@@ -192,7 +201,7 @@ def test_what_is_read_on_by_a_cursor(client: TestClient, engine: Engine) -> None
     with write(engine) as session:
         seed_db.everything(session)
     with noting(engine) as noted:
-        for path in ("jobs", "records", "artifacts", "benchmarks", "models"):
+        for path in ("jobs", "records", "artifacts", "benchmarks", "models", "uploads"):
             for query in ({}, {"failed": "true"}, {"state": "failed"}):
                 page = client.get(f"/v1/{path}", params={"limit": 1, **query}).json()
                 while page["cursor"]:

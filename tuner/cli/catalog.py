@@ -8,7 +8,7 @@ import typer
 
 from tuner.cli import tables, words
 from tuner.cli.common import HeadOption, JsonOption, UrlOption, checked, connected, console, notes, print_json
-from tuner.cli.jobs import absolute_if_folder
+from tuner.cli.sending import seen_there
 from tuner.schemas import ModelIn
 
 models_app = typer.Typer(help="List models, add one.", no_args_is_help=True)
@@ -29,16 +29,17 @@ def list_models(as_json: JsonOption = False, url: UrlOption = None) -> None:
 
 @models_app.command("add")
 def add_model(
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id, or folder on the service's machine.")],
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id, folder, or upload:NAME.")],
     head: HeadOption = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Trust weights that can run code.")] = False,
     as_json: JsonOption = False,
     url: UrlOption = None,
 ) -> None:
     """Add a model without tuning it yet."""
-    wish = checked(ModelIn, {"name": absolute_if_folder(name), "head": head, "allow_pickle": allow_pickle})
+    wish = {"name": name, "head": head, "allow_pickle": allow_pickle}
     with connected(url) as client:
-        model = client.add_model(wish)
+        checked(ModelIn, wish)  # before anything is sent
+        model = client.add_model(checked(ModelIn, wish | {"name": seen_there(client, name, allow_pickle)}))
     if as_json:
         print_json(model)
     else:

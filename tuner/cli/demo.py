@@ -13,9 +13,10 @@ import typer
 from tuner.cli import tables, words
 from tuner.cli.artifacts import fetch_artifact
 from tuner.cli.common import checked, console, notes, program, settings_with
-from tuner.cli.jobs import INTERRUPTED, absolute_if_folder
+from tuner.cli.jobs import INTERRUPTED
 from tuner.cli.local_service import local_service
 from tuner.cli.progress import watch
+from tuner.cli.sending import absolute_if_folder
 from tuner.client.http import Client
 from tuner.config import Settings
 from tuner.errors import StageFailed

@@ -31,6 +31,7 @@ from tuner.db.engine import make_engine
 from tuner.errors import TunerError
 from tuner.importers import shelf
 from tuner.jobs.readiness import Check, working
+from tuner.uploads import store
 from tuner.versions import check_versions
 
 _COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # as TVM looks for them
@@ -82,15 +83,17 @@ def check_data_dir(settings: Settings) -> Check:
 
 
 def check_kept(settings: Settings) -> Check:
-    """What imports and artifacts take, and by which rules they go."""
+    """What imports, uploads and artifacts take, and by which rules they go."""
     imports = sum(one.size_bytes for one in shelf.kept(settings.imports_dir))
     artifacts = sum(path.stat().st_size for path in settings.artifacts_dir.glob("art-*.tar"))
+    uploads = store.size_of(settings.uploads_dir)
     days = settings.keep_artifacts_days
     kept_for = "for ever" if days is None else f"for {days:g} days"
     return Check(
         "kept",
         True,
         f"imports {size(imports)} of {size(settings.cache_bytes)} (TUNER_CACHE_BYTES), "
+        f"uploads {size(uploads)} of {size(settings.max_uploads_bytes)} (TUNER_MAX_UPLOADS_BYTES), "
         f"artifacts {size(artifacts)}, replaced ones {kept_for} (TUNER_KEEP_ARTIFACTS_DAYS)",
     )
 

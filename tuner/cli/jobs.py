@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +22,7 @@ from tuner.cli.common import (
     print_json,
 )
 from tuner.cli.progress import watch
+from tuner.cli.sending import seen_there
 from tuner.cli.text_file import token_counts
 from tuner.client.http import Client
 from tuner.schemas import BenchmarkOut, BudgetIn, JobIn, JobOut
@@ -32,7 +32,7 @@ INTERRUPTED = 130  # exit code of a command that Ctrl-C ended, as shells have it
 
 
 def tune(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id, or folder on the service's machine.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id, folder, or upload:NAME.")],
     target: Annotated[str, typer.Option(help="What to compile for; `tunesmith targets` lists them.")] = "local",
     express: Annotated[bool, typer.Option("--express", help="Budget of ten minutes (the default).")] = False,
     full: Annotated[bool, typer.Option("--full", help="Budget for the best result.")] = False,
@@ -64,7 +64,7 @@ def tune(
         raise typer.BadParameter("--express and --full exclude each other")
     preset: Literal["express", "full"] | None = "express" if express else "full" if full else None
     wish = {
-        "model": absolute_if_folder(model),
+        "model": model,
         "target": target,
         "budget": BudgetIn(preset=preset, trials=trials, minutes=minutes),
         "batch": batch,
@@ -79,7 +79,8 @@ def tune(
         "allow_pickle": allow_pickle,
     }
     with connected(url) as client:
-        job = client.submit(checked(JobIn, wish))
+        checked(JobIn, wish)  # before anything is sent
+        job = client.submit(checked(JobIn, wish | {"model": seen_there(client, model, allow_pickle)}))
         notes.print(f"submitted {job.id}: {job.model}, {words.shape(job)}, {words.budget(job)}", highlight=False)
         if follow:
             follow_and_show(client, job.id, as_json)
@@ -178,13 +179,6 @@ def _follow_to_end(client: Client, job_id: str) -> JobOut:
         notes.print(f"  see it again: tunesmith follow {job_id}", highlight=False)
         notes.print(f"  end it:       tunesmith cancel {job_id}", highlight=False)
         raise typer.Exit(INTERRUPTED) from None
-
-
-def absolute_if_folder(model: str) -> str:
-    """A path the service understands, whatever folder it was started in; other names stay as they are."""
-    path = os.path.expanduser(model)
-    is_path = model.startswith((".", "~")) or "/" in model
-    return os.path.abspath(path) if is_path and os.path.isdir(path) else model
 
 
 def follow_and_show(client: Client, job_id: str, as_json: bool) -> None:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from tuner.cli import agent, artifacts, catalog, compiling, demo, jobs, operators, reading, records, service, tokens
+from tuner.cli import (
+    agent,
+    artifacts,
+    catalog,
+    compiling,
+    demo,
+    jobs,
+    operators,
+    reading,
+    records,
+    service,
+    tokens,
+    uploads,
+)
 from tuner.cli.common import run_app
 
 app = typer.Typer(
@@ -25,6 +38,7 @@ for command in (
     app.command()(command)
 app.add_typer(records.app, name="records")
 app.add_typer(catalog.models_app, name="models")
+app.add_typer(uploads.uploads_app, name="uploads")
 app.add_typer(tokens.token_app, name="token")
 app.add_typer(service.db_app, name="db")
 

@@ -21,6 +21,7 @@ from tuner.schemas import (
     ModelOut,
     RecordOut,
     TokenOut,
+    UploadOut,
 )
 from tuner.targets.triples import family
 
@@ -199,6 +200,27 @@ def tokens_table(tokens: Iterable[TokenOut]) -> Table:
     now = datetime.now(timezone.utc)
     for token in tokens:
         table.add_row(escape(token.name), token.scope, words.ago(token.created_at, now))
+    return table
+
+
+def uploads_table(uploads: Iterable[UploadOut]) -> Table:
+    """One line per upload."""
+    table = _table("=upload", "model", "from", "state", ">size", "used")
+    now = datetime.now(timezone.utc)
+    for one in uploads:
+        share = one.received_bytes / one.size_bytes if one.size_bytes else 1.0
+        state = one.state if one.state == "complete" else f"{share:.0%} here"
+        owner = escape(one.owner or words.DASH)
+        table.add_row(one.id, escape(one.model), owner, state, words.size(one.size_bytes), words.ago(one.used_at, now))
+    return table
+
+
+def upload_files_table(upload: UploadOut) -> Table:
+    """One line per file of an upload."""
+    table = _table("file", ">size", ">here", "sha256")
+    for file in upload.files:
+        here = words.size(file.received_bytes)
+        table.add_row(escape(file.path), words.size(file.size_bytes), here, file.sha256[:12])
     return table
 
 

@@ -32,11 +32,15 @@ from tuner.schemas import (
     TokenIn,
     TokenNew,
     TokenOut,
+    UploadIn,
+    UploadOut,
 )
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 _IMPORT_SEC = 600.0
+_PART_SEC = 300.0
+_CHECK_SEC = 3600.0
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,35 @@ def add_token(wish: TokenIn) -> Call[TokenNew]:
 
 def revoke_token(name: str) -> Call[None]:
     return _nothing("DELETE", _path("tokens", name))
+
+
+def begin_upload(wish: UploadIn) -> Call[UploadOut]:
+    """The same files are the same upload: it may be sent again."""
+    return Call("POST", "/v1/uploads", UploadOut.model_validate, {"json": wish.model_dump()}, keyed=True)
+
+
+def send_part(upload_id: str, path: str, content: bytes, offset: int) -> Call[None]:
+    headers = {"Upload-Offset": str(offset), "Content-Type": "application/octet-stream"}
+    options = {"content": content, "headers": headers, "timeout": _PART_SEC}
+    return Call("PUT", _path("uploads", upload_id, f"files/{quote(path)}"), lambda answer: None, options)
+
+
+def complete_upload(upload_id: str) -> Call[UploadOut]:
+    """One that is complete stays so: it may be sent again."""
+    path = _path("uploads", upload_id, "complete")
+    return Call("POST", path, UploadOut.model_validate, {"timeout": _CHECK_SEC}, keyed=True)
+
+
+def uploads(limit: int) -> Call[Page[UploadOut]]:
+    return _page(UploadOut, "/v1/uploads", limit=limit)
+
+
+def upload(name: str) -> Call[UploadOut]:
+    return Call("GET", _path("uploads", name), UploadOut.model_validate)
+
+
+def delete_upload(name: str) -> Call[None]:
+    return _nothing("DELETE", _path("uploads", name))
 
 
 def _list(kind: type[M], path: str) -> Call[list[M]]:

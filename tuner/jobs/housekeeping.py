@@ -1,5 +1,5 @@
-"""What nobody needs any more goes, by the rules that the user set: events, artifacts, imports, operators, copies of the
-database, and files without a row.
+"""What nobody needs any more goes, by the rules that the user set: events, artifacts, imports, uploads, operators,
+copies of the database, and files without a row.
 
 ``survey`` says what would go, ``clean`` lets it go; both are asked by the coordinator from time to time, and by people.
 """
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
 
 from sqlalchemy import Engine
 
@@ -22,20 +21,11 @@ from tuner.db.engine import read, write
 from tuner.db.migrate import sqlite_path
 from tuner.db.models import Artifact
 from tuner.importers import shelf
-from tuner.jobs import old_artifacts, old_files
+from tuner.jobs import old_artifacts, old_files, old_uploads
+from tuner.jobs.going import Going
 
 IN_USE_SEC = 3600.0  # since its last use an import is somebody's: a stage takes no longer
 _MOST_JOBS = 200  # whose events go in one turn
-
-
-@dataclass(frozen=True)
-class Going:
-    """Something that goes, and by which rule."""
-
-    kind: Literal["artifact", "stray file", "import", "operator", "backup", "events"]
-    name: str
-    size_bytes: int
-    why: str
 
 
 @dataclass(frozen=True)
@@ -54,6 +44,7 @@ def survey(settings: Settings, engine: Engine) -> Survey:
         *(_import(settings, one) for one in _imports(settings, engine)),
         *(_operator(settings, path) for path in _operators(settings, engine)),
         *(_backup(settings, path) for path in _backups(settings)),
+        *old_uploads.to_go(settings, engine),
         *(_events(settings, job_id) for job_id in _jobs(settings, engine)),
     ]
     files = old_artifacts.files(settings.artifacts_dir)
@@ -73,6 +64,9 @@ def clean(settings: Settings, engine: Engine) -> Iterator[Going]:
         yield gone
     yield from make_room(settings, engine)
     yield from _remove_old(settings, engine)
+    for upload in old_uploads.to_go(settings, engine):
+        if old_uploads.remove(settings, engine, upload.name):
+            yield upload
     for job_id in _jobs(settings, engine):
         with write(engine) as session:
             retention.thin(session, job_id)

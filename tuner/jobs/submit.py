@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from tuner.config import Settings
-from tuner.db import events, models_
+from tuner.db import events, models_, uploads
 from tuner.db.engine import read
 from tuner.db.models import Job, Model
 from tuner.errors import BudgetInvalid, PrecisionUnavailable
@@ -19,6 +19,8 @@ from tuner.jobs.shape import fixed, job_shape
 from tuner.jobs.target_lookup import resolve_target
 from tuner.schemas import BudgetIn, JobIn
 from tuner.targets.presets import Target
+from tuner.uploads.desk import Desk
+from tuner.uploads.names import PREFIX, is_upload
 
 # Preset: largest number of trials, minutes.
 PRESETS: dict[str, tuple[int, float]] = {"express": (1000, 10.0), "full": (5000, 60.0)}
@@ -30,7 +32,7 @@ def source_of(settings: Settings, engine: Engine, wish: JobIn) -> ModelSource:
     It looks at files of the user's, which may take long: never call it within ``write``. Raises ModelUnknown,
     ModelInvalid, SequenceTooLong or MemoryShort.
     """
-    source = _source_of(engine, wish)
+    source = _source_of(settings, engine, wish)
     if wish.lengths is None and wish.text_lengths is None and _knows_memory(settings):
         shape = fixed(source, wish.batch, wish.seq_len)
         check_source(source, shape.batch, shape.seq_len, settings.import_memory_bytes)
@@ -42,24 +44,34 @@ def _knows_memory(settings: Settings) -> bool:
     return settings.engine is None or settings.import_memory_bytes is not None
 
 
-def _source_of(engine: Engine, wish: JobIn) -> ModelSource:
+def named(settings: Settings, engine: Engine, name: str, allow_pickle: bool, head: str | None) -> ModelSource:
+    """What a model's name means: an upload, or what ``resolve_source`` finds; never call it within ``write``."""
+    if is_upload(name):
+        return Desk(settings, engine).source(name, allow_pickle, head)
+    return resolve_source(name, allow_pickle, head)
+
+
+def _source_of(settings: Settings, engine: Engine, wish: JobIn) -> ModelSource:
     with read(engine) as session:
         known = session.get(Model, wish.model)
     if known is None:
-        return resolve_source(wish.model, wish.allow_pickle, wish.head)
-    return resolve_source(known.name, wish.allow_pickle or known.allow_pickle, wish.head or known.head or None)
+        return named(settings, engine, wish.model, wish.allow_pickle, wish.head)
+    allow_pickle, head = wish.allow_pickle or known.allow_pickle, wish.head or known.head or None
+    return named(settings, engine, known.name, allow_pickle, head)
 
 
 def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSource) -> Job:
     """Check the request and add its job, with its model if that is new; ``source`` is what ``source_of`` found. Call
     within ``write``.
 
-    Raises TargetUnknown, BudgetInvalid, SequenceTooLong or InvalidInput.
+    Raises TargetUnknown, BudgetInvalid, SequenceTooLong, InvalidInput, or NotFound for an upload that was deleted.
     """
     trials, seconds = no_budget(wish.budget) if wish.compile_only else budget(wish.budget, settings)
     target = resolve_target(session, settings, wish.target)
     check_precision(wish, source, target)
     model = add_model(session, source)
+    if is_upload(source.name):
+        uploads.touch(session, uploads.get(session, source.name.removeprefix(PREFIX)))
     shape = job_shape(wish, model, target)
     job = Job(
         model_id=model.id,

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from tuner.config import Settings
 from tuner.jobs import housekeeping
-from tuner.jobs.housekeeping import Going
+from tuner.jobs.going import Going
 
 log = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ from tuner.schemas.jobs import BudgetIn, BudgetOut, CurvePoint, EventOut, JobIn,
 from tuner.schemas.models import ModelIn, ModelOut, OperatorIn, OperatorOut
 from tuner.schemas.records import ImportOut, LeftOut, LegacyOut, LegacyPoint, RecordOut, RecordsChanged
 from tuner.schemas.service import SCOPES, Health, TokenIn, TokenNew, TokenOut, TokenScope
+from tuner.schemas.uploads import UploadFileIn, UploadFileOut, UploadIn, UploadOut, UploadState
 
 __all__ = [
     "SCOPES",
@@ -42,4 +43,9 @@ __all__ = [
     "TokenNew",
     "TokenOut",
     "TokenScope",
+    "UploadFileIn",
+    "UploadFileOut",
+    "UploadIn",
+    "UploadOut",
+    "UploadState",
 ]

@@ -33,9 +33,11 @@ class TokenNew(TokenOut):
 
 
 class Health(BaseModel):
-    """``id`` tells the data directory from others; ``checks`` and ``version`` are told to who shows a token."""
+    """``id`` tells the data directory from others; the rest is told to who shows a token. ``place``: whoever is there
+    too sees the files that the service sees."""
 
     status: Literal["ok", "degraded"]
     id: str = ""
     checks: dict[str, str] = Field(default_factory=dict)
     version: str = ""
+    place: str = ""

@@ -1,6 +1,8 @@
 // All that changes something goes through the REST API, the same as for every other client: a form with data-url sends its
 // fields as JSON, and what the API answers (an id, or an error with a hint) is shown in the page.
 
+import { NO_ANSWER, show } from "./errors.js";
+
 function body(form) {
   const result = {};
   for (const field of form.elements) {
@@ -12,17 +14,6 @@ function body(form) {
     path.reduce((inner, key) => (inner[key] ??= {}), result)[last] = value;
   }
   return result;
-}
-
-// A hint marks its commands with backticks; they become <code>, everything else stays text.
-function sentence(text) {
-  const line = document.createElement("p");
-  text.split("`").forEach((part, index) => {
-    const piece = index % 2 ? document.createElement("code") : document.createElement("span");
-    piece.textContent = part;
-    line.append(piece);
-  });
-  return line;
 }
 
 function alertOf(form) {
@@ -39,8 +30,7 @@ function clear(form) {
 
 function complain(form, error) {
   const box = alertOf(form);
-  box.replaceChildren(sentence(error.message), ...(error.hint ? [sentence(error.hint)] : []));
-  box.hidden = false;
+  show(box, error);
   const group = [...form.querySelectorAll("[data-codes]")].find((e) => e.dataset.codes.split(" ").includes(error.code));
   const field = group?.querySelector("input:not([type=radio]), select");
   if (field?.checkVisibility()) {
@@ -83,7 +73,7 @@ async function submit(form) {
     else document.body.dispatchEvent(new CustomEvent("service-event"));
   } catch (error) {
     const known = error?.message && error.code;
-    complain(form, known ? error : { message: "The service did not answer.", hint: "Check that `tunesmith serve` is running." });
+    complain(form, known ? error : NO_ANSWER);
     button.disabled = false;
   }
 }

@@ -121,7 +121,14 @@ def test_a_route_that_fails_by_itself_still_fails() -> None:
 
 @pytest.mark.parametrize(
     ("path", "size_bytes"),
-    [("/v1/jobs", 2**20), ("/v1/models", 2**20), ("/v1/operators", 8 * 2**20), ("/v1/records/import", 12345)],
+    [
+        ("/v1/jobs", 2**20),
+        ("/v1/models", 2**20),
+        ("/v1/operators", 8 * 2**20),
+        ("/v1/records/import", 12345),
+        ("/v1/uploads/mine/files/a/b", 54321),
+        ("/v1/uploads", 2**20),
+    ],
 )
 def test_each_route_has_its_limit(path: str, size_bytes: int) -> None:
-    assert limit_of(Settings(max_upload_bytes=12345), path).size_bytes == size_bytes
+    assert limit_of(Settings(max_upload_bytes=12345, max_model_bytes=54321), path).size_bytes == size_bytes

@@ -5,6 +5,7 @@ from tuner.db.models.columns import new_id
 from tuner.db.models.jobs import Event, Job, JobWorkload, Model, Round, Submission
 from tuner.db.models.records import CanaryTime, Record, Workload
 from tuner.db.models.service import Device, Identity, Lease, Token
+from tuner.db.models.uploads import Upload
 
 __all__ = [
     "Artifact",
@@ -22,6 +23,7 @@ __all__ = [
     "Round",
     "Submission",
     "Token",
+    "Upload",
     "Workload",
     "new_id",
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.cli import jobs, main
+from tuner.cli import main, sending
 from tuner.cli.common import service_url, settings_with, token_for
 from tuner.cli.datadir import hold_data_dir, write_run_file
 from tuner.errors import InvalidInput
@@ -127,6 +127,6 @@ def test_the_own_token_is_shown_to_the_running_service_alone(tmp_path: Path, mon
 def test_folder_is_sent_as_the_path_the_service_can_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bert").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert jobs.absolute_if_folder("./bert") == str(tmp_path / "bert")
-    assert jobs.absolute_if_folder("bert") == "bert"
-    assert jobs.absolute_if_folder("org/bert") == "org/bert"
+    assert sending.absolute_if_folder("./bert") == str(tmp_path / "bert")
+    assert sending.absolute_if_folder("bert") == "bert"
+    assert sending.absolute_if_folder("org/bert") == "org/bert"
