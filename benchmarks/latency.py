@@ -1,22 +1,20 @@
 """``make bench``: tuned models beside PyTorch, ONNX Runtime and OpenVINO, all in float32, interleaved in one process.
 
 Of each case, the service tunes first (from the records that are known) and is stopped before anything is timed.
-``--families`` is ``benchmarks/families.py``.
 """
 
 from __future__ import annotations
 
 import itertools
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from benchmarks import report, service_jobs
+from benchmarks import precisions, report, service_jobs
 from rpc.facts import cpu_model, physical_cores
 from tuner.bench.launch import run_benchmark
 from tuner.bench.spec import Kind, Result, Spec, Variant
@@ -39,8 +37,6 @@ PEERS: dict[str, Kind] = {
 NAMES = {"torch_eager": "eager", "torch_sdpa": "SDPA", "onnxruntime": "ORT", "openvino_f32": "OpenVINO"}
 MATRIX_MODELS = ("bert-base-uncased", "distilbert-base-uncased", "minilm-l6")
 MATRIX_BATCHES, MATRIX_SEQ_LENS = (1, 8), (32, 128, 384)
-
-AnyCase = TypeVar("AnyCase")
 
 
 @dataclass(frozen=True)
@@ -71,6 +67,9 @@ def main(
     batch: Annotated[int, typer.Option(help="Batch size.")] = 1,
     seq_len: Annotated[int, typer.Option("--seq", help="Sequence length.")] = 128,
     matrix: Annotated[bool, typer.Option("--matrix", help="Three models, batch 1 and 8, length 32, 128, 384.")] = False,
+    in_precisions: Annotated[
+        bool, typer.Option("--precisions", help="Float32, bf16 and int8, each with what it loses.")
+    ] = False,
     trials: Annotated[int | None, typer.Option(help="Budget of a case in candidates; else the express one.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget of a case in minutes of tuning.")] = None,
     rounds: Annotated[int, typer.Option(help="Turns each contestant gets, in random order.")] = 20,
@@ -90,6 +89,9 @@ def main(
         cases = [Case(*one) for one in itertools.product(MATRIX_MODELS, MATRIX_BATCHES, MATRIX_SEQ_LENS)]
         cases.sort(key=lambda case: case != Case(MATRIX_MODELS[0], 1, 128))  # the one that leads the report
     wish = service_jobs.budget(trials, minutes)
+    if in_precisions:
+        precisions.run(settings, [(case.model, case.batch, case.seq_len) for case in cases], wish, max_sec)
+        return
     facts = report.circumstances(cpu_model())
 
     def run(case: Case) -> dict[str, Any]:
@@ -115,14 +117,14 @@ def main(
 
 
 def run_all(
-    cases: Iterable[AnyCase], run: Callable[[AnyCase], dict[str, Any]], keep: Callable[[list[dict[str, Any]]], object]
-) -> tuple[list[dict[str, Any]], list[AnyCase]]:
+    cases: Iterable[Case], run: Callable[[Case], dict[str, Any]], keep: Callable[[list[dict[str, Any]]], object]
+) -> tuple[list[dict[str, Any]], list[Case]]:
     """Entries of the cases that succeed, and the cases that fail, which are printed with the reason and end nothing.
 
     ``keep`` gets all entries so far after each.
     """
     found: list[dict[str, Any]] = []
-    failed: list[AnyCase] = []
+    failed: list[Case] = []
     for case in cases:
         try:
             found.append(run(case))
@@ -180,20 +182,11 @@ def _tune(settings: Settings, case: Case, wish: BudgetIn) -> Tuned:
 
 def _race(settings: Settings, tuned: Tuned, rounds: int, per_round: int, max_sec: float) -> Result:
     with borrowed(resolve_source(tuned.case.model), report.OUT / "sources") as fetched:
-        return timed(settings, tuned.case, tuned.artifact, fetched, PEERS, rounds, per_round, max_sec)
+        return _timed(settings, tuned, fetched, rounds, per_round, max_sec)
 
 
-def timed(
-    settings: Settings,
-    case: Case,
-    artifact: Path,
-    fetched: Fetched,
-    peers: Mapping[str, Kind],
-    rounds: int,
-    per_round: int,
-    max_sec: float,
-) -> Result:
-    """An artifact and its peers, interleaved in one process."""
+def _timed(settings: Settings, tuned: Tuned, fetched: Fetched, rounds: int, per_round: int, max_sec: float) -> Result:
+    case = tuned.case
     spec = Spec(
         source=fetched.source,
         folder=fetched.folder,
@@ -204,8 +197,8 @@ def timed(
         per_round=per_round,
         max_sec=max_sec,
         variants=[
-            Variant(name=OURS, kind="tvm", path=str(artifact)),
-            *(Variant(name=name, kind=kind) for name, kind in peers.items()),
+            Variant(name=OURS, kind="tvm", path=str(tuned.artifact)),
+            *(Variant(name=name, kind=kind) for name, kind in PEERS.items()),
         ],
     )
     with notes.status(f"timing {case} beside its peers") as status:
@@ -218,9 +211,4 @@ def timed(
 
 
 if __name__ == "__main__":
-    if "--families" in sys.argv:
-        from benchmarks import families
-
-        families.run(sys.argv[1:])
-    else:
-        run_app(lambda: typer.run(main))
+    run_app(lambda: typer.run(main))

@@ -63,6 +63,25 @@ def test_error_of_the_process_keeps_its_class(model: str, tmp_path: Path) -> Non
         run_benchmark(spec(model, EAGER, seq_len=65), tmp_path)
 
 
+PEERS: list[Variant] = [
+    Variant(name="ort", kind="onnxruntime"),
+    Variant(name="ort-int8", kind="onnxruntime-int8", precision="int8"),
+    Variant(name="ov", kind="openvino"),
+    Variant(name="ov-default", kind="openvino-default", precision="bf16"),
+    Variant(name="ov-int8", kind="openvino-int8", precision="int8"),
+    Variant(name="torch-bf16", kind="torch-bf16", precision="bf16"),
+]
+
+
+def test_peers_at_each_precision_say_what_they_lose(model: str, tmp_path: Path) -> None:
+    race = spec(model, SDPA, *PEERS, rounds=1).model_copy(update={"judged": 12})
+    lost = run_benchmark(race, tmp_path).fidelity
+    assert lost.keys() == {"torch-sdpa", *(peer.name for peer in PEERS)}
+    assert {one["sentences"] for one in lost.values()} == {12}
+    assert all(lost[name]["cosine_min"] > 1 - 1e-6 for name in ("torch-sdpa", "ort", "ov"))
+    assert all(0.9 < lost[name]["cosine_min"] < 1 - 1e-9 for name in ("ort-int8", "ov-int8", "torch-bf16"))
+
+
 @pytest.fixture
 def run_here() -> Iterator[Callable[[Spec], Result]]:
     """What the process runs, in this one."""

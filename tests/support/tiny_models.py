@@ -94,7 +94,6 @@ _HEADS = {
     "sequence-classification": "ForSequenceClassification",
     "token-classification": "ForTokenClassification",
     "question-answering": "ForQuestionAnswering",
-    "multiple-choice": "ForMultipleChoice",
     "masked-lm": "ForMaskedLM",
 }
 

@@ -25,7 +25,6 @@ _IDENTITY = (
     "texts",
     "inputs",
     "outputs",
-    "tokenizer",
     "target",
     "versions",
     "winners",

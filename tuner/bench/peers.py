@@ -1,46 +1,106 @@
-"""Other runtimes as contestants, when they are installed: torch.compile, ONNX Runtime, OpenVINO."""
+"""Other runtimes as contestants, when they are installed: torch.compile, ONNX Runtime, OpenVINO, at each precision."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import io
+import logging
+import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tuner.errors import StageFailed
 from tuner.importers.pytorch import export
+from tuner.importers.reference import encoded
+from tuner.importers.sentences import filled, sentences
 from tuner.importers.wrapper import variant
 
 if TYPE_CHECKING:
     from tuner.importers.huggingface import LoadedModel
 
-_PACKAGES = {"torch-compile": (), "onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino",)}
+_PACKAGES = {
+    "torch-compile": (),
+    "torch-bf16": (),
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "onnxruntime-int8": ("onnxruntime", "onnx"),
+    "openvino": ("openvino",),
+    "openvino-default": ("openvino",),
+    "openvino-int8": ("openvino", "nncf"),
+}
+_CALIBRATED = 32  # sentences that a static quantisation looks at
+
+Call = Callable[..., Any]
 
 
-def peer(kind: str, loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Callable[[], Any]:
-    """A call that runs the model on ``inputs`` with another runtime on ``threads`` threads, in float32.
+def peer(kind: str, loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Call:
+    """A call that runs the model on ``inputs``, or on others of their shape that it is given, with another runtime on
+    ``threads`` threads: in float32, or as the end of ``kind`` says.
 
     Raises ``StageFailed`` when its package is not installed.
     """
     missing = [name for name in _PACKAGES[kind] if importlib.util.find_spec(name) is None]
     if missing:
         raise StageFailed(f"{kind} can't take part, it is not installed.", f"Run: pip install {' '.join(missing)}")
-    build = {"torch-compile": _torch_compile, "onnxruntime": _onnxruntime, "openvino": _openvino}[kind]
-    return build(loaded, inputs, threads)
+    return _BUILD[kind](loaded, inputs, threads)
 
 
-def _torch_compile(loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Callable[[], Any]:
-    tensors = [torch.from_numpy(inputs[name]) for name in loaded.input_names]
-    compiled = torch.compile(variant(loaded, "sdpa"), mode="max-autotune")
-    return lambda: compiled(*tensors)
+def _torch_compile(loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Call:
+    return torch_call(torch.compile(variant(loaded, "sdpa"), mode="max-autotune"), loaded, inputs)
 
 
-def _onnxruntime(loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Callable[[], Any]:
-    onnxruntime = importlib.import_module("onnxruntime")
+def _torch_bf16(loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Call:
+    """By autocast, as PyTorch's documentation advises for inference on a CPU."""
+    call = torch_call(variant(loaded, "sdpa"), loaded, inputs)
+
+    def in_bf16(given: dict[str, Any] = inputs) -> Any:
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            return [value.float() for value in call(given)]
+
+    return in_bf16
+
+
+def torch_call(module: Any, loaded: LoadedModel, inputs: dict[str, Any]) -> Call:
+    """A PyTorch module on named arrays."""
+
+    def tensors(given: dict[str, Any]) -> list[torch.Tensor]:
+        return [torch.from_numpy(given[name]) for name in loaded.input_names]
+
+    ready = tensors(inputs)
+    return lambda given=None: module(*(ready if given is None else tensors(given)))
+
+
+def _onnxruntime(loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Call:
+    return _onnx_session(_onnx(loaded, inputs), inputs, threads)
+
+
+def _onnxruntime_int8(loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Call:
+    """Dynamic, as ONNX Runtime's documentation advises for transformers."""
+    quantization = importlib.import_module("onnxruntime.quantization")
+    with tempfile.TemporaryDirectory() as folder, _quiet_logging():
+        plain, rounded = Path(folder, "plain.onnx"), Path(folder, "int8.onnx")
+        plain.write_bytes(_onnx(loaded, inputs))
+        quantization.quantize_dynamic(plain, rounded, per_channel=True, weight_type=quantization.QuantType.QInt8)
+        return _onnx_session(rounded.read_bytes(), inputs, threads)
+
+
+@contextmanager
+def _quiet_logging() -> Iterator[None]:
+    """The quantiser warns of a step before it that no encoder needs."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _onnx(loaded: LoadedModel, inputs: dict[str, Any]) -> bytes:
     tensors = tuple(torch.from_numpy(inputs[name]) for name in loaded.input_names)
     model = io.BytesIO()
     with warnings.catch_warnings():
@@ -54,20 +114,56 @@ def _onnxruntime(loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> C
             opset_version=17,
             dynamo=False,
         )
+    return model.getvalue()
+
+
+def _onnx_session(model: bytes, inputs: dict[str, Any], threads: int) -> Call:
+    onnxruntime = importlib.import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(model.getvalue(), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, inputs)
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return lambda given=inputs: session.run(None, given)
 
 
-def _openvino(loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Callable[[], Any]:
-    openvino = importlib.import_module("openvino")
+def _openvino(loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Call:
+    return _compiled_by_openvino(_converted(loaded, inputs), loaded, inputs, threads, INFERENCE_PRECISION_HINT="f32")
+
+
+def _openvino_default(loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Call:
+    """In the precision that it takes by itself: bf16 where the CPU has instructions for it."""
+    return _compiled_by_openvino(_converted(loaded, inputs), loaded, inputs, threads)
+
+
+def _openvino_int8(loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Call:
+    """Static, calibrated on sample sentences, as OpenVINO's documentation advises for transformers."""
+    nncf = importlib.import_module("nncf")
     batch, seq_len = next(iter(inputs.values())).shape
-    model = openvino.convert_model(export(loaded, batch, seq_len))
-    compiled = openvino.compile_model(
-        model,
-        "CPU",
-        {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"},
-    )
-    arrays = [inputs[name] for name in loaded.input_names]
-    return lambda: compiled(arrays)
+    lines = sentences()[:_CALIBRATED]
+    texts = [encoded(loaded, filled(lines[n : n + batch], batch), seq_len) for n in range(0, len(lines), batch)]
+    dataset = nncf.Dataset([[one[name] for name in loaded.input_names] for one in texts])
+    with _quiet_logging():
+        model = nncf.quantize(_converted(loaded, inputs), dataset, model_type=nncf.ModelType.TRANSFORMER)
+    return _compiled_by_openvino(model, loaded, inputs, threads)
+
+
+def _converted(loaded: LoadedModel, inputs: dict[str, Any]) -> Any:
+    batch, seq_len = next(iter(inputs.values())).shape
+    return importlib.import_module("openvino").convert_model(export(loaded, batch, seq_len))
+
+
+def _compiled_by_openvino(model: Any, loaded: LoadedModel, inputs: dict[str, Any], threads: int, **hints: str) -> Call:
+    openvino = importlib.import_module("openvino")
+    given_hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **hints}
+    compiled = openvino.compile_model(model, "CPU", given_hints)
+    return lambda given=inputs: compiled([given[name] for name in loaded.input_names])
+
+
+_BUILD: dict[str, Callable[[LoadedModel, dict[str, Any], int], Call]] = {
+    "torch-compile": _torch_compile,
+    "torch-bf16": _torch_bf16,
+    "onnxruntime": _onnxruntime,
+    "onnxruntime-int8": _onnxruntime_int8,
+    "openvino": _openvino,
+    "openvino-default": _openvino_default,
+    "openvino-int8": _openvino_int8,
+}

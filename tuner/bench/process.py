@@ -19,9 +19,10 @@ from rpc.expendable import go_first, is_short_of_memory, limit_memory
 from rpc.facts import device_facts
 from tuner.bench.compare import interleave
 from tuner.bench.compiled import compiled_call
+from tuner.bench.judge import judge
 from tuner.bench.operator import operator_calls
 from tuner.bench.outputs import checked
-from tuner.bench.peers import peer
+from tuner.bench.peers import peer, torch_call
 from tuner.bench.spec import Failure, Result, Spec, Timing, Variant
 from tuner.bench.texts import of_one, text_calls, texts_in_a_call
 from tuner.errors import StageFailed, TunerError
@@ -48,11 +49,12 @@ def run(spec: Spec) -> Result:
     with torch.inference_mode():
         calls: Mapping[str, Callable[[], Any]]
         errors: dict[str, float] = {}
+        judged: dict[str, dict[str, float]] = {}
         if spec.source.source == "operator":
             weights = str(spec.source.weights)
             calls = operator_calls(spec, fetched)
         else:
-            weights, calls, errors = _model_calls(spec, fetched)
+            weights, calls, errors, judged = _model_calls(spec, fetched)
         watch = Watch(tvm.rpc.LocalSession(), spec.canary)
 
         def after_round(done: int, total: int) -> None:
@@ -66,17 +68,21 @@ def run(spec: Spec) -> Result:
         weights=weights,
         timings=[of_one(Timing(variant=name, **stats[name].as_dict()), texts_in_a_call(spec)) for name in calls],
         max_abs_errors=errors,
+        fidelity=judged,
         canary_us=watch.typical_us,
     )
 
 
-def _model_calls(spec: Spec, fetched: Fetched) -> tuple[str, Mapping[str, Callable[[], Any]], dict[str, float]]:
-    """The model's weights, its variants, and how far each one's outputs are from the reference."""
+Calls = Mapping[str, Callable[[], Any]]
+
+
+def _model_calls(spec: Spec, fetched: Fetched) -> tuple[str, Calls, dict[str, float], dict[str, dict[str, float]]]:
+    """The model's weights, its variants, how far each one's outputs are from the reference, and on sentences."""
     from tuner.importers.huggingface import load_torch  # seconds, of which an operator's benchmark knows nothing
 
     loaded = load_torch(fetched, spec.seed)
     if spec.lengths:
-        return loaded.weights, *text_calls(spec, loaded)
+        return loaded.weights, *text_calls(spec, loaded), {}
     check_seq_len(spec.source.name, loaded.source.max_seq_len, spec.seq_len)
     inputs = sample_inputs(loaded, spec.batch, spec.seq_len)[0]
     calls = {entry.name: _callable(entry, loaded, inputs, spec.threads) for entry in spec.variants}
@@ -85,19 +91,14 @@ def _model_calls(spec: Spec, fetched: Fetched) -> tuple[str, Mapping[str, Callab
         entry.name: checked(entry.name, calls[entry.name](), reference, entry.precision).max_abs_error
         for entry in spec.variants
     }
-    return loaded.weights, calls, errors
+    return loaded.weights, calls, errors, judge(spec, loaded, calls) if spec.judged else {}
 
 
-def _callable(entry: Variant, loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Callable[[], Any]:
+def _callable(entry: Variant, loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Callable[..., Any]:
     if entry.kind == "tvm":
         return compiled_call(entry, inputs)
-    tensors = [torch.from_numpy(inputs[name]) for name in loaded.input_names]
-    if entry.kind == "torch-eager":
-        eager = variant(loaded, "eager")
-        return lambda: eager(*tensors)
-    if entry.kind == "torch-sdpa":
-        sdpa = variant(loaded, "sdpa")
-        return lambda: sdpa(*tensors)
+    if entry.kind == "torch-eager" or entry.kind == "torch-sdpa":
+        return torch_call(variant(loaded, "eager" if entry.kind == "torch-eager" else "sdpa"), loaded, inputs)
     return peer(entry.kind, loaded, inputs, threads)
 
 

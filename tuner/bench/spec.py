@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tuner.importers.source import ModelSource
 from tuner.schemas.common import Precision
 
-Kind = Literal["torch-eager", "torch-sdpa", "torch-compile", "torch-product", "onnxruntime", "openvino", "tvm"]
+Kind = Literal[
+    "torch-eager", "torch-sdpa", "torch-compile", "torch-product", "torch-bf16", "onnxruntime", "onnxruntime-int8",
+    "openvino", "openvino-default", "openvino-int8", "tvm",
+]  # fmt: skip
 
 
 class Variant(BaseModel):
@@ -54,6 +57,7 @@ class Spec(BaseModel):
     seed: int = 0
     canary: str | None = None
     memory_bytes: int | None = Field(None, ge=0)
+    judged: int = Field(0, ge=0)  # sample sentences on which each contestant is compared with float32
     variants: list[Variant] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -86,6 +90,7 @@ class Result(BaseModel):
     """What came out: timings in the order of the variants, or the error that ended it.
 
     ``max_abs_errors``: each variant's largest distance from PyTorch's outputs, all of them within tolerance.
+    ``fidelity``: of the variants, on the sentences that were asked for, as ``importers.fidelity`` says.
     """
 
     threads: int
@@ -93,5 +98,6 @@ class Result(BaseModel):
     weights: str = ""
     timings: list[Timing] = Field(default_factory=list)
     max_abs_errors: dict[str, float] = Field(default_factory=dict)
+    fidelity: dict[str, dict[str, float]] = Field(default_factory=dict)
     canary_us: float | None = None
     error: Failure | None = None

@@ -38,7 +38,7 @@ def know_sentences(root: Path, fetched: Fetched, imported: Imported, shape: Shap
     lines = sentences()
     rows = _BATCH if imported.texts else shape.batch
     tokens = min(imported.texts["longest"], _MOST_TOKENS) if imported.texts else shape.seq_len
-    batches = [_filled(lines[first : first + rows], rows) for first in range(0, len(lines), rows)]
+    batches = [filled(lines[first : first + rows], rows) for first in range(0, len(lines), rows)]
     inputs = [encoded(loaded, batch, tokens) for batch in batches]
     want = gathered((reference_outputs(loaded, one), one["attention_mask"]) for one in inputs)
     arrays = {f"want.{name}": value[: len(lines)] for name, value in want.items()}
@@ -59,6 +59,6 @@ def fidelity_of(root: Path, imported: Imported, run: Callable[..., Mapping[str, 
     return fidelity({name: value[:count] for name, value in got.items()}, want)
 
 
-def _filled(lines: list[str], rows: int) -> list[str]:
+def filled(lines: list[str], rows: int) -> list[str]:
     """A last batch is filled up with its last sentence."""
     return [*lines, *([lines[-1]] * (rows - len(lines)))]

@@ -107,7 +107,9 @@ def verify_job(settings: Settings, job: Job, imported: Imported, device: DeviceA
     for name in (UNTUNED, TUNED):
         folder, what = staging(settings, job.id) / name, f"{name} module of {job.id}"
         manifest = read_manifest(folder)
-        module = Module(settings.imports_dir, imported, folder, is_foreign(imported, manifest), manifest["precision"])
+        module = Module(
+            settings.imports_dir, imported, folder, is_foreign(imported, manifest), manifest.get("precision", FULL)
+        )
         if device is None:
             found = module.verify(what)
         else:
@@ -185,7 +187,7 @@ def _spec(job: Job, model: Model, fetched: Fetched, manifest: dict[str, Any], fo
         variants=[
             *baselines(model),
             Variant(name=UNTUNED, kind="tvm", path=str(folder / UNTUNED)),
-            Variant(name=TUNED, kind="tvm", path=str(folder / TUNED), precision=manifest["precision"]),
+            Variant(name=TUNED, kind="tvm", path=str(folder / TUNED), precision=manifest.get("precision", FULL)),
         ],
     )
 

@@ -82,7 +82,7 @@ def verify_here(imports_dir: Path, imported: Imported, folder: Path, what: str) 
     """
     manifest = read_manifest(folder)
     if runs_here(manifest):
-        module = Module(imports_dir, imported, folder, is_foreign(imported, manifest), manifest["precision"])
+        module = Module(imports_dir, imported, folder, is_foreign(imported, manifest), manifest.get("precision", FULL))
         manifest["verification"] = module.verify(what)
         manifest |= load_check(DEVICE, manifest["target"])
         write_manifest(folder, manifest)
