@@ -17,11 +17,11 @@ _KINDS = {
 
 
 def model_output(head: str, values: Mapping[str, Any]) -> Any:
-    """The library's ModelOutput of a head; of what is no head of the library's a dictionary."""
+    """The library's ModelOutput of a head; of what is no head of the library's its one tensor, or several by name."""
     if head in _KINDS:
         return _KINDS[head](**values)
     if head == "encoder":
         with_pooler = "pooler_output" in values
         kind = modeling_outputs.BaseModelOutputWithPooling if with_pooler else modeling_outputs.BaseModelOutput
         return kind(**values)
-    return dict(values)
+    return next(iter(values.values())) if len(values) == 1 else dict(values)

@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, logging, pipeline
 
 import tunesmith
 from examples import pipeline as example
+from tests.support import tiny_artifact
 from tests.support.model_files import in_place
 from tests.support.tiny_imports import compile_plainly
 from tests.support.tiny_models import write_model
@@ -168,6 +169,16 @@ def test_the_example_prints_the_same_labels_and_scores(
         assert label == wanted
         assert float(score) == pytest.approx(float(as_wanted), abs=1.1e-4)  # the last digit may fall either way
     assert re.search(r"PyTorch [\d.]+ ms, TuneSmith [\d.]+ ms: [\d.]+x", tuned)
+
+
+def test_a_module_of_no_head_gives_its_tensor(tmp_path: Path) -> None:
+    module = tunesmith.load(tiny_artifact.build(tmp_path / "artifact")).as_torch()
+    x = torch.arange(8, dtype=torch.float32).reshape(2, 4)
+    torch.testing.assert_close(
+        module(x), x @ torch.from_numpy(tiny_artifact.WEIGHT) + torch.from_numpy(tiny_artifact.BIAS)
+    )
+    with pytest.raises(ArtifactError, match="compiled for"):
+        module(x[:1])
 
 
 def test_without_a_config_it_tells_what_the_manifest_knows(made: Callable[..., Made]) -> None:
