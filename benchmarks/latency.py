@@ -1,15 +1,17 @@
 """``make bench``: tuned models beside PyTorch, ONNX Runtime and OpenVINO, all in float32, interleaved in one process.
 
 Of each case, the service tunes first (from the records that are known) and is stopped before anything is timed.
+``--families`` is ``benchmarks/families.py``.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.table import Table
@@ -37,6 +39,8 @@ PEERS: dict[str, Kind] = {
 NAMES = {"torch_eager": "eager", "torch_sdpa": "SDPA", "onnxruntime": "ORT", "openvino_f32": "OpenVINO"}
 MATRIX_MODELS = ("bert-base-uncased", "distilbert-base-uncased", "minilm-l6")
 MATRIX_BATCHES, MATRIX_SEQ_LENS = (1, 8), (32, 128, 384)
+
+AnyCase = TypeVar("AnyCase")
 
 
 @dataclass(frozen=True)
@@ -117,14 +121,14 @@ def main(
 
 
 def run_all(
-    cases: Iterable[Case], run: Callable[[Case], dict[str, Any]], keep: Callable[[list[dict[str, Any]]], object]
-) -> tuple[list[dict[str, Any]], list[Case]]:
+    cases: Iterable[AnyCase], run: Callable[[AnyCase], dict[str, Any]], keep: Callable[[list[dict[str, Any]]], object]
+) -> tuple[list[dict[str, Any]], list[AnyCase]]:
     """Entries of the cases that succeed, and the cases that fail, which are printed with the reason and end nothing.
 
     ``keep`` gets all entries so far after each.
     """
     found: list[dict[str, Any]] = []
-    failed: list[Case] = []
+    failed: list[AnyCase] = []
     for case in cases:
         try:
             found.append(run(case))
@@ -182,11 +186,20 @@ def _tune(settings: Settings, case: Case, wish: BudgetIn) -> Tuned:
 
 def _race(settings: Settings, tuned: Tuned, rounds: int, per_round: int, max_sec: float) -> Result:
     with borrowed(resolve_source(tuned.case.model), report.OUT / "sources") as fetched:
-        return _timed(settings, tuned, fetched, rounds, per_round, max_sec)
+        return timed(settings, tuned.case, tuned.artifact, fetched, PEERS, rounds, per_round, max_sec)
 
 
-def _timed(settings: Settings, tuned: Tuned, fetched: Fetched, rounds: int, per_round: int, max_sec: float) -> Result:
-    case = tuned.case
+def timed(
+    settings: Settings,
+    case: Case,
+    artifact: Path,
+    fetched: Fetched,
+    peers: Mapping[str, Kind],
+    rounds: int,
+    per_round: int,
+    max_sec: float,
+) -> Result:
+    """An artifact and its peers, interleaved in one process."""
     spec = Spec(
         source=fetched.source,
         folder=fetched.folder,
@@ -197,8 +210,8 @@ def _timed(settings: Settings, tuned: Tuned, fetched: Fetched, rounds: int, per_
         per_round=per_round,
         max_sec=max_sec,
         variants=[
-            Variant(name=OURS, kind="tvm", path=str(tuned.artifact)),
-            *(Variant(name=name, kind=kind) for name, kind in PEERS.items()),
+            Variant(name=OURS, kind="tvm", path=str(artifact)),
+            *(Variant(name=name, kind=kind) for name, kind in peers.items()),
         ],
     )
     with notes.status(f"timing {case} beside its peers") as status:
@@ -211,4 +224,9 @@ def _timed(settings: Settings, tuned: Tuned, fetched: Fetched, rounds: int, per_
 
 
 if __name__ == "__main__":
-    run_app(lambda: typer.run(main))
+    if "--families" in sys.argv:
+        from benchmarks import families
+
+        families.run(sys.argv[1:])
+    else:
+        run_app(lambda: typer.run(main))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +13,7 @@ from tuner.cli import words
 from tuner.cli.common import notes, settings_with, token_for
 from tuner.cli.local_service import local_service
 from tuner.cli.progress import watch
-from tuner.client.addresses import is_loopback
+from tuner.cli.sending import seen_there
 from tuner.client.answers import error_of
 from tuner.client.http import Client
 from tuner.errors import InvalidInput, StageFailed
@@ -42,8 +43,8 @@ def optimize(
     "express", "full" or a number of trials, ``precision`` what products are computed in (docs/precision.md). The
     artifact is written to ``out`` (else ``NAME.tunesmith.tar`` here), and can be loaded again without a service.
 
-    ``service`` is a client or an address; without one, the service of this user's data directory does it, started for
-    this call if none runs. Ctrl-C ends the job; what was measured is kept for the next.
+    ``service`` is a client or an address; one elsewhere is sent the model. Without one, the service of this user's data
+    directory does it, started for this call if none runs. Ctrl-C ends the job; what was measured is kept for the next.
 
     Raises the TunerError the job failed with, and InvalidInput for what can't be asked for.
     """
@@ -56,11 +57,7 @@ def optimize(
         )
     with tempfile.TemporaryDirectory(prefix="tunesmith-") as scratch, _service(service) as client:
         handed = hand_over(model, Path(scratch), tokenizer)
-        if Path(handed.model).is_absolute() and not is_loopback(client.url):
-            raise InvalidInput(
-                f"The service at {client.url} can't see {handed.model}, which is here.",
-                "Use a service on this machine, or name a model of the hub.",
-            )
+        handed = replace(handed, model=seen_there(client, handed.model, allow_pickle=False))
         wish = wish_for(handed, example_inputs, texts, budget, tokenizer).model_copy(update={"precision": precision})
         job = _followed(client, client.submit(wish))
         path = client.download(job.id, out or f"{handed.name}.tunesmith.tar")

@@ -95,6 +95,7 @@ def evidence(
     """Why the numbers can be trusted: outputs, timing, machine, coverage. Leaves out what is not known."""
     found = [
         _outputs(manifest.get("verification") or {}),
+        _faithful(manifest.get("faithful") or {}),
         _timing(benchmarks),
         _as_predicted(manifest),
         _quiet_machine(drift),
@@ -127,6 +128,14 @@ def _outputs(check: Mapping[str, Any]) -> Evidence | None:
     if check.get("inputs"):
         notes.append(f"on {check['inputs']}")
     return Evidence("Same outputs", scientific(absolute), ", ".join(notes), True)
+
+
+def _faithful(check: Mapping[str, Any]) -> Evidence | None:
+    """What the check of the import found: is it the library's model? One that is not gets no further."""
+    if "max_abs_error" not in check:
+        return None
+    note = f"largest difference from the library's own forward, on rows that are {', '.join(check.get('cases', []))}"
+    return Evidence("Same model", scientific(check["max_abs_error"]), note, True)
 
 
 def _timing(benchmarks: Sequence[BenchmarkOut]) -> Evidence | None:

@@ -135,6 +135,6 @@ def test_wrong_weights_fail_the_verification_with_both_errors(model: Path, setti
     for name, one in ((UNTUNED, prepared), (TUNED, spoilt)):
         folder = staging(settings, job.id) / name
         params = compile_into(folder, one, target, {})
-        write_manifest(folder, base_manifest(imported, 1, SEQ_LEN, target, params))
+        write_manifest(folder, base_manifest(imported, 1, SEQ_LEN, target, params) | {"precision": "fp32"})
     with pytest.raises(VerificationFailed, match=r"The tuned module of job-1 differs.*absolute error \d.*relative \d"):
         verify_job(settings, job, imported, device=None)

@@ -96,6 +96,8 @@ def test_padding_on_the_side_that_would_be_computed_otherwise_is_refused(folder:
     runner.run(x=[[1, 1, 0, 0], [1, 1, 1, 1]])
     with pytest.raises(ArtifactError, match="padding before a token"):
         runner.run(x=[[1, 1, 0, 0], [0, 1, 1, 1]])
+    with pytest.raises(ArtifactError, match="x has no token in row 1"):
+        runner.run(x=[[1, 1, 0, 0], [0, 0, 0, 0]])
 
 
 def test_damaged_member_is_refused_by_its_checksum(folder: Path) -> None:

@@ -243,7 +243,7 @@ def test_fastest_candidate_with_wrong_outputs_is_rejected(bench: Bench, sabotage
 
 def test_no_more_is_kept_warm_than_is_allowed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "_MAX_CHECKS", 2)
-    monkeypatch.setattr(rounds, "_MAX_SESSIONS", 2)
+    monkeypatch.setattr(rounds, "_MAX_SEARCHES", 2)
     bench.restart()
     jobs = [bench.job(product(16, 32, columns)) for columns in (400, 416, 432)]
     for job in jobs:

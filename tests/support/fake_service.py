@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 
+from tests.support.samples import artifact
 from tuner.client.aio import AsyncClient
 from tuner.client.http import Client
 from tuner.schemas import JobOut
@@ -53,7 +54,8 @@ class FakeService:
 
     def async_client(self) -> AsyncClient:
         """The same for an event loop."""
-        return AsyncClient("http://service.test", transport=httpx.MockTransport(self._answer))
+        transport = httpx.MockTransport(self._answer)
+        return AsyncClient("http://service.test", transport=transport, blocking=self.client)
 
     def asked(self, path: str) -> list[httpx.Request]:
         """The requests that came for a path."""
@@ -71,6 +73,9 @@ class FakeService:
             if not self.streams:
                 raise httpx.ConnectError("connection refused")
             return httpx.Response(200, stream=_Breaking([self.streams.pop(0).encode()]))
+        if path == "/v1/artifacts/art-1":
+            made = artifact(self.content, hashlib.sha256(self.content).hexdigest())
+            return httpx.Response(200, json=made.model_dump(mode="json"))
         if path == "/v1/artifacts/art-1/download":
             return self._download(request)
         error = {"code": "not_found", "message": f"There is no {path}.", "hint": "Look: tunesmith jobs"}

@@ -28,5 +28,6 @@ def compile_plainly(root: Path, imported: Imported, batch: int, seq_len: int, fo
     """Compile an import with plain schedules into ``folder`` and load it."""
     target = local_target()
     compiled = compile_into(folder, cache.load_prepared(root, imported), target, {})
+    cache.copy_tokenizer(root, imported, folder)
     write_manifest(folder, base_manifest(imported, batch, seq_len, target, compiled))
     return load(folder)

@@ -94,6 +94,7 @@ _HEADS = {
     "sequence-classification": "ForSequenceClassification",
     "token-classification": "ForTokenClassification",
     "question-answering": "ForQuestionAnswering",
+    "multiple-choice": "ForMultipleChoice",
     "masked-lm": "ForMaskedLM",
 }
 

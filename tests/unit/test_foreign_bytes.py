@@ -34,6 +34,7 @@ from tuner.db.metaschedule import BESIDE as ABOUT
 from tuner.db.metaschedule import RECORDS, WORKLOADS
 from tuner.errors import ModelInvalid, TunerError, UploadInvalid
 from tuner.importers.operators import allowed, catalog, files
+from tuner.importers.sentence import read_sentence
 from tuner.importers.source import resolve_source
 from tuner.kernels import traces
 from tuner.legacy import store, transform
@@ -81,6 +82,13 @@ CONFIG = {
     "pad_token_id": 1,
 }
 INDEX = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+MODULES = [
+    {"path": where, "type": f"sentence_transformers.models.{kind}"}
+    for kind, where in (("Transformer", ""), ("Pooling", "1_Pooling"), ("Dense", "2_Dense"))
+]
+POOLING = {"word_embedding_dimension": 8, "pooling_mode_cls_token": True}
+DENSE = {"in_features": 8, "out_features": 4, "bias": True, "activation_function": "torch.nn.modules.activation.Tanh"}
+PROMPTS = {"prompts": {"query": "q: "}, "default_prompt_name": "query"}
 TARGET = {
     "kind": "metal",
     "max_threads_per_block": 512,
@@ -220,6 +228,17 @@ def test_the_files_of_a_model(root: Path, config: str, index: str, weights: byte
         (folder / "model.safetensors").unlink()
     if source := foreign.attempt(TunerError, resolve_source, str(folder)):
         assert source.max_seq_len is None or 0 <= source.max_seq_len < 2**31
+
+
+@given(foreign.texts(MODULES), foreign.texts(POOLING), foreign.texts(DENSE), foreign.texts(PROMPTS))
+def test_the_modules_of_a_sentence_model(root: Path, listed: str, pooling: str, dense: str, prompts: str) -> None:
+    folder = root / "sentence"
+    named = {"modules.json": listed, "1_Pooling/config.json": pooling, "2_Dense/config.json": dense}
+    for name, text in (named | {"config_sentence_transformers.json": prompts}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+    if found := foreign.attempt(TunerError, read_sentence, folder):
+        assert found.steps
 
 
 @given(foreign.texts(TARGET))

@@ -25,6 +25,7 @@ _IDENTITY = (
     "texts",
     "inputs",
     "outputs",
+    "tokenizer",
     "target",
     "versions",
     "winners",

@@ -154,10 +154,19 @@ class Runner:
             value = np.ascontiguousarray(_meant(spec, inputs[spec["name"]]), dtype=spec["dtype"])
             if value.shape != (wanted := tuple(spec["shape"])):
                 raise ArtifactError(f"{spec['name']} has shape {value.shape}, this artifact is compiled for {wanted}.")
-            if spec.get("padding") == "right" and (value[:, 1:] > value[:, :-1]).any():
-                raise ArtifactError(f"{spec['name']} has padding before a token; this artifact takes it on the right.")
+            if spec.get("padding") == "right":
+                _check_right(spec["name"], value)
             ordered.append(value)
         return ordered
+
+
+def _check_right(name: str, mask: np.ndarray) -> None:
+    """Of families that compute padding as their library does on the right only."""
+    if (mask[:, 1:] > mask[:, :-1]).any():
+        raise ArtifactError(f"{name} has padding before a token; this artifact takes it on the right.")
+    if not mask.any(axis=1).all():
+        row = int(np.argmin(mask.any(axis=1)))
+        raise ArtifactError(f"{name} has no token in row {row}; this artifact needs one in each row.")
 
 
 def load(path: str | Path) -> Runner:

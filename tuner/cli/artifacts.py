@@ -83,7 +83,7 @@ def fetch_artifact(client: Client, artifact: ArtifactOut, output: Path | None, f
 def run(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An artifact: the tar or its unpacked folder.")],
     runs: Annotated[int, typer.Option(min=1, help="How many inferences to time.")] = 50,
-    text: Annotated[str | None, typer.Option(help="Text to feed it, by the model's own tokenizer.")] = None,
+    text: Annotated[str | None, typer.Option(help="Text to feed it, by the tokenizer in it.")] = None,
     inputs: Annotated[Path | None, typer.Option(help="An .npz file with an array for each input.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs to this .npz file.")] = None,
     as_json: JsonOption = False,
@@ -92,7 +92,7 @@ def run(
     import numpy as np  # it and TVM take a second: only this command pays
 
     runner = loaded(file)
-    values = _inputs(runner, text, inputs)
+    values = _inputs(file, runner, text, inputs)
     with refusals(file):
         outputs = runner.run(**values)
         median, p10, p90 = runner.benchmark(runs, **values)
@@ -111,13 +111,13 @@ def run(
     console.print(f"median {median:.2f} ms  p10 {p10:.2f}  p90 {p90:.2f}  over {runs} runs")
 
 
-def _inputs(runner: Runner, text: str | None, file: Path | None) -> dict[str, np.ndarray]:
+def _inputs(artifact: Path, runner: Runner, text: str | None, file: Path | None) -> dict[str, np.ndarray]:
     if text is not None and file is not None:
         raise typer.BadParameter("--text and --inputs exclude each other")
     if text is not None:
         from tuner.client.text import encode
 
-        return encode(runner.manifest, text)
+        return encode(artifact, runner.manifest, text)
     if file is None:
         return runner.example()
     import numpy as np

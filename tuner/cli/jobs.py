@@ -133,10 +133,13 @@ def show_job(client: Client, job: JobOut) -> list[BenchmarkOut]:
         console.print(tables.benchmarks_table(benchmarks))
         first = benchmarks[0]
         console.print(f"interleaved in one process, {first.threads} threads, {first.machine}", style="dim")
-    if job.artifact_id and (job.compile_only or job.kind == "operator"):
+    if job.artifact_id:
         manifest = client.evidence(job.id)
-        said = words.compiled(manifest) if job.compile_only else words.of_peak(manifest)
-        console.print(said, style="dim", highlight=False, markup=False)
+        said = [words.brought(manifest)]
+        if job.compile_only or job.kind == "operator":
+            said.append(words.compiled(manifest) if job.compile_only else words.of_peak(manifest))
+        for lines in filter(None, said):
+            console.print(lines, style="dim", highlight=False, markup=False)
     return benchmarks
 
 

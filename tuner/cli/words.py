@@ -80,6 +80,23 @@ def fidelity(precision: str, found: Mapping[str, Any]) -> str:
     )
 
 
+def brought(manifest: Mapping[str, Any]) -> str:
+    """What was compiled and how it is used, in a few lines: its labels, its tokenizer, and how near it is to what the
+    library computes."""
+    model, lines = manifest.get("model") or {}, []
+    if labels := model.get("id2label"):
+        problem = f" ({model['problem_type']})" if model.get("problem_type") else ""
+        lines.append(f"{len(labels)} labels: {', '.join(labels.values())}{problem}")
+    if prompts := model.get("prompts"):
+        lines.append(f"prompts: {', '.join(prompts)}; by default {model.get('default_prompt_name') or 'none'}")
+    if "tokenizer" in manifest and manifest.get("faithful"):
+        lines.append(f"tokenizer: {', '.join(manifest['tokenizer']) or 'none'}")
+    if check := manifest.get("faithful"):
+        rows = ", ".join(check["cases"])
+        lines.append(f"from the library's own forward at most {check['max_abs_error']:.1e} off (rows: {rows})")
+    return "\n".join(lines)
+
+
 def target(one: TargetOut) -> str:
     """What there is to know of a target, in a few lines; ``--json`` has TVM's own description as well."""
     cpu = (one.tvm.get("host") or one.tvm).get("mcpu")

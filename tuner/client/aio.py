@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,9 +35,11 @@ class AsyncClient:
         token: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         timeout_sec: float = 30.0,
+        blocking: Callable[[], Client] | None = None,
     ) -> None:
+        """``blocking`` makes the client of the thread that a download runs on."""
         self.url = url.rstrip("/")
-        self._token = token
+        self._blocking = blocking or partial(Client, self.url, token)
         self._http = httpx.AsyncClient(transport=transport, **http_options(self.url, token, timeout_sec))
 
     async def __aenter__(self) -> AsyncClient:
@@ -117,7 +120,7 @@ class AsyncClient:
                 raise ServiceUnreachable(f"The download of {thing} was left off.")
 
         def fetch() -> Path:
-            with Client(self.url, self._token) as client:
+            with self._blocking() as client:
                 return client.download(thing, path, form, go_on)
 
         try:

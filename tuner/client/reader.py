@@ -9,6 +9,7 @@ import numpy as np
 
 from tuner.artifact.fitting import Shape, is_of_tokens, parts
 from tuner.artifact.loader import Runner
+from tuner.client.tokenizer import prompted
 
 _BATCH = 32  # texts in a run of an artifact that takes any number
 
@@ -18,7 +19,8 @@ class Reader:
 
     def __init__(self, runner: Runner, tokenizer: Any) -> None:
         self._runner, self._tokenizer = runner, tokenizer
-        self._head = str(runner.manifest["model"].get("head"))
+        self._model = runner.manifest["model"]
+        self._head = str(self._model.get("head"))
         self._longest: int | None = (runner.manifest.get("texts") or {}).get("longest")
 
     @property
@@ -31,6 +33,7 @@ class Reader:
 
         Texts that are too long are cut, as tokenizers do.
         """
+        texts = [prompted(self._model, text) for text in texts]
         for first in range(0, len(texts), self.batch):
             yield from self._run(texts[first : first + self.batch])
 

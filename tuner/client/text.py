@@ -1,34 +1,34 @@
-"""Text as an artifact's inputs, by the tokenizer of the model it was made from."""
+"""Text as an artifact's inputs, by the tokenizer that lies in it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tuner.client.tokenizer import prompted, tokenizer_for
 from tuner.errors import InvalidInput, ModelUnreachable
 from tuner.importers.hub import download
 
 _HINT = "Give the token ids yourself with --inputs FILE.npz."
 
 
-def encode(manifest: dict[str, Any], text: str) -> dict[str, np.ndarray]:
+def encode(artifact: Path, manifest: Mapping[str, Any], text: str) -> dict[str, np.ndarray]:
     """Arrays by input name, each ``(batch, seq_len)`` as compiled, every row of the batch is the text; for an artifact
     for texts, ``(1, length)``.
 
-    Raises ``InvalidInput`` when the model has no tokenizer, ``ModelUnreachable`` when it lies on a hub out of reach.
+    Raises ``InvalidInput`` when the artifact has no tokenizer; of one that was made before they travelled, when its
+    model has none, and ``ModelUnreachable`` when that lies on a hub out of reach.
     """
-    from transformers import AutoTokenizer  # heavy, and of use to this function only
-
-    location = manifest["model"]["location"]
     try:
-        folder = Path(location) if Path(location).is_absolute() else download(location)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = tokenizer_for(artifact, manifest, _of_hub(manifest))
     except ModelUnreachable as error:
         raise ModelUnreachable(error.message, _HINT) from error
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"The tokenizer of {location} can't be used: {error}.", _HINT) from error
+    except InvalidInput as error:
+        raise InvalidInput(error.message, _HINT) from error
+    text = prompted(manifest["model"], text)
     if about := manifest.get("texts"):
         encoded = tokenizer([text], truncation=True, max_length=about["longest"], return_tensors="np")
         return {"input_ids": encoded["input_ids"]}
@@ -36,3 +36,9 @@ def encode(manifest: dict[str, Any], text: str) -> dict[str, np.ndarray]:
     encoded = tokenizer([text] * batch, padding="max_length", truncation=True, max_length=seq_len, return_tensors="np")
     zeros = np.zeros((batch, seq_len))
     return {i["name"]: np.asarray(encoded.get(i["name"], zeros), dtype=i["dtype"]) for i in manifest["inputs"]}
+
+
+def _of_hub(manifest: Mapping[str, Any]) -> Path | None:
+    """The files of a hub model, for an artifact that was made before tokenizers travelled."""
+    location = manifest["model"]["location"]
+    return None if "tokenizer" in manifest or Path(location).is_absolute() else download(location)

@@ -34,10 +34,18 @@ def tokenizer_for(artifact: Path, manifest: Mapping[str, Any], folder: Path | No
     return _loaded(location)
 
 
-def _loaded(folder: Path) -> Any:
-    from transformers import AutoTokenizer  # heavy, and of use here only
+def prompted(model: Mapping[str, Any], text: str) -> str:
+    """What sentence-transformers makes of a text before it is cut into tokens: the default prompt of a manifest's
+    ``model`` goes before it."""
+    if (name := model.get("default_prompt_name")) is not None:
+        text = model["prompts"][name] + text
+    return text.lower() if model.get("do_lower_case") else text
 
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(f"The tokenizer in {folder} can't be used: {error}.", _HINT) from None
+
+def _loaded(folder: Path) -> Any:
+    from tuner.importers.tokenizer import load_tokenizer  # heavy, and of use here only
+
+    tokenizer, why = load_tokenizer(folder)
+    if tokenizer is None:
+        raise InvalidInput(f"{why} Looked for in {folder}.", _HINT)
+    return tokenizer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func
@@ -77,6 +77,8 @@ def idle(session: Session, state: str, before: datetime) -> list[Upload]:
     return list(session.exec(query.order_by(col(Upload.used_at))))
 
 
-def known(session: Session, ids: Iterable[str]) -> set[str]:
+def known(session: Session, ids: Sequence[str]) -> set[str]:
     """Which of these ids have a row."""
-    return set(session.exec(select(Upload.id).where(col(Upload.id).in_(list(ids)))))
+    if not ids:
+        return set()
+    return set(session.exec(select(Upload.id).where(col(Upload.id).in_(ids))))

@@ -16,12 +16,13 @@ from tvm import relax, tirx
 from tvm.relax import transform
 from tvm.relax.frontend import detach_params
 
+from tuner.graph import pooling
 from tuner.graph.attention import STARTS, rewrite_attention
 from tuner.graph.operators import legalizations
 from tuner.graph.replaced import replace_kernels
 from tuner.graph.rows import flatten_rows
 
-PIPELINE_VERSION = 3  # part of the key of cached imports: raise it when `prepare` makes other kernels
+PIPELINE_VERSION = 4  # part of the key of cached imports: raise it when `prepare` makes other kernels
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ def prepare(program: Any, fused_attention: bool = True, longest: int = 0) -> Pre
     from tvm.relax.frontend.torch import from_exported_program  # loads PyTorch, which nothing else here needs
 
     # The exporter has decomposed what it should; a second decomposition would take linear and attention apart.
-    mod = from_exported_program(program, keep_params_as_input=True, run_ep_decomposition=False)
+    mod = from_exported_program(
+        program, keep_params_as_input=True, custom_convert_map=pooling.importers(), run_ep_decomposition=False
+    )
     mod, params = detach_params(mod)
     inputs = int(mod["main"].attrs["num_input"])
     if longest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,36 +17,20 @@ from safetensors.numpy import load_file, save_file
 from rpc.drafts import draft
 from rpc.versions import PINS
 from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
-from tuner.importers import shelf
-from tuner.importers.families import FAMILIES, check_texts
+from tuner.importers import shelf, tensors
+from tuner.importers.families import check_texts
 from tuner.importers.memory import check_memory, config_of
 from tuner.importers.operators.apart import import_apart
 from tuner.importers.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
 from tuner.importers.snapshot import Fetched
+from tuner.importers.tensors import Tensor
 from tuner.lengths import MOST_TOKENS, UNKNOWN_LONGEST
 
 if TYPE_CHECKING:
-    from tuner.importers.huggingface import LoadedModel
+    pass
 
+_TOKENIZER = "tokenizer"  # the folder of its files in an import
 _SAMPLED_TEXTS, _SAMPLED_TOKENS = 5, 96  # of an import for texts; its samples are padded, its module skips that
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """Name, shape and dtype of an input or output; of an input, what the model has a meaning for.
-
-    ``below``: whole numbers from 0 up to it. ``padding``: on which side it has to be.
-    """
-
-    name: str
-    shape: list[int | str]
-    dtype: str
-    below: int | None = None
-    padding: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """For a manifest: what is not known is left out."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -88,6 +73,9 @@ class Imported:
     sampled: str = "tokenised text, padded and full"
     texts: dict[str, int] = field(default_factory=dict)  # of texts of any lengths: longest, most_tokens, first_position
     revision: str = ""  # commit of a hub model
+    about: dict[str, Any] = field(default_factory=dict)  # as LoadedModel has it
+    faithful: dict[str, Any] = field(default_factory=dict)  # how far its plain form is from the library's own
+    tokenizer: list[str] = field(default_factory=list)  # names of its files; none: there is none, as ``note`` says
 
 
 def import_key(fetched: Fetched, shape: Shape) -> str:
@@ -130,7 +118,7 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
     from tuner.importers.reference import reference_outputs, sample_inputs
 
     loaded = load_torch(fetched)
-    check_faithful(loaded, shape.seq_len)
+    faithful = check_faithful(loaded, shape.seq_len)
     texts: dict[str, int] = {}
     if shape.texts:
         longest = loaded.source.max_seq_len or UNKNOWN_LONGEST
@@ -144,6 +132,9 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
     wanted = [reference_outputs(loaded, inputs) for inputs in samples]
     if texts:
         wanted = [_without_padding(*pair) for pair in zip(samples, wanted, strict=True)]
+    names, results = loaded.input_names, loaded.output_names
+    taken = tensors.text_inputs(names) if texts else tensors.of_arrays(names, samples[0])
+    given = tensors.text_outputs(results, wanted[0]) if texts else tensors.of_arrays(results, wanted[0])
     imported = Imported(
         key=key,
         name=loaded.source.name,
@@ -154,14 +145,21 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
         weights=loaded.weights,
         note=loaded.note,
         max_seq_len=loaded.source.max_seq_len,
-        inputs=_bounded(
-            loaded, _text_inputs(loaded.input_names) if texts else _tensors(loaded.input_names, samples[0])
-        ),
-        outputs=_text_outputs(loaded.output_names, wanted[0]) if texts else _tensors(loaded.output_names, wanted[0]),
+        inputs=tensors.bounded(loaded, taken),
+        outputs=given,
         samples=len(samples),
         texts=texts,
+        about=loaded.about,
+        faithful=faithful,
     )
-    return _keep(root, imported, prepared, [Sample(i, o) for i, o in zip(samples, wanted, strict=True)])
+    pairs = [Sample(i, o) for i, o in zip(samples, wanted, strict=True)]
+    if loaded.tokenizer is None or fetched.folder is None:
+        return _keep(root, imported, prepared, pairs)
+    from tuner.importers.tokenizer import write_tokenizer
+
+    with draft(root) as scratch:
+        files = write_tokenizer(loaded.tokenizer, fetched.folder, scratch / _TOKENIZER)
+        return _keep(root, replace(imported, tokenizer=files), prepared, pairs, scratch / _TOKENIZER)
 
 
 def find(root: Path, key: str) -> Imported | None:
@@ -187,8 +185,8 @@ def import_operator(key: str, fetched: Fetched, root: Path) -> Imported:
         weights=source.weights,
         note="",
         max_seq_len=None,
-        inputs=_tensors(tuple(loaded.inputs), samples[0]),
-        outputs=_tensors((OUTPUT,), wanted[0]),
+        inputs=tensors.of_arrays(tuple(loaded.inputs), samples[0]),
+        outputs=tensors.of_arrays((OUTPUT,), wanted[0]),
         samples=len(samples),
         against=loaded.against,
         sampled="seeded normal numbers",
@@ -229,6 +227,12 @@ def load_samples(root: Path, imported: Imported) -> list[Sample]:
     return samples
 
 
+def copy_tokenizer(root: Path, imported: Imported, place: Path) -> None:
+    """Put the files of the model's tokenizer into a folder."""
+    for name in imported.tokenizer:
+        shutil.copyfile(root / imported.key / _TOKENIZER / name, place / name)
+
+
 def named_params(params: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Parameters as safetensors wants them: ``p0``, ``p1``, ... in call order."""
     return {f"p{index}": np.ascontiguousarray(value) for index, value in enumerate(params)}
@@ -238,12 +242,16 @@ def _is_kept(root: Path, key: str) -> bool:
     return (root / key / shelf.ABOUT).is_file()
 
 
-def _keep(root: Path, imported: Imported, prepared: Prepared, samples: list[Sample]) -> Imported:
+def _keep(
+    root: Path, imported: Imported, prepared: Prepared, samples: list[Sample], tokenizer: Path | None = None
+) -> Imported:
     """Put an import into the cache, whole or not at all; returns what is kept there, which another worker may have
     imported meanwhile."""
     with draft(root) as scratch:
         folder = scratch / imported.key
         _write(folder, imported, prepared, samples)
+        if tokenizer is not None:
+            shutil.copytree(tokenizer, folder / _TOKENIZER)
         try:
             folder.rename(root / imported.key)
         except OSError:
@@ -263,34 +271,7 @@ def _write(folder: Path, imported: Imported, prepared: Prepared, samples: list[S
     (folder / shelf.ABOUT).write_text(json.dumps(asdict(imported)))
 
 
-def _tensors(names: tuple[str, ...], arrays: Mapping[str, np.ndarray]) -> list[Tensor]:
-    return [Tensor(name, list(arrays[name].shape), str(arrays[name].dtype)) for name in names]
-
-
 def _without_padding(inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Outputs with zeros where the inputs are padding, as a module for texts leaves it."""
     mask = inputs["attention_mask"]
     return {name: value * mask[..., None] if value.ndim == 3 else value for name, value in outputs.items()}
-
-
-def _bounded(loaded: LoadedModel, inputs: list[Tensor]) -> list[Tensor]:
-    """Inputs of a model with what it has a meaning for. Families that number positions from behind the padding count
-    tokens, which is what is computed as long as these come first."""
-    config = loaded.config
-    below = {"input_ids": config["vocab_size"], "token_type_ids": config.get("type_vocab_size"), "attention_mask": 2}
-    counts = FAMILIES[loaded.source.family].behind_padding
-    side = {"attention_mask": "right"} if counts else {}
-    return [replace(one, below=below.get(one.name), padding=side.get(one.name)) for one in inputs]
-
-
-def _text_inputs(names: tuple[str, ...]) -> list[Tensor]:
-    """As ``RaggedModule`` takes them."""
-    kept = ["input_ids", "positions", "starts", *(name for name in names if name == "token_type_ids")]
-    return [Tensor(name, ["texts" if name == "starts" else "tokens"], "int32") for name in kept]
-
-
-def _text_outputs(names: tuple[str, ...], arrays: Mapping[str, np.ndarray]) -> list[Tensor]:
-    return [
-        Tensor(name, ["tokens" if arrays[name].ndim == 3 else "texts", arrays[name].shape[-1]], "float32")
-        for name in names
-    ]

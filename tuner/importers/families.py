@@ -38,6 +38,12 @@ class Family:
     texts: bool = True
     mask: Mask = "biases"
 
+    @property
+    def right_only(self) -> bool:
+        """Is padding computed as the library does on the right only? Where positions are counted from behind it; and
+        where what stands at padding sees nothing, which matters to who looks at the first token."""
+        return self.behind_padding or self.mask == "seen"
+
     def first_position(self, config: Mapping[str, Any]) -> int:
         """The number of the first token's position."""
         if not self.behind_padding:
@@ -68,14 +74,17 @@ _ENDINGS: Mapping[str, Head] = MappingProxyType(
         "ForSequenceClassification": "sequence-classification",
         "ForTokenClassification": "token-classification",
         "ForQuestionAnswering": "question-answering",
+        "ForMultipleChoice": "multiple-choice",
     }
 )
 
 OUTPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
+        "sentence-embedding": ("sentence_embedding",),
         "sequence-classification": ("logits",),
         "token-classification": ("logits",),
         "question-answering": ("start_logits", "end_logits"),
+        "multiple-choice": ("logits",),
         "masked-lm": ("logits",),
     }
 )
@@ -84,8 +93,8 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 _OF_HEADS = frozenset(
     (
         *("classifier", "cls", "decoder", "discriminator_predictions", "generator_lm_head", "generator_predictions"),
-        *("head", "lm_head", "pooler", "pre_classifier", "predictions", "qa_outputs", "sop_classifier"),
-        *("vocab_layer_norm", "vocab_projector", "vocab_transform"),
+        *("head", "lm_head", "pooler", "pre_classifier", "predictions", "qa_outputs", "sequence_summary"),
+        *("sop_classifier", "vocab_layer_norm", "vocab_projector", "vocab_transform"),
     )
 )
 _COMPUTED = ("position_ids", "token_type_ids", "inv_freq")
@@ -105,7 +114,7 @@ def check_texts(family: str, head: str) -> None:
             f"Models of the {family} family are compiled for one shape only.",
             f"Leave out the lengths; texts of any lengths are for {can}.",
         )
-    if head not in ("", "encoder", "sequence-classification"):
+    if head not in ("", "encoder", "sentence-embedding", "sequence-classification"):
         raise InvalidInput(
             f"A model with a head for {head} is compiled for one shape only.",
             "Leave out the lengths, or take --head encoder.",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 
 from tuner import strict_json
 from tuner.errors import ModelInvalid
 from tuner.importers.plain_file import read_bounded, refuse_special
+
+_Kind = TypeVar("_Kind", dict[str, Any], list[Any])
+_KINDS: dict[type, str] = {dict: "object", list: "list"}
 
 MAX_JSON_BYTES = 1024 * 1024  # config.json has a few hundred bytes, the index of a sharded model some hundred thousand
 
@@ -18,16 +21,24 @@ SAFETENSORS_INDEX = "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 # What is loaded of a model, as patterns of names; pickles only where that is allowed.
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.*", "merges.txt")
-SAFE_FILES = ("config.json", "model*.safetensors", SAFETENSORS_INDEX, *TOKENIZER_FILES)
-PICKLE_FILES = ("pytorch_model*.bin", PICKLES[1])
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.*", "merges.txt", "spiece.model", "spm.model", "sentencepiece.bpe.model"),
+)
+# Of a sentence-transformers model: its list of modules, and the folder of each.
+SENTENCE_FILES = (
+    *("modules.json", "sentence_*_config.json", "config_sentence_transformers.json"),
+    *("[0-9]*_*/config.json", "[0-9]*_*/model.safetensors"),
+)
+SAFE_FILES = ("config.json", "model*.safetensors", SAFETENSORS_INDEX, *TOKENIZER_FILES, *SENTENCE_FILES)
+PICKLE_FILES = ("pytorch_model*.bin", PICKLES[1], "[0-9]*_*/pytorch_model.bin")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Read ``config.json`` of a model folder; raises ``ModelInvalid`` when there is none or it is no JSON object."""
     if not folder.is_dir():
         raise ModelInvalid(f"{folder} is not a folder.", "Give the folder that holds config.json and the weights.")
-    return _read_json(folder / "config.json", f"{folder} is no model: it has no config.json.")
+    return _read_json(folder / "config.json", f"{folder} is no model: it has no config.json.", dict)
 
 
 def check_weights(folder: Path, allow_pickle: bool) -> None:
@@ -48,11 +59,11 @@ def check_weights(folder: Path, allow_pickle: bool) -> None:
 
 
 def model_files(folder: Path, allow_pickle: bool) -> list[Path]:
-    """The files of a checked folder that loading it may read, by name. Raises ModelInvalid for one that can't be read
-    or is no regular file."""
+    """The files of a checked folder that loading it may read, by name below it. Raises ModelInvalid for one that can't
+    be read or is no regular file."""
     shards = _shards(folder / SAFETENSORS_INDEX) if _is_sharded(folder) else []
     patterns = [*SAFE_FILES, *shards, *(PICKLE_FILES if allow_pickle else ())]
-    found = {file.name: file for pattern in patterns for file in folder.glob(pattern)}
+    found = {str(file.relative_to(folder)): file for pattern in patterns for file in folder.glob(pattern)}
     for file in found.values():
         try:
             refuse_special(file)
@@ -84,7 +95,7 @@ def _is_sharded(folder: Path) -> bool:
 
 
 def _shards(index: Path) -> list[str]:
-    weight_map = _read_json(index, f"{index} is missing.").get("weight_map")
+    weight_map = _read_json(index, f"{index} is missing.", dict).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ModelInvalid(f"{index} has no weight_map.", "Download the model again.")
     shards = sorted({str(shard) for shard in weight_map.values()})
@@ -106,13 +117,18 @@ def _check_safetensors(file: Path) -> None:
         raise ModelInvalid(f"{file} holds no tensors.", "Download the model again.")
 
 
-def _read_json(file: Path, missing: str) -> dict[str, Any]:
+def read_object(file: Path, kind: type[_Kind]) -> _Kind:
+    """The JSON object (``dict``) or list of a file. Raises ModelInvalid naming the file."""
+    return _read_json(file, f"{file} is missing.", kind)
+
+
+def _read_json(file: Path, missing: str, kind: type[_Kind]) -> _Kind:
     try:
         content = strict_json.parse(read_bounded(file, MAX_JSON_BYTES))
     except FileNotFoundError:
         raise ModelInvalid(missing, "Give the folder that holds config.json and the weights.") from None
     except (OSError, ValueError) as error:
         raise ModelInvalid(f"{file} can't be read: {error}.", "Download the model again.") from error
-    if not isinstance(content, dict):
-        raise ModelInvalid(f"{file} is no JSON object.", "Download the model again.")
+    if not isinstance(content, kind):
+        raise ModelInvalid(f"{file} is no JSON {_KINDS[kind]}.", "Download the model again.")
     return content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,10 +13,10 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForMaskedLM,
+    AutoModelForMultipleChoice,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
-    AutoTokenizer,
     PreTrainedModel,
 )
 from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -25,9 +25,14 @@ from transformers.utils import logging as transformers_logging
 from tuner.errors import ModelInvalid
 from tuner.importers.families import FAMILIES, OUTPUTS, is_of_head
 from tuner.importers.folder import has_safetensors
+from tuner.importers.labels import labels_of
+from tuner.importers.pooled import Tail, load_tail
 from tuner.importers.presets import PRESETS
+from tuner.importers.sentence import HEAD as EMBEDDING
+from tuner.importers.sentence import read_sentence
 from tuner.importers.snapshot import Fetched
 from tuner.importers.source import ModelSource, Weights
+from tuner.importers.tokenizer import load_tokenizer
 from tuner.importers.wrapper import Attention, PlainModule
 
 log = logging.getLogger(__name__)
@@ -37,6 +42,7 @@ _CLASSES: dict[str, Any] = {
     "sequence-classification": AutoModelForSequenceClassification,
     "token-classification": AutoModelForTokenClassification,
     "question-answering": AutoModelForQuestionAnswering,
+    "multiple-choice": AutoModelForMultipleChoice,
     "masked-lm": AutoModelForMaskedLM,
 }
 
@@ -48,7 +54,8 @@ class LoadedModel:
     ``module`` takes the tensors of ``input_names`` in that order, each int32 ``(batch, seq)``, and returns a tuple of
     float32 tensors in the order of ``output_names``; it is in eval mode. ``network`` is the library's own model with
     the same parameters, for baselines. ``source`` is complete: family, head and maximum length are known, and its
-    ``weights`` are ``random`` when any of them were not trained; ``note`` says why, and what else is to be known.
+    ``weights`` are ``random`` when any of them were not trained; ``note`` says why, and what else is to be known;
+    ``about`` what its outputs mean, or what becomes of a text before it is an input.
     """
 
     source: ModelSource
@@ -59,6 +66,7 @@ class LoadedModel:
     output_names: tuple[str, ...]
     config: dict[str, Any]
     note: str = ""
+    about: dict[str, Any] = field(default_factory=dict)
 
     @property
     def weights(self) -> Weights:
@@ -74,6 +82,11 @@ def load_torch(fetched: Fetched, seed: int = 0) -> LoadedModel:
     transformers_logging.disable_progress_bar()
     source, folder = fetched.source, fetched.folder
     if folder is None:
+        if source.head == EMBEDDING:
+            raise ModelInvalid(
+                f"The files of {source.location} are not on this machine, and they say how tokens become one vector.",
+                "Give the folder of the model, or take --head encoder.",
+            )
         note = (
             f"The trained weights of {source.location} are not on this machine: the hub can't be reached or gave none. "
             f"Using {source.name}'s architecture with random weights (seed {seed})."
@@ -82,8 +95,12 @@ def load_torch(fetched: Fetched, seed: int = 0) -> LoadedModel:
         network = _untrained(PRESETS[source.name].config, source.head, seed)
         return _loaded(replace(source, weights="random"), network, None, note)
     network, untrained = _pretrained(folder, source, seed)
-    tokenizer = _tokenizer(folder)
-    notes = []
+    tail, about = None, labels_of(source.head, network.config.to_dict())
+    if source.head == EMBEDDING:
+        sentence, width = read_sentence(folder), int(network.config.hidden_size)
+        tail, about = load_tail(folder, sentence.steps, width, source.allow_pickle), sentence.about
+    tokenizer, why_none = load_tokenizer(folder)
+    notes = [why_none] if why_none else []
     if untrained:
         notes.append(f"{source.name} has no trained weights for its head, they are random: {', '.join(untrained)}.")
     if tokenizer is not None and len(tokenizer) > network.config.vocab_size:
@@ -94,7 +111,12 @@ def load_torch(fetched: Fetched, seed: int = 0) -> LoadedModel:
     for note in notes:
         log.warning(note)
     source = replace(source, weights="random" if untrained else "pretrained")
-    return _loaded(source, network, tokenizer, " ".join(notes))
+    return _loaded(source, network, tokenizer, " ".join(notes), tail, about)
+
+
+def class_of(head: str) -> Any:
+    """The library's class for a head."""
+    return _CLASSES.get(head, AutoModel)
 
 
 def _attention(family: str) -> Attention:
@@ -106,7 +128,7 @@ def _pretrained(folder: Path, source: ModelSource, seed: int) -> tuple[PreTraine
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network, report = _CLASSES.get(source.head, AutoModel).from_pretrained(
+            network, report = class_of(source.head).from_pretrained(
                 folder,
                 use_safetensors=has_safetensors(folder),
                 dtype=torch.float32,
@@ -125,7 +147,7 @@ def _pretrained(folder: Path, source: ModelSource, seed: int) -> tuple[PreTraine
             "Check that config.json and the weights are of the same model.",
         )
     missing = set(report["missing_keys"])
-    if any(name.startswith("pooler.") for name in missing):
+    if source.head not in _CLASSES and any(name.startswith("pooler.") for name in missing):
         # Checkpoints of masked language models carry no pooler; an untrained one would be noise.
         network.pooler = None
         missing = {name for name in missing if not name.startswith("pooler.")}
@@ -158,9 +180,7 @@ def _untrained(config: Mapping[str, Any], head: str, seed: int) -> PreTrainedMod
         torch.manual_seed(seed)
         family = values.pop("model_type")
         built = AutoConfig.for_model(family, **values)
-        network = cast(
-            PreTrainedModel, _CLASSES.get(head, AutoModel).from_config(built, attn_implementation=_attention(family))
-        )
+        network = cast(PreTrainedModel, class_of(head).from_config(built, attn_implementation=_attention(family)))
         for module in network.modules():
             if isinstance(module, torch.nn.Linear):
                 module.weight.normal_(0.0, module.in_features**-0.5)
@@ -171,7 +191,14 @@ def _untrained(config: Mapping[str, Any], head: str, seed: int) -> PreTrainedMod
     return network
 
 
-def _loaded(source: ModelSource, network: PreTrainedModel, tokenizer: Tokenizer | None, note: str) -> LoadedModel:
+def _loaded(
+    source: ModelSource,
+    network: PreTrainedModel,
+    tokenizer: Tokenizer | None,
+    note: str,
+    tail: Tail | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> LoadedModel:
     inputs = (*_INPUTS, "token_type_ids") if FAMILIES[source.family].segments else _INPUTS
     if source.head in OUTPUTS:
         outputs = OUTPUTS[source.head]
@@ -181,22 +208,12 @@ def _loaded(source: ModelSource, network: PreTrainedModel, tokenizer: Tokenizer 
         outputs = ("last_hidden_state",)
     return LoadedModel(
         source=source,
-        module=PlainModule(network.eval(), outputs).eval(),
+        module=PlainModule(network.eval(), outputs, tail=tail).eval(),
         network=network,
         tokenizer=tokenizer,
         input_names=inputs,
         output_names=outputs,
         config=network.config.to_dict(),
         note=note,
+        about=dict(about or {}),
     )
-
-
-def _tokenizer(folder: Path) -> Tokenizer | None:
-    """The folder's tokenizer, or ``None`` when it has no usable one."""
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json")):
-        return None
-    try:
-        return cast(Tokenizer, AutoTokenizer.from_pretrained(folder, local_files_only=True))
-    except (OSError, ValueError, KeyError) as error:
-        log.warning("the tokenizer in %s can't be used: %s", folder, error)
-        return None

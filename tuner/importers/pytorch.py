@@ -44,7 +44,7 @@ def export(loaded: LoadedModel, batch: int, seq_len: int) -> ExportedProgram:
 def export_texts(loaded: LoadedModel, most_tokens: int) -> ExportedProgram:
     """The network as a program over texts of any lengths, one after the other; inputs are ``RaggedModule``'s, up to
     ``most_tokens`` at a time."""
-    module = RaggedModule(loaded.network, loaded.output_names).eval()
+    module = RaggedModule(loaded.network, loaded.output_names, loaded.module.tail).eval()
     example = [torch.tensor(values, dtype=torch.int32) for values in _EXAMPLE]
     tokens, texts = (Dim(name, min=2, max=most_tokens) for name in ("tokens", "texts"))
     dims: list[dict[int, Any]] = [{0: tokens}, {0: tokens}, {0: texts}]

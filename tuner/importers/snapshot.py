@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from rpc import marks
 from rpc.drafts import draft
 from tuner.errors import ModelInvalid, ModelUnreachable, StorageFull
 from tuner.importers.copies import NO_SPACE, Room, copy, link
-from tuner.importers.folder import check_weights, model_files
+from tuner.importers.folder import check_weights, model_files, read_config
 from tuner.importers.plain_file import stamp_of
-from tuner.importers.source import ModelSource, from_folder
+from tuner.importers.sentence import HEAD as EMBEDDING
+from tuner.importers.sentence import read_sentence
+from tuner.importers.source import ModelSource, from_folder, own_head
 from tuner.schemas.common import Head
 
 PREFIX = "src-"
@@ -36,18 +38,17 @@ class Found:
     family: str = ""
     head: Head | str = ""
     max_seq_len: int | None = None
+    longest_text: int | None = None  # of those that become one vector, where that is less
 
     def complete(self, source: ModelSource) -> ModelSource:
         """The source with what was found; a head that was asked for stays."""
         if not self.snapshot:
             return source
-        return replace(
-            source,
-            revision=self.revision,
-            family=self.family or source.family,
-            head=source.head or self.head,  # type: ignore[arg-type]
-            max_seq_len=self.max_seq_len or source.max_seq_len,
-        )
+        head, longest = source.head or self.head, self.max_seq_len or source.max_seq_len
+        if head == EMBEDDING and self.longest_text:
+            longest = min(longest or self.longest_text, self.longest_text)
+        family = self.family or source.family
+        return replace(source, revision=self.revision, family=family, head=head, max_seq_len=longest)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,10 @@ def _from_here(source: ModelSource, root: Path, room: Room, tell: Progress) -> F
             done += size_bytes
             tell(min(done, total), total)
 
-        digests = {file.name: copy(file, scratch / file.name, count) for file in files}
+        digests = {}
+        for file in files:
+            name = str(file.relative_to(place)) if is_folder else file.name
+            digests[name] = copy(file, _beneath(scratch, name), count)
         if stamp_of(files) != before:
             raise ModelInvalid(f"The files of {source.name} changed while they were copied.", "Submit it again.")
         return _name({"files": digests})
@@ -151,20 +155,34 @@ def _from_hub(source: ModelSource, root: Path, room: Room, tell: Progress) -> Fo
         raise
     files = model_files(folder, source.allow_pickle)
     room.check_size(source.name, sum(file.stat().st_size for file in files))
-    name = _name({"files": [file.name for file in files], "hub": source.location, "revision": folder.name})
+    names = [str(file.relative_to(folder)) for file in files]
+    name = _name({"files": names, "hub": source.location, "revision": folder.name})
 
     def fill(scratch: Path) -> str:
-        for file in files:
-            link(file, scratch, room)
+        for file, below in zip(files, names, strict=True):
+            link(file, _beneath(scratch, below).parent, room)
         return name
 
     snapshot = root / name
     return _described(source, snapshot if snapshot.is_dir() else _kept(root, fill), folder.name)
 
 
+def _beneath(folder: Path, name: str) -> Path:
+    """The place of a file below ``folder``, whose own folder is there then."""
+    place = folder / name
+    place.parent.mkdir(exist_ok=True)
+    return place
+
+
 def _described(source: ModelSource, snapshot: Path, revision: str) -> Found:
-    found = from_folder(snapshot, source.name, source.allow_pickle, None)
-    return Found(snapshot.name, revision, found.family, found.head, found.max_seq_len)
+    """Whatever head was asked for: several jobs may share what is found."""
+    plain = from_folder(snapshot, source.name, source.allow_pickle, "encoder")
+    head: Head = EMBEDDING
+    longest = None
+    with suppress(ModelInvalid):  # it is no other head's business, and said where it is this one's
+        head = own_head(snapshot, read_config(snapshot))
+        longest = read_sentence(snapshot).longest if head == EMBEDDING else None
+    return Found(snapshot.name, revision, plain.family, head, plain.max_seq_len, longest)
 
 
 def _kept(root: Path, fill: Callable[[Path], str]) -> Path:

@@ -19,6 +19,8 @@ from tuner.importers.operators.files import is_operator_file
 from tuner.importers.packaged import packaged_folder
 from tuner.importers.plain_file import refuse_special, stamp_of
 from tuner.importers.presets import PRESETS, Preset
+from tuner.importers.sentence import HEAD as EMBEDDING
+from tuner.importers.sentence import is_sentence_model, read_sentence
 from tuner.schemas.common import Head
 
 Weights = Literal["pretrained", "random", "unknown"]
@@ -107,17 +109,26 @@ def from_folder(path: Path, name: str, allow_pickle: bool, head: Head | None) ->
     config = read_config(path)
     check_config(path / "config.json", config)
     check_weights(path, allow_pickle)
+    chosen = head or own_head(path, config)
+    longest = max_seq_len(config)
+    if chosen == EMBEDDING:
+        longest = min(filter(None, (longest, read_sentence(path).longest)), default=None)
     return ModelSource(
         name=name,
         source="folder",
         location=str(path),
         family=config["model_type"],
-        head=head or head_of(config),
-        max_seq_len=max_seq_len(config),
+        head=chosen,
+        max_seq_len=longest,
         weights="pretrained",
         allow_pickle=allow_pickle,
         stamp=_stamp(model_files(path, allow_pickle)),
     )
+
+
+def own_head(folder: Path, config: Mapping[str, Any]) -> Head:
+    """What a folder was trained for. Raises ModelInvalid when its list of modules can't be read."""
+    return EMBEDDING if is_sentence_model(folder) else head_of(config)
 
 
 def max_seq_len(config: Mapping[str, Any]) -> int | None:

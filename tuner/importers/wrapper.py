@@ -8,6 +8,7 @@ import torch
 
 from tuner.importers import forms
 from tuner.importers.families import FAMILIES, PADDING_BIAS
+from tuner.importers.pooled import Tail
 
 if TYPE_CHECKING:
     from tuner.importers.huggingface import LoadedModel
@@ -21,15 +22,24 @@ class PlainModule(torch.nn.Module):
     With ``own_mask`` the additive mask ``(batch, 1, 1, seq)`` and the position numbers are made here, once, instead of
     by the library: three small operators in the exported graph rather than dozens. Sequences must then be padded on
     the right, as tokenizers of these families do; the network is a ``forms.exportable`` one. Without it the library's
-    own forward runs unchanged.
+    own forward runs unchanged. ``tail``: what makes one embedding of a text's tokens, the only output then.
     """
 
-    def __init__(self, network: torch.nn.Module, output_names: tuple[str, ...], own_mask: bool = True) -> None:
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        output_names: tuple[str, ...],
+        own_mask: bool = True,
+        tail: Tail | None = None,
+    ) -> None:
         super().__init__()
+        self.tail = tail
         self.network = forms.exportable(network) if own_mask else network
         self.output_names = output_names
         self.own_mask = own_mask
+        self.scores_choices = type(network).__name__.endswith("ForMultipleChoice")
         config: Any = network.config
+        self.has_own_ways = self.scores_choices or (own_mask and FAMILIES[config.model_type].mask == "windowed")
         self.has_segments = hasattr(config, "type_vocab_size")
         self.first_position = FAMILIES[config.model_type].first_position(config.to_dict())
 
@@ -46,8 +56,31 @@ class PlainModule(torch.nn.Module):
             named["position_ids"] = torch.arange(first, first + input_ids.shape[1], dtype=torch.int64)[None, :]
             if token_type_ids is None and self.has_segments:
                 named["token_type_ids"] = torch.zeros_like(input_ids)
-        outputs = self.network(**named)
+        outputs = self._past_head(named, attention_mask) if self.has_own_ways else self.network(**named)
+        if self.tail is not None:
+            return (self.tail(outputs["last_hidden_state"], attention_mask),)
         return tuple(cast(torch.Tensor, outputs[name]) for name in self.output_names)
+
+    def _past_head(self, named: dict[str, Any], seen: torch.Tensor) -> Any:
+        """Outputs of a network whose head looks at masks itself: it gets the plain one, the encoder gets ours past it.
+
+        One for multiple choice flattens what it is given: each sequence is a question with one choice here, for which
+        it gives ``logits (batch, 1)``.
+        """
+        own = {name: named.pop(name) for name in ("attention_mask", "position_ids") if self.own_mask}
+        named["attention_mask"] = seen
+        if self.scores_choices:
+            named = {name: value[:, None, :] for name, value in named.items()}
+
+        def put_in(_module: Any, given: Any, by_name: dict[str, Any]) -> Any:
+            return given, by_name | own
+
+        encoder = cast(Any, self.network).base_model
+        hook = encoder.register_forward_pre_hook(put_in, with_kwargs=True)
+        try:
+            return self.network(**named)
+        finally:
+            hook.remove()
 
 
 class RaggedModule(torch.nn.Module):
@@ -59,10 +92,11 @@ class RaggedModule(torch.nn.Module):
     one. Attention looks at all tokens here: whoever compiles this keeps it within each text, by ``starts``.
     """
 
-    def __init__(self, network: torch.nn.Module, output_names: tuple[str, ...]) -> None:
+    def __init__(self, network: torch.nn.Module, output_names: tuple[str, ...], tail: Tail | None = None) -> None:
         super().__init__()
         self.network = forms.exportable(network)
         self.output_names = output_names
+        self.tail = tail
 
     def forward(
         self,
@@ -93,6 +127,8 @@ class RaggedModule(torch.nn.Module):
             outputs = self.network(**named)
         finally:
             hook.remove()
+        if self.tail is not None:
+            return (self.tail.of_rows(hidden[0], starts),)
         return tuple(hidden[0] if name == "last_hidden_state" else outputs[name] for name in self.output_names)
 
 
@@ -102,4 +138,4 @@ def variant(loaded: LoadedModel, attention: Attention) -> torch.nn.Module:
     network = forms.twin(loaded.network)
     if FAMILIES[loaded.source.family].sdpa:
         network.set_attn_implementation(attention)
-    return PlainModule(network, loaded.output_names, own_mask=False).eval()
+    return PlainModule(network, loaded.output_names, own_mask=False, tail=loaded.module.tail).eval()

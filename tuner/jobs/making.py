@@ -42,8 +42,10 @@ class Module:
     precision: str = FULL
 
     def compile(self, target: dict[str, Any], winners: Mapping[str, tuple[str, list[float]]]) -> Compiled:
-        """As ``compile_into``."""
-        return Compiled(**self._made(Compile(self, target, dict(winners))))
+        """As ``compile_into``, and the model's tokenizer beside it."""
+        compiled = Compiled(**self._made(Compile(self, target, dict(winners))))
+        cache.copy_tokenizer(self.imports_dir, self.imported, self.folder)
+        return compiled
 
     def verify(self, what: str) -> dict[str, Any]:
         """Run it on the import's samples; as ``verification``."""

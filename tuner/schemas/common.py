@@ -9,7 +9,15 @@ from pydantic import BaseModel, ConfigDict
 T = TypeVar("T")
 
 # What follows an encoder, as the library names it.
-Head = Literal["encoder", "sequence-classification", "token-classification", "question-answering", "masked-lm"]
+Head = Literal[
+    "encoder",
+    "sentence-embedding",
+    "sequence-classification",
+    "token-classification",
+    "question-answering",
+    "multiple-choice",
+    "masked-lm",
+]
 
 # What products are computed in; sums are of 32 bits, and all else of float32.
 Precision = Literal["fp32", "bf16", "int8"]

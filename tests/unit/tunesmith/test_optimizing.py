@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 from tests.support.samples import job
 from tuner.client.http import Client
-from tuner.errors import InvalidInput, SequenceTooLong
+from tuner.errors import InvalidInput, SequenceTooLong, StageFailed
 from tuner.schemas import ErrorBody, JobIn, JobOut
 from tunesmith.optimizing import optimize
 
@@ -54,10 +54,15 @@ def test_a_job_that_failed_raises_what_it_failed_with() -> None:
     assert caught.value.hint == "Shorter."
 
 
-def test_a_folder_here_is_not_asked_of_a_service_elsewhere(tmp_path: Any) -> None:
-    with Service(job()) as service, pytest.raises(InvalidInput, match="can't see"):
+def test_a_service_that_can_not_see_a_folder_is_sent_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr(
+        "tunesmith.optimizing.seen_there",
+        lambda client, model, allow_pickle: sent.append(model) or "upload:mine",
+    )
+    with Service(job(state="cancelled")) as service, pytest.raises(StageFailed):
         optimize(tmp_path, service=service)
-    assert not service.wishes
+    assert (sent, service.wishes[0].model) == ([str(tmp_path)], "upload:mine")
 
 
 @pytest.mark.parametrize("asked", [{"precision": "fp16"}, {"target": "m1-metal"}])

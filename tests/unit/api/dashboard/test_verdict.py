@@ -195,3 +195,11 @@ def test_random_weights_are_named() -> None:
 )
 def test_what_is_not_known_is_left_out(manifest: dict[str, Any]) -> None:
     assert evidence(manifest, [], None) == []
+
+
+def test_how_near_an_import_is_to_the_library_is_said_where_it_is_known() -> None:
+    manifest = {"faithful": {"cases": ["full", "empty"], "max_abs_error": 1.5e-6, "max_rel_error": 1e-5}}
+    item = find("Same model", evidence(manifest, [], None))
+    assert item.ok
+    assert "rows that are full, empty" in item.note
+    assert not [one for one in evidence({}, [], None) if one.label == "Same model"]

@@ -60,7 +60,7 @@ def test_wrong_usage_is_exit_code_2(monkeypatch: pytest.MonkeyPatch, arguments: 
     [
         (["--batch", "0"], "--batch: Input should be greater than or equal to 1, got 0"),
         (["--seq-len", "-3"], "--seq-len: Input should be greater than or equal to 1, got -3"),
-        (["--head", "decoder"], "--head: Input should be 'encoder', 'sequence-classification'"),
+        (["--head", "decoder"], "--head: Input should be 'encoder', 'sentence-embedding'"),
     ],
 )
 def test_option_out_of_bounds_is_named(

@@ -107,3 +107,20 @@ def test_an_export_that_lacks_records_says_so_at_its_end() -> None:
     last = LeftOut(left_out=3, reason="record 7: too odd").model_dump_json().encode()
     assert words.left_out(b'{"v":1,"workload":{}}\n' + last + b"\n").startswith("3 records were left out")
     assert words.left_out(b'{"v":1,"workload":{}}\n') == words.left_out(b"") == ""
+
+
+def test_what_was_brought_is_said_as_far_as_it_is_known() -> None:
+    manifest = {
+        "model": {"id2label": {"0": "NO", "1": "YES"}, "problem_type": "single_label_classification"},
+        "tokenizer": ["tokenizer.json"],
+        "faithful": {"cases": ["full", "empty"], "max_abs_error": 1.2e-6, "max_rel_error": 1e-5},
+    }
+    assert words.brought(manifest).splitlines() == [
+        "2 labels: NO, YES (single_label_classification)",
+        "tokenizer: tokenizer.json",
+        "from the library's own forward at most 1.2e-06 off (rows: full, empty)",
+    ]
+    assert "tokenizer: none" in words.brought(manifest | {"tokenizer": []})
+    prompts = {"model": {"prompts": {"query": "q: "}, "default_prompt_name": "query"}}
+    assert words.brought(prompts) == "prompts: query; by default query"
+    assert words.brought({}) == "", "of an operator, or from before it was kept"

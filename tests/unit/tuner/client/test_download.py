@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tests.support.fake_service import FakeService
 from tests.support.samples import artifact, job
 from tuner.client.download import download, wanted
-from tuner.errors import ArtifactMissing, InvalidInput, ServiceUnreachable, StorageFull
+from tuner.errors import ArtifactMissing, Conflict, InvalidInput, ServiceUnreachable, StorageFull
 
 CONTENT = bytes(range(256)) * 40
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -26,6 +27,24 @@ def fetch(service: FakeService, path: Path, sha256: str = SHA) -> list[int]:
     told: list[int] = []
     assert download(service.client(), wanted(artifact(CONTENT, sha256)), path, told.append) == path
     return told
+
+
+def test_an_artifact_is_downloaded_by_its_id_into_a_folder(service: FakeService, tmp_path: Path) -> None:
+    assert service.client().download("art-1", tmp_path) == tmp_path / "art-1.tar"
+    assert (tmp_path / "art-1.tar").read_bytes() == CONTENT
+
+
+def test_a_download_is_awaited(service: FakeService, tmp_path: Path) -> None:
+    async def fetch() -> Path:
+        async with service.async_client() as client:
+            return await client.download("art-1", tmp_path / "a.tar")
+
+    assert asyncio.run(fetch()).read_bytes() == CONTENT
+
+
+def test_a_job_without_an_artifact_says_what_it_is_at(service: FakeService, tmp_path: Path) -> None:
+    with pytest.raises(Conflict, match="job-1 has no artifact: it is tuning"):
+        service.client().download("job-1", tmp_path)
 
 
 def part_of(path: Path, sha256: str = SHA) -> Path:

@@ -7,11 +7,13 @@ import json
 from datetime import datetime, timezone
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.fake_service import FakeService
 from tests.support.samples import finished_job, job
 from tuner.client.events import GIVE_UP_SEC, ServerEvent, follow, parse_events, progress
+from tuner.client.http import Client
 from tuner.errors import NotFound, ServiceUnreachable
 from tuner.schemas import EventOut
 
@@ -123,3 +125,13 @@ def test_events_are_followed_on_an_event_loop(monkeypatch: pytest.MonkeyPatch) -
 def test_events_of_a_job_that_is_not_there_are_refused() -> None:
     with pytest.raises(NotFound):
         list(follow(FakeService([job()]).client(), "job-2"))
+
+
+def test_a_job_whose_events_are_gone_is_followed_to_its_end_at_once() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/events":
+            raise httpx.ReadTimeout("nothing came")
+        return httpx.Response(200, json=finished_job().model_dump(mode="json"))
+
+    client = Client("http://service.test", transport=httpx.MockTransport(answer))
+    assert list(follow(client, "job-1", Clock())) == []

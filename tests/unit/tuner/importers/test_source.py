@@ -79,8 +79,8 @@ def test_head_asked_for_wins_over_the_folder(tmp_path: Path) -> None:
 
 
 def test_unknown_head_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="multiple-choice"):
-        resolve_source("minilm-l6", head="multiple-choice")
+    with pytest.raises(InvalidInput, match="next-sentence"):
+        resolve_source("minilm-l6", head="next-sentence")
 
 
 def test_unknown_name_suggests_the_nearest_preset() -> None:
