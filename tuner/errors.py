@@ -49,6 +49,18 @@ class ModelInvalid(InvalidInput):
     code = "model_invalid"
 
 
+class FormatUnsupported(ModelInvalid):
+    """The file holds a model in a format that is not taken: TorchScript, a pickle, another framework's."""
+
+    code = "format_unsupported"
+
+
+class OperatorsUnsupported(ModelInvalid):
+    """The model has operators that nothing here computes; the message names all of them."""
+
+    code = "operators_unsupported"
+
+
 class ModelUnreachable(TunerError):
     """The hub or the folder that holds the model does not answer."""
 

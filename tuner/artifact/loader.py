@@ -151,7 +151,10 @@ class Runner:
             raise ArtifactError(f"The inputs are {', '.join(names)}; got {', '.join(sorted(inputs)) or 'none'}.")
         ordered = []
         for spec in self.inputs:
-            value = np.ascontiguousarray(_meant(spec, inputs[spec["name"]]), dtype=spec["dtype"])
+            given = _meant(spec, inputs[spec["name"]])
+            if not np.can_cast(given.dtype, spec["dtype"], "same_kind"):
+                raise ArtifactError(f"{spec['name']} is {spec['dtype']}; got {given.dtype}.")
+            value = np.ascontiguousarray(given, dtype=spec["dtype"])
             if value.shape != (wanted := tuple(spec["shape"])):
                 raise ArtifactError(f"{spec['name']} has shape {value.shape}, this artifact is compiled for {wanted}.")
             if spec.get("padding") == "right":

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from tuner.bench.spec import Timing, Variant
 from tuner.db.models import Model
+from tuner.importers.model_file import PROGRAM
 from tuner.importers.operators import catalog
 from tuner.targets.roofline import Peak
 
 PRODUCT = "product"
+EAGER: Literal["torch-eager"] = "torch-eager"
 
 
 def baselines(model: Model) -> list[Variant]:
     """Contestants beside the compiled modules: PyTorch as far as it knows the model."""
+    if model.source == "file" and not model.family:  # a program has one forward, an ONNX file no PyTorch
+        return [Variant(name=EAGER, kind=EAGER)] if model.location.endswith(PROGRAM) else []
     if model.source != "operator":
         return [Variant(name=kind, kind=kind) for kind in ("torch-eager", "torch-sdpa")]
     if not catalog.is_operator(model.location):

@@ -29,7 +29,7 @@ def list_models(as_json: JsonOption = False, url: UrlOption = None) -> None:
 
 @models_app.command("add")
 def add_model(
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id, folder, or upload:NAME.")],
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id, folder, file, or upload:NAME.")],
     head: HeadOption = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Trust weights that can run code.")] = False,
     as_json: JsonOption = False,

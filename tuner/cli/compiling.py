@@ -25,7 +25,7 @@ from tuner.schemas import JobIn
 
 
 def compile(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id or folder.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id, folder, .onnx or .pt2 file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Artifact to write; .so or .dylib: its library alone.")],
     target: Annotated[str, typer.Option(help="What to compile for.")] = "local",
     batch: BatchOption = None,

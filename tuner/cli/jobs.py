@@ -32,7 +32,7 @@ INTERRUPTED = 130  # exit code of a command that Ctrl-C ended, as shells have it
 
 
 def tune(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id, folder, or upload:NAME.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id, folder, file, or upload:NAME.")],
     target: Annotated[str, typer.Option(help="What to compile for; `tunesmith targets` lists them.")] = "local",
     express: Annotated[bool, typer.Option("--express", help="Budget of ten minutes (the default).")] = False,
     full: Annotated[bool, typer.Option("--full", help="Budget for the best result.")] = False,

@@ -58,13 +58,18 @@ def prepare(program: Any, fused_attention: bool = True, longest: int = 0) -> Pre
         program, keep_params_as_input=True, custom_convert_map=pooling.importers(), run_ep_decomposition=False
     )
     mod, params = detach_params(mod)
+    return prepare_imported(mod, [value.numpy() for value in params["main"]], fused_attention, longest)
+
+
+def prepare_imported(mod: Any, params: list[np.ndarray], fused_attention: bool = True, longest: int = 0) -> Prepared:
+    """As ``prepare``, of a module that one of TVM's importers made: its ``main`` takes inputs, then ``params``."""
     inputs = int(mod["main"].attrs["num_input"])
     if longest:
         mod = _named_extents(mod)
     mod = flatten_rows(mod)
     mod = transform.CanonicalizeBindings()(transform.CombineParallelMatmul()(mod))
     mod = flatten_rows(rewrite_attention(mod, fused_attention, longest))
-    mod, folded = fold_params(mod, [value.numpy() for value in params["main"]])
+    mod, folded = fold_params(mod, params)
     mod = tvm.transform.Sequential(
         [
             transform.LegalizeOps(legalizations()),

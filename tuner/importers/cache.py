@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tvm
@@ -20,14 +20,12 @@ from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
 from tuner.importers import shelf, tensors
 from tuner.importers.families import check_texts
 from tuner.importers.memory import check_memory, config_of
+from tuner.importers.model_file import is_converted
 from tuner.importers.operators.apart import import_apart
 from tuner.importers.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
 from tuner.importers.snapshot import Fetched
 from tuner.importers.tensors import Tensor
 from tuner.lengths import MOST_TOKENS, UNKNOWN_LONGEST
-
-if TYPE_CHECKING:
-    pass
 
 _TOKENIZER = "tokenizer"  # the folder of its files in an import
 _SAMPLED_TEXTS, _SAMPLED_TOKENS = 5, 96  # of an import for texts; its samples are padded, its module skips that
@@ -107,18 +105,25 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
             return import_operator(key, fetched, root)
         import_apart(key, fetched, root)
         return describe(root, key)
+    if fetched.source.source == "file" and not is_converted(fetched.folder):
+        from tuner.importers.programs.importing import import_file
+
+        return import_file(key, fetched, shape, root)
     if shape.texts:
         check_texts(fetched.source.family, fetched.source.head)
     sampled = (_SAMPLED_TEXTS, _SAMPLED_TOKENS) if shape.texts else (shape.batch, shape.seq_len)
     check_memory(fetched.source.name, config_of(fetched.source, fetched.folder), *sampled, memory_bytes)
-    # Seconds, of which a worker that has its import knows nothing; operators of the user's own need none of them.
+    # Seconds, of which a worker that has its import knows nothing.
     from tuner.importers.faithful import check_faithful
     from tuner.importers.huggingface import load_torch
+    from tuner.importers.original import check_original
     from tuner.importers.pytorch import export, export_texts
     from tuner.importers.reference import reference_outputs, sample_inputs
 
     loaded = load_torch(fetched)
     faithful = check_faithful(loaded, shape.seq_len)
+    if fetched.source.source == "file":
+        check_original(loaded, fetched, shape.seq_len, root)
     texts: dict[str, int] = {}
     if shape.texts:
         longest = loaded.source.max_seq_len or UNKNOWN_LONGEST
@@ -154,12 +159,12 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
     )
     pairs = [Sample(i, o) for i, o in zip(samples, wanted, strict=True)]
     if loaded.tokenizer is None or fetched.folder is None:
-        return _keep(root, imported, prepared, pairs)
+        return keep(root, imported, prepared, pairs)
     from tuner.importers.tokenizer import write_tokenizer
 
     with draft(root) as scratch:
         files = write_tokenizer(loaded.tokenizer, fetched.folder, scratch / _TOKENIZER)
-        return _keep(root, replace(imported, tokenizer=files), prepared, pairs, scratch / _TOKENIZER)
+        return keep(root, replace(imported, tokenizer=files), prepared, pairs, scratch / _TOKENIZER)
 
 
 def find(root: Path, key: str) -> Imported | None:
@@ -192,7 +197,7 @@ def import_operator(key: str, fetched: Fetched, root: Path) -> Imported:
         sampled="seeded normal numbers",
     )
     prepared = prepare_operator(loaded)
-    return _keep(root, imported, prepared, [Sample(i, o) for i, o in zip(samples, wanted, strict=True)])
+    return keep(root, imported, prepared, [Sample(i, o) for i, o in zip(samples, wanted, strict=True)])
 
 
 def describe(root: Path, key: str) -> Imported:
@@ -238,11 +243,7 @@ def named_params(params: list[np.ndarray]) -> dict[str, np.ndarray]:
     return {f"p{index}": np.ascontiguousarray(value) for index, value in enumerate(params)}
 
 
-def _is_kept(root: Path, key: str) -> bool:
-    return (root / key / shelf.ABOUT).is_file()
-
-
-def _keep(
+def keep(
     root: Path, imported: Imported, prepared: Prepared, samples: list[Sample], tokenizer: Path | None = None
 ) -> Imported:
     """Put an import into the cache, whole or not at all; returns what is kept there, which another worker may have
@@ -255,7 +256,7 @@ def _keep(
         try:
             folder.rename(root / imported.key)
         except OSError:
-            if not _is_kept(root, imported.key):
+            if not (root / imported.key / shelf.ABOUT).is_file():
                 raise
     return describe(root, imported.key)
 

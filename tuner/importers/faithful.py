@@ -36,14 +36,14 @@ def check_faithful(loaded: LoadedModel, seq_len: int) -> dict[str, Any]:
     """
     length = max(1, min(seq_len, loaded.source.max_seq_len or seq_len, _MOST_TOKENS))
     cases = cases_of(loaded.source.family)
-    inputs = _rows(loaded, length, cases)
+    inputs = probes(loaded, length, cases)
     tensors = [torch.from_numpy(inputs[name]) for name in loaded.input_names]
     with torch.inference_mode():
         ours, theirs = loaded.module(*tensors), variant(loaded, "eager")(*tensors)
     seen = inputs["attention_mask"] == 1
     got, want = {}, {}
     for name, one, other in zip(loaded.output_names, ours, theirs, strict=True):
-        kept = _seen(other.numpy(), seen)
+        kept = compared(other.numpy(), seen)
         got[name], want[name] = one.numpy()[kept], other.numpy()[kept]
     found = compare(got, want, rtol=_RTOL)
     if not found.ok:
@@ -61,7 +61,7 @@ def cases_of(family: str) -> list[str]:
     return [name for name in _ROWS if not (right_only and name in _REFUSED)]
 
 
-def _rows(loaded: LoadedModel, length: int, cases: list[str]) -> dict[str, np.ndarray]:
+def probes(loaded: LoadedModel, length: int, cases: list[str]) -> dict[str, np.ndarray]:
     padding, count = int(loaded.config.get("pad_token_id") or 0), len(cases)
     words = np.linspace(0, int(loaded.config["vocab_size"]) - 1, count * length).round().astype(np.int32)
     words[words == padding] = padding + 1 if padding == 0 else padding - 1  # padding is no word, to some families
@@ -77,7 +77,7 @@ def _rows(loaded: LoadedModel, length: int, cases: list[str]) -> dict[str, np.nd
     return {name: np.ascontiguousarray(named[name]) for name in loaded.input_names}
 
 
-def _seen(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def compared(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Which of the library's outputs are compared: those of tokens; of outputs by text all that are numbers."""
     if values.shape[:2] == seen.shape:
         return seen

@@ -55,10 +55,15 @@ def export_texts(loaded: LoadedModel, most_tokens: int) -> ExportedProgram:
 
 
 def _decomposed(module: torch.nn.Module, example: tuple[torch.Tensor, ...], dims: Any = None) -> ExportedProgram:
-    table = torch.export.default_decompositions()
-    for operator in _KEPT:
-        table.pop(operator, None)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*treespec.*")  # torch.export's own use
         exported = torch.export.export(module, example, dynamic_shapes=dims, strict=False)
-        return exported.run_decompositions(table)
+        return exported.run_decompositions(kept_whole())
+
+
+def kept_whole() -> Any:
+    """How operators are taken apart on export: as PyTorch does, but those that the graph pipeline fuses."""
+    table = torch.export.default_decompositions()
+    for operator in _KEPT:
+        table.pop(operator, None)
+    return table

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rpc.drafts import draft
+from tuner.errors import PrecisionUnavailable
 from tuner.importers.cache import Imported, Shape
 from tuner.importers.fidelity import Fidelity, fidelity, gathered
 from tuner.importers.snapshot import Fetched
@@ -24,6 +25,14 @@ _BATCH, _MOST_TOKENS = 16, 96  # of a module for texts
 def sentences() -> list[str]:
     """One or two hundred everyday ones: questions, reviews, news, instructions."""
     return resources.files("tuner.data").joinpath("sentences.txt").read_text(encoding="utf-8").splitlines()
+
+
+def check_sentences(imported: Imported) -> None:
+    """Raise PrecisionUnavailable for a model that takes no sentences: nobody could say what it loses."""
+    if not imported.family:
+        raise PrecisionUnavailable(
+            f"{imported.name} is no encoder that is known, and is computed in float32 only.", "Leave out --precision."
+        )
 
 
 def know_sentences(root: Path, fetched: Fetched, imported: Imported, shape: Shape) -> None:

@@ -15,6 +15,7 @@ from rpc.drafts import draft
 from tuner.errors import ModelInvalid, ModelUnreachable, StorageFull
 from tuner.importers.copies import NO_SPACE, Room, copy, link
 from tuner.importers.folder import check_weights, model_files, read_config
+from tuner.importers.model_file import ONNX, ORIGINAL, config_beside, tokenizer_beside
 from tuner.importers.plain_file import stamp_of
 from tuner.importers.sentence import HEAD as EMBEDDING
 from tuner.importers.sentence import read_sentence
@@ -72,6 +73,8 @@ def bring(source: ModelSource, root: Path, room: Room | None = None, progress: P
     try:
         if source.is_on_hub:
             return _from_hub(source, root, room, tell)
+        if source.source == "file":
+            return _from_file(source, root, room, tell)
         return _from_here(source, root, room, tell)
     except OSError as error:
         if error.errno in NO_SPACE:
@@ -117,13 +120,7 @@ def _from_here(source: ModelSource, root: Path, room: Room, tell: Progress) -> F
     room.check_free(root, total)
 
     def fill(scratch: Path) -> str:
-        done = 0
-
-        def count(size_bytes: int) -> None:
-            nonlocal done
-            done += size_bytes
-            tell(min(done, total), total)
-
+        count = _counter(total, tell)
         digests = {}
         for file in files:
             name = str(file.relative_to(place)) if is_folder else file.name
@@ -134,6 +131,67 @@ def _from_here(source: ModelSource, root: Path, room: Room, tell: Progress) -> F
 
     snapshot = _kept(root, fill)
     return _described(source, snapshot, "") if is_folder else Found(snapshot.name)
+
+
+def _from_file(source: ModelSource, root: Path, room: Room, tell: Progress) -> Found:
+    """A copy of a model's file and of its weights' beside it; of an encoder also the folder it was exported from."""
+    from tuner.importers import convert  # these two load ONNX, of which who has a folder needs nothing
+    from tuner.importers.onnx import graph
+
+    file = Path(source.location)
+    if not file.exists():
+        raise ModelUnreachable(f"{file} is not there any more.", "Put it back, then submit it again.")
+    if source.stamp not in ("", stamp_of([file])):
+        raise ModelInvalid(f"{source.name} changed after it was submitted.", "Submit it again.")
+    room.check_size(source.name, file.stat().st_size)
+    is_onnx = file.suffix == ONNX
+    files = [file, *(file.with_name(name) for name in (graph.external_files(file) if is_onnx else ()))]
+    before = _stamp_of_weights(file, files)
+    beside = tokenizer_beside(file)
+    total = sum(one.stat().st_size for one in files)
+    room.check_size(source.name, total)
+    room.check_free(root, 2 * total)
+    head: Head | str = ""
+
+    def fill(scratch: Path) -> str:
+        nonlocal head
+        original = scratch / ORIGINAL
+        original.mkdir()
+        count = _counter(total, tell)
+        digests = {one.name: copy(one, original / one.name, count) for one in files}
+        if stamp_of(files) != before:
+            raise ModelInvalid(f"The files of {source.name} changed while they were copied.", "Submit it again.")
+        config = config_beside(file)
+        known = convert.convert if is_onnx else convert.convert_program
+        head = known(original / file.name, config, scratch) or ""
+        others = {one.name: copy(one, scratch / one.name, lambda _: None) for one in beside} if head else {}
+        return _name({"files": digests, "beside": others, "config": config, "form": convert.FORM})
+
+    snapshot = _kept(root, fill)
+    if not head:
+        return Found(snapshot.name)
+    return replace(_described(source, snapshot, ""), head=head)
+
+
+def _stamp_of_weights(file: Path, files: list[Path]) -> str:
+    try:
+        return stamp_of(files)
+    except FileNotFoundError as error:
+        raise ModelInvalid(
+            f"{file} has its weights in {error.filename}, which is not there.", "Put it beside the file."
+        ) from None
+
+
+def _counter(total: int, tell: Progress) -> Callable[[int], None]:
+    """Tells ``tell`` how far all is when it is told of each part."""
+    done = 0
+
+    def count(size_bytes: int) -> None:
+        nonlocal done
+        done += size_bytes
+        tell(min(done, total), total)
+
+    return count
 
 
 def _from_hub(source: ModelSource, root: Path, room: Room, tell: Progress) -> Found:

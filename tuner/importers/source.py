@@ -13,11 +13,12 @@ from typing import Any, Literal, cast, get_args
 from tuner.errors import InvalidInput, ModelInvalid, ModelUnknown, SequenceTooLong
 from tuner.importers.config_checks import check_config, is_count
 from tuner.importers.families import FAMILIES, head_of
-from tuner.importers.folder import check_weights, model_files, read_config
+from tuner.importers.folder import check_weights, has_pickle, has_safetensors, model_files, read_config
+from tuner.importers.model_file import check_format, onnx_in
 from tuner.importers.operators import catalog
 from tuner.importers.operators.files import is_operator_file
 from tuner.importers.packaged import packaged_folder
-from tuner.importers.plain_file import refuse_special, stamp_of
+from tuner.importers.plain_file import stamp_of
 from tuner.importers.presets import PRESETS, Preset
 from tuner.importers.sentence import HEAD as EMBEDDING
 from tuner.importers.sentence import is_sentence_model, read_sentence
@@ -33,14 +34,15 @@ _PATH_LIKE = ("/", "./", "../", "~", ".\\", "..\\")
 class ModelSource:
     """A model's origin, all that is known before it is loaded.
 
-    ``location`` is an absolute folder or a hub id, of an operator its spelling or its file. ``family`` and ``head`` are
-    empty and ``max_seq_len`` (tokens) is ``None`` while they are unknown, which they are for a hub id until it is
-    downloaded. ``revision`` is what was asked for of a hub id (empty: the newest), then the commit that it was;
-    ``stamp`` tells when a folder or file of the user's is written later.
+    ``location`` is an absolute folder or file or a hub id, of an operator its spelling or its file. ``family`` and
+    ``head`` are empty and ``max_seq_len`` (tokens) is ``None`` while they are unknown, which they are for a hub id
+    until it is downloaded, for a file until it is copied, and always for one that holds no encoder. ``revision`` is
+    what was asked for of a hub id (empty: the newest), then the commit that it was; ``stamp`` tells when a folder or
+    file of the user's is written later.
     """
 
     name: str
-    source: Literal["preset", "folder", "hub", "operator"]
+    source: Literal["preset", "folder", "file", "hub", "operator"]
     location: str
     family: str
     head: Head | Literal[""]
@@ -52,14 +54,14 @@ class ModelSource:
 
     @property
     def folder(self) -> Path | None:
-        """The local folder that holds the model, or ``None`` when it is on the hub or an operator."""
+        """The local folder that holds the model, or ``None`` when it is on the hub, a file or an operator."""
         path = Path(self.location)
-        return path if path.is_absolute() and self.source != "operator" else None
+        return path if path.is_absolute() and self.source in ("preset", "folder") else None
 
     @property
     def is_on_hub(self) -> bool:
         """Do its files come from the hub?"""
-        return self.source != "operator" and self.folder is None
+        return self.source in ("preset", "hub") and self.folder is None
 
     @property
     def has_files(self) -> bool:
@@ -68,11 +70,11 @@ class ModelSource:
 
 
 def resolve_source(name: str, allow_pickle: bool = False, head: str | None = None) -> ModelSource:
-    """Find out what a name means: an operator (``op:gemm:128,3072,768``), a preset, then a local folder or operator
-    file, then a hub id (``organisation/model``, ``organisation/model@revision``).
+    """Find out what a name means: an operator (``op:gemm:128,3072,768``), a preset, then a local folder, model's file
+    or operator's file, then a hub id (``organisation/model``, ``organisation/model@revision``).
 
-    Raises ``ModelUnknown`` (none of them), ``ModelInvalid`` (a folder that is no model we can load) or
-    ``InvalidInput`` (no such head, an operator's arguments).
+    Raises ``ModelUnknown`` (none of them), ``ModelInvalid`` (a folder that is no model we can load),
+    ``FormatUnsupported`` (a file of another format) or ``InvalidInput`` (no such head, an operator's arguments).
     """
     wanted = _checked_head(head)
     name = name.strip()
@@ -84,16 +86,22 @@ def resolve_source(name: str, allow_pickle: bool = False, head: str | None = Non
     path = Path(os.path.expanduser(name))  # Path's own raises for "~" and a user there is none of
     try:
         is_file, is_there = is_operator_file(path), bool(name) and path.exists()
-        if is_there and not is_file and not path.is_dir():
-            refuse_special(path)
+        is_of_model = is_there and not is_file and not path.is_dir()
+        if is_of_model:
+            check_format(path)
     except OSError as error:  # a name too long for a file, a folder that may not be entered
         raise ModelUnknown(f"The model can't be looked for: {error.strerror}.", _nearest(name)) from None
     if is_file:
         return _operator(name, str(path.absolute()), "custom", _stamp([path]))
+    if is_of_model:
+        return _from_file(path, name, wanted)
     if is_there:
         return from_folder(path, name, allow_pickle, wanted)
     if name.startswith(_PATH_LIKE):
-        raise ModelUnknown(f"There is no folder {path.absolute()}.", "Give the folder that holds config.json.")
+        raise ModelUnknown(
+            f"There is no folder or file {path.absolute()}.",
+            "Give the folder that holds config.json, or an .onnx or .pt2 file.",
+        )
     if hub := _HUB_ID.fullmatch(name):
         revision = hub["revision"] or ""
         return ModelSource(name, "hub", hub["id"], "", wanted or "", None, "unknown", allow_pickle, revision)
@@ -106,6 +114,8 @@ def from_folder(path: Path, name: str, allow_pickle: bool, head: Head | None) ->
     Raises ``ModelInvalid`` naming the file that is missing or damaged.
     """
     path = path.absolute()
+    if not has_safetensors(path) and not has_pickle(path) and (file := onnx_in(path)):
+        return _from_file(file, name, head)
     config = read_config(path)
     check_config(path / "config.json", config)
     check_weights(path, allow_pickle)
@@ -149,6 +159,12 @@ def check_seq_len(name: str, longest: int | None, seq_len: int) -> None:
         raise SequenceTooLong(
             f"{name} takes at most {longest} tokens, {seq_len} were asked for.", f"Use --seq-len {longest} or less."
         )
+
+
+def _from_file(path: Path, name: str, head: Head | None) -> ModelSource:
+    """A model that is one file; what it holds is seen when it is copied."""
+    path = path.absolute()
+    return ModelSource(name, "file", str(path), "", head or "", None, "pretrained", stamp=_stamp([path]))
 
 
 def _operator(name: str, location: str, family: str, stamp: str = "") -> ModelSource:

@@ -23,7 +23,7 @@ from tuner.errors import DeviceUnavailable, ProcessLost
 from tuner.importers import cache
 from tuner.importers.operators import catalog
 from tuner.importers.operators.files import is_own
-from tuner.importers.sentences import know_sentences
+from tuner.importers.sentences import check_sentences, know_sentences
 from tuner.jobs import deliver, from_records, housekeeping, job_folders, making, publish, seclusion, tuning
 from tuner.jobs.workbench import (
     database,
@@ -101,6 +101,8 @@ def import_model(settings: Settings, job_id: str) -> None:
     """Load the model, export it, rewrite its graph, compute what it must compute; all into the import cache."""
     job = job_of(settings, job_id)
     imported = imported_of(settings, job)
+    if job.precision != FULL:
+        check_sentences(imported)
     with write(database(settings)) as db:
         job = jobs.get(db, job_id)
         job.import_key, job.weights = imported.key, imported.weights

@@ -26,7 +26,9 @@ class BudgetIn(In):
 class JobIn(In):
     """A job to submit."""
 
-    model: str = Field(min_length=1, max_length=400, description="preset, hub id, folder, op:NAME:ARGS or model id")
+    model: str = Field(
+        min_length=1, max_length=400, description="preset, hub id, folder, file, op:NAME:ARGS or model id"
+    )
     target: str = Field("local", max_length=16_000, description="target name, or a TVM target as JSON")
     budget: BudgetIn = Field(default_factory=BudgetIn)
     batch: int | None = Field(None, ge=1, le=1024, description="of one shape; 1 where only seq_len is given")

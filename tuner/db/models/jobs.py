@@ -18,8 +18,8 @@ class Model(SQLModel, table=True):
     __tablename__ = "model"
     __table_args__ = (UniqueConstraint("name", "head"),)
     id: str = Field(default_factory=lambda: new_id("mdl"), primary_key=True)
-    name: str  # what the user typed: preset, hub id or folder
-    source: str  # preset | hub | folder
+    name: str  # what the user typed: preset, hub id, folder or file
+    source: str  # preset | hub | folder | file
     location: str  # folder or hub id
     family: str = ""  # bert, distilbert, ... ; empty until known
     head: str = "encoder"  # as tuner.schemas.common.Head

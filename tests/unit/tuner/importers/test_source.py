@@ -113,9 +113,9 @@ def test_folder_without_config_is_no_model(tmp_path: Path) -> None:
         resolve_source(str(tmp_path))
 
 
-def test_file_is_no_model(tmp_path: Path) -> None:
+def test_weights_alone_are_no_model(tmp_path: Path) -> None:
     file = write_untrained(tmp_path) / "model.safetensors"
-    with pytest.raises(ModelInvalid, match="not a folder"):
+    with pytest.raises(ModelInvalid, match="weights alone"):
         resolve_source(str(file))
 
 
