@@ -24,19 +24,20 @@ _HEADS: dict[str, Head] = {
 @dataclass(frozen=True)
 class Handed:
     """``model`` is what a job is told, ``name`` what its file is called, ``config`` the library's configuration;
-    ``back`` puts the tuned module where the network was."""
+    ``back`` puts the tuned module where the network was. A program has its shapes in it."""
 
     model: str
     name: str
     head: Head | None = None
     config: Any = None
     back: Callable[[Any], Any] = lambda module: module
+    is_program: bool = False
 
 
-def hand_over(model: Any, place: Path, tokenizer: Any = None) -> Handed:
-    """Write a model into a folder below ``place``, if it isn't a name or a folder already.
+def hand_over(model: Any, place: Path, tokenizer: Any = None, example_inputs: Any = None) -> Handed:
+    """Write a model into ``place``, if it isn't a name or a folder already.
 
-    Raises InvalidInput for what is no model that is taken.
+    Raises InvalidInput for what is no model that is taken, ModelInvalid for a module that can't be exported.
     """
     if isinstance(model, (str, Path)):
         folder = Path(model).expanduser()
@@ -47,9 +48,11 @@ def hand_over(model: Any, place: Path, tokenizer: Any = None) -> Handed:
         return _sentence_transformer(model, place)
     if "PreTrainedModel" in kinds:
         return _pretrained(model, place, tokenizer)
+    if "Module" in kinds:
+        return _module(model, place, example_inputs)
     raise InvalidInput(
         f"A {type(model).__name__} is no model that is tuned from memory.",
-        "Give a model of transformers, a SentenceTransformer, or the name or folder of one.",
+        "Give a module of PyTorch, a SentenceTransformer, or the name or folder of a model.",
     )
 
 
@@ -63,7 +66,10 @@ def wish_for(
     """The job: for texts as long as ``texts`` are, for the shape of ``example_inputs``, or, without both, for what the
     service thinks best. Raises InvalidInput for a budget or inputs that say nothing."""
     shape: dict[str, Any] = {}
-    if texts is not None:
+    if handed.is_program:
+        if texts is not None:
+            raise InvalidInput("texts are for known encoders.", "Leave them out: example_inputs say the shapes.")
+    elif texts is not None:
         shape["text_lengths"] = _counts(list(texts), tokenizer)
     elif example_inputs is not None:
         shape["batch"], shape["seq_len"] = _shape(example_inputs)
@@ -78,6 +84,23 @@ def _pretrained(model: Any, place: Path, tokenizer: Any) -> Handed:
         tokenizer.save_pretrained(folder)
     head = next((head for ending, head in _HEADS.items() if type(model).__name__.endswith(ending)), None)
     return Handed(str(folder), name, head, model.config)
+
+
+def _module(model: Any, place: Path, example_inputs: Any) -> Handed:
+    """Any module, exported for the shapes of its example inputs."""
+    from tuner.importers.programs.loading import save_module  # who has a module has PyTorch
+
+    if example_inputs is None:
+        raise InvalidInput(
+            f"A {type(model).__name__} is exported with example inputs, and there are none.",
+            "Give example_inputs: a tuple in the order of its arguments, or a dictionary by their names.",
+        )
+    by_name = dict(example_inputs) if isinstance(example_inputs, Mapping) else {}
+    in_order = tuple(example_inputs) if isinstance(example_inputs, (list, tuple)) else (example_inputs,)
+    name = type(model).__name__
+    return Handed(
+        str(save_module(model, () if by_name else in_order, place / f"{name}.pt2", by_name)), name, is_program=True
+    )
 
 
 def _sentence_transformer(model: Any, place: Path) -> Handed:

@@ -38,10 +38,11 @@ def optimize(
     """Tune a model for this machine and give it back faster: a ``torch.nn.Module`` with the same calls and outputs, of
     a SentenceTransformer a SentenceTransformer.
 
-    ``model`` is one of transformers, a SentenceTransformer, or the name of a preset, folder or hub model. It is tuned
-    for texts as long as ``texts``, or for the shape of ``example_inputs``, or for texts of any lengths. ``budget`` is
-    "express", "full" or a number of trials, ``precision`` what products are computed in (docs/precision.md). The
-    artifact is written to ``out`` (else ``NAME.tunesmith.tar`` here), and can be loaded again without a service.
+    ``model`` is one of transformers, a SentenceTransformer, the name of a preset, folder or hub model, or any module of
+    PyTorch with the ``example_inputs`` it is exported with. An encoder is tuned for texts as long as ``texts``, or for
+    the shape of ``example_inputs``, or for texts of any lengths. ``budget`` is "express", "full" or a number of trials,
+    ``precision`` what products are computed in (docs/precision.md). The artifact is written to ``out`` (else
+    ``NAME.tunesmith.tar`` here), and can be loaded again without a service.
 
     ``service`` is a client or an address; one elsewhere is sent the model. Without one, the service of this user's data
     directory does it, started for this call if none runs. Ctrl-C ends the job; what was measured is kept for the next.
@@ -56,7 +57,7 @@ def optimize(
             "Submit a job for it, and download what it made: tunesmith.Client(...).submit.",
         )
     with tempfile.TemporaryDirectory(prefix="tunesmith-") as scratch, _service(service) as client:
-        handed = hand_over(model, Path(scratch), tokenizer)
+        handed = hand_over(model, Path(scratch), tokenizer, example_inputs)
         handed = replace(handed, model=seen_there(client, handed.model, allow_pickle=False))
         wish = wish_for(handed, example_inputs, texts, budget, tokenizer).model_copy(update={"precision": precision})
         job = _followed(client, client.submit(wish))

@@ -49,6 +49,21 @@ def test_what_is_no_model_is_refused_by_its_kind(tmp_path: Path) -> None:
         hand_over({}, tmp_path)
 
 
+def test_a_module_without_example_inputs_is_refused(tmp_path: Path) -> None:
+    class Module:
+        pass
+
+    with pytest.raises(InvalidInput, match="exported with example inputs"):
+        hand_over(Module(), tmp_path)
+
+
+def test_a_program_has_its_shapes_in_it() -> None:
+    program = Handed("/tmp/Net.pt2", "Net", is_program=True)
+    assert wish_for(program, (np.zeros((2, 3, 8, 8)),)).batch is None
+    with pytest.raises(InvalidInput, match="texts are for known encoders"):
+        wish_for(program, texts=["a ship"])
+
+
 def test_texts_are_told_by_their_lengths() -> None:
     assert wish_for(HANDED, texts=["a ship.", "water"]).text_lengths == [5, 3]
     tokenizer = lambda texts: {"input_ids": [[0] * 7 for _ in texts]}  # noqa: E731
