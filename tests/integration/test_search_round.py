@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -13,11 +14,13 @@ import tvm
 from rpc.errors import DeviceUnavailable
 from tests.support.processes import free_port, wait_until
 from tests.support.rpc_device import agent_process, free, tracker_process
+from tests.support.tiny_imports import local_target
 from tests.support.tuning import Bench, SabotagedBuilds, hang, product, row_sums, segfault, wrong
 from tuner.db import log_line, records
 from tuner.db.engine import read, write
 from tuner.db.models import Record
 from tuner.kernels.context import Replay, candidate_id, make_target
+from tuner.kernels.precision import LOWER, available, lowered
 from tuner.kernels.products import tile_of
 from tuner.kernels.space import space_for
 from tuner.kernels.workload import module_from_json
@@ -320,3 +323,16 @@ def test_target_of_records_is_the_jobs(bench: Bench) -> None:
     assert first.target_json == job.target_json
     assert first.target_family == job.target_family
     assert tvm.target.Target(first.target_json).kind.name == "llvm"
+
+
+@pytest.mark.parametrize("precision", LOWER)
+def test_a_product_at_a_lower_precision_is_tuned_and_its_outputs_checked(bench: Bench, precision: str) -> None:
+    target = make_target(local_target())
+    if precision not in available(target):
+        pytest.skip(f"this processor has no instructions for {precision}")
+    job = bench.job(lowered(product(24, 128, 96), precision, target))
+    row = bench.round(job, batch=4)
+    found = bench.records(row)
+    assert (row.state, row.measured, row.failed) == ("done", 4, 0)
+    assert all(json.loads(record.trace)["kernel"] == "dot_blocks" for record in found)
+    assert min(found, key=lambda record: record.mean_sec or 1.0).checked
