@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.support.model_files import in_place
 from tests.support.tiny_models import CONFIGS, write_model
@@ -40,6 +40,15 @@ def test_a_head_that_takes_the_mean_of_tokens_gets_the_plain_mask(tmp_path: Path
     config = CONFIGS["modernbert"] | {"classifier_pooling": "mean"}
     model = load_torch(in_place(str(write_model(tmp_path, config, head)), head=head))
     assert check_faithful(model, LENGTH)["max_rel_error"] < 1e-3
+
+
+def test_a_row_of_padding_is_the_librarys_however_large_scores_are(tmp_path: Path) -> None:
+    """Scores of trained models go beyond 32, half of what a float32 near 1e9 can tell apart."""
+    write_model(tmp_path, "bert")
+    weights = load_file(tmp_path / "model.safetensors")
+    wide = {name: value * 8 if ".query." in name or ".key." in name else value for name, value in weights.items()}
+    save_file(wide, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert check_faithful(load_torch(in_place(str(tmp_path))), LENGTH)["max_rel_error"] < 1e-3
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])

@@ -22,7 +22,7 @@ from tuner.graph.operators import legalizations
 from tuner.graph.replaced import replace_kernels
 from tuner.graph.rows import flatten_rows
 
-PIPELINE_VERSION = 4  # part of the key of cached imports: raise it when `prepare` makes other kernels
+PIPELINE_VERSION = 5  # part of the key of cached imports: raise it when `prepare` makes other kernels
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from typing import Any, Literal
 from tuner.errors import InvalidInput
 from tuner.schemas.common import Head
 
-# Added to the scores of padded positions. exp() of it is exactly 0 in float32, and unlike the smallest float32 it stays
-# finite when a compiled softmax multiplies it by log2(e).
-PADDING_BIAS = 1e9
+# Added to the scores of padded positions. exp() of it is exactly 0 in float32, no score changes it, so that a row of
+# nothing but padding is the library's, and unlike the smallest float32 it stays finite when a compiled softmax
+# multiplies it by log2(e).
+PADDING_BIAS = 1e30
 
 
 # How the library's code takes padding: as biases for all scores; as which tokens are seen; as biases for each of its

@@ -37,7 +37,7 @@ def twin(network: Network) -> Network:
 
 
 def mask(network: torch.nn.Module, padding: torch.Tensor) -> Any:
-    """The masks as ``network`` takes them, of ``padding (batch, seq)``: 0 for what is seen, else -1e9."""
+    """The masks as ``network`` takes them, of ``padding (batch, seq)``: 0 for what is seen, else below all scores."""
     config: Any = network.config
     kind = FAMILIES[config.model_type].mask
     if kind == "seen":
