@@ -211,7 +211,8 @@ def test_artifact_is_what_its_manifest_says(service: Service, finished: Observed
     assert manifest["verification"]["max_abs_error"] < 1e-4
     assert 0 <= manifest["coverage"] <= 1
     assert manifest["latency"]["median_ms"] == finished.job["latency_ms"]
-    assert set(manifest["files"]) == {"lib.so", "source.ll", "params.safetensors", "loader.py", "records.jsonl"}
+    module = {"lib.so", "source.ll", "params.safetensors", "loader.py", "records.jsonl"}
+    assert set(manifest["files"]) == module | {"tokenizer.json", "tokenizer_config.json", "vocab.txt"}
 
 
 def test_run_command_times_the_artifact(artifact: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors import SafetensorError, safe_open
-
 from tuner import strict_json
 from tuner.errors import ModelInvalid
 from tuner.importers.plain_file import read_bounded, refuse_special
@@ -105,6 +103,8 @@ def _shards(index: Path) -> list[str]:
 
 
 def _check_safetensors(file: Path) -> None:
+    from safetensors import SafetensorError, safe_open  # an agent's installation has none, and asks for names only
+
     try:
         refuse_special(file)
         with safe_open(file, framework="numpy") as tensors:
