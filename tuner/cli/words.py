@@ -65,9 +65,7 @@ def compiled(manifest: Mapping[str, Any]) -> str:
         f"{manifest['tested']}" + (", every symbol checked" if manifest["load_check"] == "symbols" else ""),
     ]
     lines += [f"left out: {reason}" for reason in manifest.get("left_out", [])]
-    if check and "fidelity" in check:
-        lines.append(fidelity(manifest["precision"], check["fidelity"]))
-    elif check:
+    if check and "fidelity" not in check:
         lines.append(f"largest difference from PyTorch {check['max_abs_error']:.1e}")
     return "\n".join(lines)
 
@@ -94,6 +92,8 @@ def brought(manifest: Mapping[str, Any]) -> str:
     if check := manifest.get("faithful"):
         rows = ", ".join(check["cases"])
         lines.append(f"from the library's own forward at most {check['max_abs_error']:.1e} off (rows: {rows})")
+    if lost := (manifest.get("verification") or {}).get("fidelity"):
+        lines.append(fidelity(manifest["precision"], lost))
     return "\n".join(lines)
 
 
