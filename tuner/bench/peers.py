@@ -17,8 +17,8 @@ import torch
 
 from tuner.errors import StageFailed
 from tuner.importers.pytorch import export
-from tuner.importers.reference import encoded
-from tuner.importers.sentences import filled, sentences
+from tuner.importers.reference import in_batches
+from tuner.importers.sentences import sentences
 from tuner.importers.wrapper import variant
 
 if TYPE_CHECKING:
@@ -138,8 +138,7 @@ def _openvino_int8(loaded: LoadedModel, inputs: dict[str, Any], threads: int) ->
     """Static, calibrated on sample sentences, as OpenVINO's documentation advises for transformers."""
     nncf = importlib.import_module("nncf")
     batch, seq_len = next(iter(inputs.values())).shape
-    lines = sentences()[:_CALIBRATED]
-    texts = [encoded(loaded, filled(lines[n : n + batch], batch), seq_len) for n in range(0, len(lines), batch)]
+    texts = in_batches(loaded, sentences()[:_CALIBRATED], batch, seq_len)
     dataset = nncf.Dataset([[one[name] for name in loaded.input_names] for one in texts])
     with _quiet_logging():
         model = nncf.quantize(_converted(loaded, inputs), dataset, model_type=nncf.ModelType.TRANSFORMER)

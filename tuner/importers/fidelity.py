@@ -57,9 +57,14 @@ def fidelity(got: Mapping[str, np.ndarray], want: Mapping[str, np.ndarray]) -> F
 _DECISIONS = ".decisions"
 
 
-def gathered(outputs: Iterable[tuple[Mapping[str, np.ndarray], np.ndarray]]) -> dict[str, np.ndarray]:
+def gathered(
+    outputs: Iterable[tuple[Mapping[str, np.ndarray], np.ndarray]], texts: int | None = None
+) -> dict[str, np.ndarray]:
     """Of batches of outputs, each with its attention mask, what is compared: a vector for each text of each output,
-    and, as ``NAME.decisions``, the position of the largest number in each row, -1 where it is padding."""
+    and, as ``NAME.decisions``, the position of the largest number in each row, -1 where it is padding.
+
+    Of the first so many ``texts``, where others fill up the last batch.
+    """
     found: dict[str, list[np.ndarray]] = {}
     for named, mask in outputs:
         for name, value in named.items():
@@ -70,7 +75,7 @@ def gathered(outputs: Iterable[tuple[Mapping[str, np.ndarray], np.ndarray]]) -> 
                 decided = np.where(mask > 0, decided, -1)
             found.setdefault(name, []).extend(exact)
             found.setdefault(name + _DECISIONS, []).extend(decided)
-    return {name: _stacked(rows) for name, rows in found.items()}
+    return {name: _stacked(rows)[:texts] for name, rows in found.items()}
 
 
 def _stacked(rows: list[np.ndarray]) -> np.ndarray:

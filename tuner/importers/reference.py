@@ -65,6 +65,12 @@ def encoded(loaded: LoadedModel, lines: list[str], seq_len: int) -> dict[str, np
     }
 
 
+def in_batches(loaded: LoadedModel, lines: list[str], batch: int, seq_len: int) -> list[dict[str, np.ndarray]]:
+    """Lines as inputs of one shape; the last batch is filled up with the last line."""
+    groups = [lines[first : first + batch] for first in range(0, len(lines), batch)]
+    return [encoded(loaded, group + group[-1:] * (batch - len(group)), seq_len) for group in groups]
+
+
 def _hashed(config: Mapping[str, Any], lines: list[str], seq_len: int) -> dict[str, np.ndarray]:
     """Words as ids by a checksum, between BERT's usual special ids (as far as the vocabulary goes)."""
     size = int(config["vocab_size"])

@@ -41,16 +41,15 @@ def know_sentences(root: Path, fetched: Fetched, imported: Imported, shape: Shap
     if path.is_file():
         return
     from tuner.importers.huggingface import load_torch
-    from tuner.importers.reference import encoded, reference_outputs
+    from tuner.importers.reference import in_batches, reference_outputs
 
     loaded = load_torch(fetched)
     lines = sentences()
     rows = _BATCH if imported.texts else shape.batch
     tokens = min(imported.texts["longest"], _MOST_TOKENS) if imported.texts else shape.seq_len
-    batches = [filled(lines[first : first + rows], rows) for first in range(0, len(lines), rows)]
-    inputs = [encoded(loaded, batch, tokens) for batch in batches]
-    want = gathered((reference_outputs(loaded, one), one["attention_mask"]) for one in inputs)
-    arrays = {f"want.{name}": value[: len(lines)] for name, value in want.items()}
+    inputs = in_batches(loaded, lines, rows, tokens)
+    want = gathered(((reference_outputs(loaded, one), one["attention_mask"]) for one in inputs), len(lines))
+    arrays = {f"want.{name}": value for name, value in want.items()}
     arrays |= {f"in.{name}": np.stack([one[name] for one in inputs]) for name in inputs[0]}
     with draft(root) as scratch:
         np.savez(scratch / _FILE, **arrays)  # type: ignore[arg-type]
@@ -63,11 +62,5 @@ def fidelity_of(root: Path, imported: Imported, run: Callable[..., Mapping[str, 
         inputs = {name.removeprefix("in."): arrays[name] for name in arrays if name.startswith("in.")}
         want = {name.removeprefix("want."): arrays[name] for name in arrays if name.startswith("want.")}
     batches = [{name: value[n] for name, value in inputs.items()} for n in range(len(inputs["attention_mask"]))]
-    got = gathered((run(**batch), batch["attention_mask"]) for batch in batches)
     count = len(next(iter(want.values())))
-    return fidelity({name: value[:count] for name, value in got.items()}, want)
-
-
-def filled(lines: list[str], rows: int) -> list[str]:
-    """A last batch is filled up with its last sentence."""
-    return [*lines, *([lines[-1]] * (rows - len(lines)))]
+    return fidelity(gathered(((run(**batch), batch["attention_mask"]) for batch in batches), count), want)
