@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from anyio.to_thread import run_sync
 
 from tuner.client import calls, events, retries
 from tuner.client.addresses import http_options
-from tuner.client.answers import no_answer, parsed, raise_refusal
+from tuner.client.answers import parsed, raise_refusal, reaching
 from tuner.client.calls import Call
 from tuner.client.http import Client
 from tuner.errors import Busy, ServiceUnreachable
@@ -143,7 +143,7 @@ class AsyncClient:
 
     async def ask_once(self, call: Call[T]) -> T:
         """One call, sent once."""
-        with self._errors():
+        with reaching(self.url):
             response = await self._http.request(call.method, call.path, **call.options)
         if not call.of_refusals:
             raise_refusal(response)
@@ -153,16 +153,9 @@ class AsyncClient:
     async def stream(self, path: str, read_timeout_sec: float = 60.0, **options: Any) -> AsyncIterator[httpx.Response]:
         """A body that is read as it comes; a break of the connection raises ``ServiceUnreachable`` too."""
         timeout = httpx.Timeout(30.0, read=read_timeout_sec)
-        with self._errors():
+        with reaching(self.url):
             async with self._http.stream("GET", path, timeout=timeout, **options) as response:
                 if response.is_error:
                     await response.aread()
                 raise_refusal(response)
                 yield response
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except httpx.TransportError as error:
-            raise no_answer(self.url, error) from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import httpx
@@ -39,12 +40,16 @@ def parsed(response: httpx.Response, parse: Callable[[Any], T]) -> T:
         raise _strange(response) from error
 
 
-def no_answer(url: str, error: httpx.TransportError) -> ServiceUnreachable:
-    """Nobody answers at ``url``, or the connection broke."""
-    return ServiceUnreachable(
-        f"No service answers at {url} ({error or type(error).__name__}).",
-        "Start it with `tunesmith serve`, or name another with --url.",
-    )
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Raises ServiceUnreachable where nobody answers at ``url``, or the connection breaks."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise ServiceUnreachable(
+            f"No service answers at {url} ({error or type(error).__name__}).",
+            "Start it with `tunesmith serve`, or name another with --url.",
+        ) from error
 
 
 def _strange(response: httpx.Response) -> ServiceUnreachable:

@@ -12,7 +12,7 @@ import httpx
 
 from tuner.client import calls, events, retries
 from tuner.client.addresses import http_options, page_url
-from tuner.client.answers import no_answer, parsed, raise_refusal
+from tuner.client.answers import parsed, raise_refusal, reaching
 from tuner.client.calls import Call
 from tuner.client.download import download, wanted
 from tuner.errors import Busy, Conflict, ServiceUnreachable
@@ -232,7 +232,7 @@ class Client:
 
     def ask_once(self, call: Call[T]) -> T:
         """One call, sent once."""
-        with self._errors():
+        with reaching(self.url):
             response = self._http.request(call.method, call.path, **call.options)
         if not call.of_refusals:
             raise_refusal(response)
@@ -242,15 +242,8 @@ class Client:
     def stream(self, path: str, read_timeout_sec: float = 60.0, **options: Any) -> Iterator[httpx.Response]:
         """A body that is read as it comes; a break of the connection raises ``ServiceUnreachable`` too."""
         timeout = httpx.Timeout(30.0, read=read_timeout_sec)
-        with self._errors(), self._http.stream("GET", path, timeout=timeout, **options) as response:
+        with reaching(self.url), self._http.stream("GET", path, timeout=timeout, **options) as response:
             if response.is_error:
                 response.read()
             raise_refusal(response)
             yield response
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except httpx.TransportError as error:
-            raise no_answer(self.url, error) from error
