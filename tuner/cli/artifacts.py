@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from tuner.artifact.format import FORMATS
 from tuner.cli import tables
 from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
 from tuner.cli.loading import loaded, refusals
+from tuner.cli.progress import transfer_bar
 from tuner.client.download import download as fetch
 from tuner.client.download import wanted
 from tuner.client.http import Client
@@ -68,14 +68,7 @@ def fetch_artifact(client: Client, artifact: ArtifactOut, output: Path | None, f
     file, path = wanted(artifact, form), output or Path()
     if path.is_dir():
         path = path / file.name
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as progress:
+    with transfer_bar(notes) as progress:
         task = progress.add_task(artifact.id, total=file.size_bytes)
         return fetch(client, file, path, lambda done: progress.update(task, completed=done))
 

@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from tuner.cli.words import duration, milliseconds, state_line
 from tuner.jobs.eta import time_left
@@ -20,6 +28,18 @@ PLAIN_SEC = 10.0  # between two lines that say the same with other numbers
 def watch(jobs: Iterable[JobOut], console: Console, clock: Callable[[], float] = time.monotonic) -> JobOut:
     """Shows each state of a job as it comes and returns the last one."""
     return _live(jobs, console, clock) if console.is_terminal else _plain(jobs, console, clock)
+
+
+def transfer_bar(console: Console) -> Progress:
+    """A bar for bytes on their way; nothing where there is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _live(jobs: Iterable[JobOut], console: Console, clock: Callable[[], float]) -> JobOut:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
 from rpc.whereabouts import whereabouts
 from tuner.cli.common import notes
+from tuner.cli.progress import transfer_bar
 from tuner.client.http import Client
 from tuner.client.upload import outgoing, send
 from tuner.schemas import UploadOut
@@ -49,14 +48,7 @@ def send_shown(client: Client, place: Path, allow_pickle: bool) -> UploadOut:
     what = outgoing(place, allow_pickle)
     if what.left_out:
         notes.print(f"left out: {', '.join(what.left_out)}", style="dim", highlight=False, markup=False)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as progress:
+    with transfer_bar(notes) as progress:
         task = progress.add_task("reading", total=what.size_bytes)
 
         def show(step: str, done: int, total: int) -> None:
