@@ -84,27 +84,43 @@ def _pack(plain: Any, packed: Any, dot: Dot) -> None:
     steps = int(plain.shape[0]) // dot.group
     with T.parallel(0, panels) as panel, T.serial(0, width) as j:
         column = T.bind(panel * width + j)
-        if dot.precision == "bf16":
-            with T.serial(0, steps) as k:
-                low, high = (_to_bf16(plain[k * 2 + n, column]) for n in range(2))
-                store(packed, low | (high << 16), panel, k, j)
-            return
-        most, total = T.alloc_buffer((1,), "float32"), T.alloc_buffer((1,), "int32")
-        store(most, T.float32(_LEAST_RANGE), 0)
-        store(total, T.int32(0), 0)
-        with T.serial(0, steps * dot.group) as k:
-            value = plain[k, column]
-            store(most, T.max(most[0], T.max(value, -value)), 0)
-        with T.serial(0, steps) as k:
-            bytes_ = [_rounded(plain[k * 4 + n, column] * (T.float32(_MOST_WEIGHT) / most[0])) for n in range(4)]
-            lane = bytes_[0] & 255
-            for n in range(1, 4):
-                lane = lane | ((bytes_[n] & 255) << (8 * n))
-            store(packed, lane, panel, k, j)
-            store(total, total[0] + bytes_[0] + bytes_[1] + bytes_[2] + bytes_[3], 0)
-        scale = most[0] / T.float32(_MOST_WEIGHT)
-        store(packed, tirx.reinterpret("int32", scale), panel, steps, j)
-        store(packed, tirx.reinterpret("int32", scale * T.Cast("float32", total[0])), panel, steps + 1, j)
+        _PACK[dot.precision](plain, packed, steps, column, (panel, j))
+
+
+def _pack_bf16(plain: Any, packed: Any, steps: int, column: Any, place: tuple[Any, Any]) -> None:
+    """A column, at its ``place``: panel and lane."""
+    panel, j = place
+    with T.serial(0, steps) as k:
+        store(packed, _pair(*(plain[k * 2 + n, column] for n in range(2))), panel, k, j)
+
+
+def _pack_bytes(plain: Any, packed: Any, steps: int, column: Any, place: tuple[Any, Any]) -> None:
+    """The same, with its scale and its scaled sum behind it."""
+    panel, j = place
+    most, total = T.alloc_buffer((1,), "float32"), T.alloc_buffer((1,), "int32")
+    store(most, T.float32(_LEAST_RANGE), 0)
+    store(total, T.int32(0), 0)
+    with T.serial(0, steps * 4) as k:
+        value = plain[k, column]
+        store(most, T.max(most[0], T.max(value, -value)), 0)
+    with T.serial(0, steps) as k:
+        bytes_ = [_rounded(plain[k * 4 + n, column] * (T.float32(_MOST_WEIGHT) / most[0])) for n in range(4)]
+        lane = bytes_[0] & 255
+        for n in range(1, 4):
+            lane = lane | ((bytes_[n] & 255) << (8 * n))
+        store(packed, lane, panel, k, j)
+        store(total, total[0] + bytes_[0] + bytes_[1] + bytes_[2] + bytes_[3], 0)
+    scale = most[0] / T.float32(_MOST_WEIGHT)
+    store(packed, tirx.reinterpret("int32", scale), panel, steps, j)
+    store(packed, tirx.reinterpret("int32", scale * T.Cast("float32", total[0])), panel, steps + 1, j)
+
+
+_PACK: dict[str, Callable[..., None]] = {"bf16": _pack_bf16, "int8": _pack_bytes}
+
+
+def _pair(low: Any, high: Any) -> Any:
+    """Two float32 as bf16 in one int32."""
+    return _to_bf16(low) | (_to_bf16(high) << 16)
 
 
 def _to_bf16(value: Any) -> Any:
@@ -128,8 +144,8 @@ def _round_to_bf16(plain: Any, rounded: Any, _: Any, row: Any, depth: int, dot: 
             store(rounded, value, row, T.Ramp(n * lanes, 1, lanes))
         else:
             with T.vectorized(0, lanes) as lane:
-                low, high = (_to_bf16(plain[row, (n * lanes + lane) * 2 + half]) for half in range(2))
-                store(rounded, low | (high << 16), row, n * lanes + lane)
+                pair = _pair(*(plain[row, (n * lanes + lane) * 2 + half] for half in range(2)))
+                store(rounded, pair, row, n * lanes + lane)
 
 
 def _round_to_bytes(plain: Any, rounded: Any, ranges: Any, row: Any, depth: int, dot: Dot) -> None:
