@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 from rpc.addresses import MAX_PORT
@@ -14,8 +15,10 @@ _TRIES = 50
 _FIRST_OF_NOBODY = 10_000  # well-known services have lower ones
 
 
-def choose_port(host: str, wanted: int | None, default: int, setting: str) -> int:
+def choose_port(host: str, wanted: int | None, default: int, setting: str, claims: ExitStack) -> int:
     """The port to listen on: ``wanted`` itself, any free one if it is 0, else the first free one from ``default`` up.
+
+    Who chooses from ``default`` up at the same moment gets another one, until ``claims`` is closed.
 
     Raises:
         PortTaken: the wanted port is in use; the hint names the ``setting`` to change.
@@ -30,7 +33,7 @@ def choose_port(host: str, wanted: int | None, default: int, setting: str) -> in
                 raise PortTaken(f"Port {wanted} of {host} is in use.", hint)
             return wanted
         for port in range(default, default + _TRIES):
-            if is_free(host, port):
+            if _claim(port, claims) and is_free(host, port):
                 return port
     except OSError as error:
         where = f"{host}:{default if wanted is None else wanted}"
@@ -48,6 +51,19 @@ def is_free(host: str, port: int) -> bool:
         if error.errno != errno.EADDRINUSE:
             raise
         return False
+    return True
+
+
+def _claim(port: int, claims: ExitStack) -> bool:
+    """Tell whoever starts at the same moment that we shall listen there: the port of that number for datagrams, which
+    nobody else here wants, is had by one of them. False: by another."""
+    mark = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        mark.bind(("127.0.0.1", port))
+    except OSError:
+        mark.close()
+        return False
+    claims.callback(mark.close)
     return True
 
 

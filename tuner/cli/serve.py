@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -44,10 +45,10 @@ def serve(settings: Settings, echo: Callable[[str], None] = print) -> None:
     """
     check_versions()
     check_doors(settings)
-    with hold_data_dir(settings):
+    with hold_data_dir(settings), ExitStack() as claims:
         _log_to(logs_dir(settings) / "supervisor.log", settings.log_level)
         migrate.create_or_check(settings)
-        decided = with_addresses(settings)
+        decided = with_addresses(settings, claims)
         own_engine = settings.engine is None
         if own_engine:
             make_certificate(decided.own_engine_pem)
@@ -74,13 +75,17 @@ def serve(settings: Settings, echo: Callable[[str], None] = print) -> None:
         echo("Stopped.")
 
 
-def with_addresses(settings: Settings) -> Settings:
-    """Settings with every address decided; a port that the user named is that one or PortTaken."""
-    tracker_port = choose_port(settings.tracker_host, settings.tracker_port, DEFAULT_TRACKER_PORT, "TUNER_TRACKER_PORT")
+def with_addresses(settings: Settings, claims: ExitStack) -> Settings:
+    """Settings with every address decided; a port that the user named is that one or PortTaken.
+
+    Another service that decides before ``claims`` is closed gets others.
+    """
+    wanted = settings.tracker_port
+    tracker_port = choose_port(settings.tracker_host, wanted, DEFAULT_TRACKER_PORT, "TUNER_TRACKER_PORT", claims)
     return settings.model_copy(
         update={
             "data_dir": settings.root,
-            "port": choose_port(settings.host, settings.port, DEFAULT_PORT, "--port or TUNER_PORT"),
+            "port": choose_port(settings.host, settings.port, DEFAULT_PORT, "--port or TUNER_PORT", claims),
             "tracker_port": tracker_port,
             **({} if settings.engine else _own_engine(settings)),
         }

@@ -7,6 +7,8 @@ import json
 import os
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -23,33 +25,48 @@ from tuner.ownership import claim
 HOST = "127.0.0.1"
 
 
-def test_port_the_user_named_is_used_or_refused_by_name() -> None:
+@pytest.fixture
+def claims() -> Iterator[ExitStack]:
+    """Of one service that starts."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def test_port_the_user_named_is_used_or_refused_by_name(claims: ExitStack) -> None:
     with socket.create_server((HOST, 0)) as holder:
         taken = holder.getsockname()[1]
         with pytest.raises(PortTaken, match=str(taken)) as caught:
-            choose_port(HOST, taken, 8000, "--port")
+            choose_port(HOST, taken, 8000, "--port", claims)
         assert "--port" in caught.value.hint
-    assert choose_port(HOST, taken, 8000, "--port") == taken
+    assert choose_port(HOST, taken, 8000, "--port", claims) == taken
 
 
-def test_default_port_makes_way_for_the_next_free_one() -> None:
+def test_default_port_makes_way_for_the_next_free_one(claims: ExitStack) -> None:
     with socket.create_server((HOST, 0)) as holder:
         taken = holder.getsockname()[1]
-        chosen = choose_port(HOST, None, taken, "--port")
+        chosen = choose_port(HOST, None, taken, "--port", claims)
         assert chosen > taken
         assert is_free(HOST, chosen)
 
 
+def test_of_services_that_start_at_once_each_gets_a_default_port_of_its_own() -> None:
+    settings = Settings()
+    with ExitStack() as first, ExitStack() as second:
+        mine, theirs = (serve.with_addresses(settings, claims) for claims in (first, second))
+        assert mine.tracker_port != theirs.tracker_port
+        assert mine.port != theirs.port
+
+
 @pytest.mark.parametrize("wanted", [None, 0, 8123])
 @pytest.mark.parametrize("host", ["no such host", "192.0.2.1"])
-def test_address_that_is_not_ours_is_not_called_a_port_in_use(host: str, wanted: int | None) -> None:
+def test_address_that_is_not_ours_is_not_called_a_port_in_use(host: str, wanted: int | None, claims: ExitStack) -> None:
     with pytest.raises(InvalidInput, match=rf"can't listen on {host}:\d+: [^(]+\.$") as caught:
-        choose_port(host, wanted, 8000, "--port")
+        choose_port(host, wanted, 8000, "--port", claims)
     assert "address of this machine" in caught.value.hint
 
 
-def test_port_zero_is_any_free_one_decided_before_anything_starts(tmp_path: Path) -> None:
-    decided = serve.with_addresses(Settings(data_dir=tmp_path, port=0, tracker_port=0))
+def test_port_zero_is_any_free_one_decided_before_anything_starts(claims: ExitStack, tmp_path: Path) -> None:
+    decided = serve.with_addresses(Settings(data_dir=tmp_path, port=0, tracker_port=0), claims)
     assert decided.port
     assert decided.tracker_port
     assert is_free(HOST, decided.port)
@@ -65,15 +82,15 @@ def test_the_engines_port_is_none_that_an_outgoing_connection_can_take() -> None
     assert all(is_free(HOST, port) for port in ports)
 
 
-def test_every_setting_reaches_the_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decided = serve.with_addresses(Settings(data_dir=tmp_path, port=any_free_port(HOST), device_threads=1))
+def test_every_setting_reaches_the_children(claims: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decided = serve.with_addresses(Settings(data_dir=tmp_path, port=any_free_port(HOST), device_threads=1), claims)
     for name, value in decided.as_env().items():
         monkeypatch.setenv(name, value)
     assert Settings() == decided
 
 
-def test_processes_without_settings_are_told_the_log_level(tmp_path: Path) -> None:
-    decided = serve.with_addresses(Settings(data_dir=tmp_path, log_level="ERROR"))
+def test_processes_without_settings_are_told_the_log_level(claims: ExitStack, tmp_path: Path) -> None:
+    decided = serve.with_addresses(Settings(data_dir=tmp_path, log_level="ERROR"), claims)
     told = {}
     for spec in serve.service_processes(decided, own_engine=True):
         if "--log-level" in spec.argv:
@@ -81,8 +98,8 @@ def test_processes_without_settings_are_told_the_log_level(tmp_path: Path) -> No
     assert told == {"tracker": "ERROR", "device": "ERROR"}
 
 
-def test_service_with_an_engine_elsewhere_starts_none(tmp_path: Path) -> None:
-    decided = serve.with_addresses(Settings(data_dir=tmp_path, engine="tcp://10.0.0.1:8786"))
+def test_service_with_an_engine_elsewhere_starts_none(claims: ExitStack, tmp_path: Path) -> None:
+    decided = serve.with_addresses(Settings(data_dir=tmp_path, engine="tcp://10.0.0.1:8786"), claims)
     assert decided.engine == "tcp://10.0.0.1:8786"
     names = [spec.name for spec in serve.service_processes(decided, own_engine=False)]
     assert names == ["tracker", "device", "web", "coordinator"]
