@@ -27,7 +27,6 @@ from tuner.targets.triples import family
 
 JOBS_PER_PAGE = 25
 LOG_LINES = 150
-DRIFT_RECORDS = 1000  # of a job, that say how steady its device was
 MATTERS = 0.002  # share of the time from which a kernel is in the roofline
 
 
@@ -118,7 +117,7 @@ def job_page(session: Session, settings: Settings, job_id: str) -> JobPage:
         artifact=_artifact(session, job),
         evidence=jobs.evidence(session, job_id),
         curve=_curve(session, job_id),
-        drift=_drift(session, job_id),
+        drift=canary_drift(canaries.ratios_of(session, job_id)),
         log=_log(session, job_id, {workload.workload_id: workload.name for workload in workloads}),
         last_stage=_last_stage(session, job_id),
         peak=peak_for(session, settings, job),
@@ -137,10 +136,6 @@ def _curve(session: Session, job_id: str) -> list[CurvePoint]:
         for point in events.curve(session, job_id)
         if all(point[key] is not None for key in ("t_sec", "trials", "predicted_ms"))
     ]
-
-
-def _drift(session: Session, job_id: str) -> CanaryDrift | None:
-    return canary_drift(canaries.ratios_of(session, job_id, DRIFT_RECORDS))
 
 
 def _log(session: Session, job_id: str, names: dict[str, str]) -> list[LogEntry]:

@@ -49,12 +49,12 @@ class Evidence:
 class CanaryDrift:
     """How much the device's speed moved while a job measured."""
 
-    records: int
-    usual: float  # nine in ten records saw |canary ratio - 1| of at most this
+    rounds: int
+    usual: float  # nine in ten rounds saw |canary ratio - 1| of at most this
 
 
 def canary_drift(ratios: Sequence[float]) -> CanaryDrift | None:
-    """The drift over a job's records from their canary ratios (1: as fast as at the start); None without any."""
+    """The drift over a job's rounds from their canary ratios (1: as fast as at the start); None without any."""
     if not ratios:
         return None
     moved = sorted(abs(ratio - 1) for ratio in ratios)
@@ -167,7 +167,7 @@ def _as_predicted(manifest: Mapping[str, Any]) -> Evidence | None:
 def _quiet_machine(drift: CanaryDrift | None) -> Evidence | None:
     if drift is None:
         return None
-    note = f"most a fixed reference kernel moved in nine of ten of {count(drift.records)} measurements"
+    note = f"most a fixed reference kernel moved in nine of ten of {count(drift.rounds)} rounds"
     return Evidence("Quiet machine", f"± {percent(drift.usual)}", note, drift.usual <= CANARY_TOLERANCE)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from tests.support.rows import add_job, make_record, make_workload, utcnow
 from tuner.db import canaries, events, records, retention
 from tuner.db.engine import read, write
-from tuner.db.models import Event
+from tuner.db.models import Event, Round
 from tuner.db.retention import CURVE_POINTS
 from tuner.db.sampling import evenly
 
@@ -101,13 +101,17 @@ def test_a_long_curve_is_told_by_as_many_points_as_a_chart_can_show(engine: Engi
     assert told == sorted(told)
 
 
-def test_the_speed_of_a_device_is_told_of_some_of_a_jobs_records(engine: Engine) -> None:
+def test_the_speed_of_a_device_is_told_of_each_round_of_a_job(engine: Engine) -> None:
     with write(engine) as session:
         job_id = add_job(session, "tuning").id
         records.put_workload(session, make_workload())
-        for number in range(10):
-            ratio = None if number == 5 else 1.0 + number
-            records.add(session, make_record(f"c{number}", 1e-3 * (1 + number), job_id=job_id, canary_ratio=ratio))
+        for number, ratios in enumerate(([1.0, 1.5], [1.25, None], [None, None], [])):
+            row = Round(job_id=job_id, workload_id=make_workload().id, number=number)
+            session.add(row)
+            session.flush()
+            for ratio in ratios:
+                record = make_record(f"{number} {ratio}", 1e-3, job_id=job_id, round_id=row.id, canary_ratio=ratio)
+                records.append(session, record)
+            records.tally(session, row)
     with read(engine) as session:
-        assert sorted(canaries.ratios_of(session, job_id, 100)) == [1.0 + number for number in range(10) if number != 5]
-        assert len(canaries.ratios_of(session, job_id, 3)) in (2, 3)
+        assert canaries.ratios_of(session, job_id) == [1.25, 1.25]

@@ -15,9 +15,11 @@ from sqlalchemy import Engine, MetaData, create_engine, text
 from sqlmodel import SQLModel
 
 from tests.support import postgres
+from tests.support.rows import add_job, make_record, make_workload
 from tuner.config import Settings
-from tuner.db import events, jobs, migrate, records
+from tuner.db import canaries, events, jobs, migrate, records
 from tuner.db.engine import make_engine, read, write
+from tuner.db.models import Round
 from tuner.errors import SchemaOutdated, SchemaUnknown
 
 NEWEST = migrate.head()
@@ -113,6 +115,30 @@ def test_an_old_database_of_postgres_is_upgraded_with_its_rows(old: Path, fresh_
         events.emit(session, "message", {}, job.id)
     with read(engine) as session:
         assert [event.id for event in events.since(session, 1, job.id)] == [3_000_000_001]
+    engine.dispose()
+
+
+@pytest.mark.both_databases
+def test_rounds_of_before_say_how_fast_their_device_was(settings: Settings, request: pytest.FixtureRequest) -> None:
+    if settings.database_url is not None:
+        settings = request.getfixturevalue("fresh_postgres")
+    migrate.upgrade(settings)
+    engine = make_engine(settings)
+    with write(engine) as session:
+        job_id = add_job(session, "tuning").id
+        records.put_workload(session, make_workload())
+        rounds = [Round(job_id=job_id, workload_id=make_workload().id, canary_ratio=told) for told in (1.25, None)]
+        session.add_all(rounds)
+        session.flush()
+        for ratio in (1.0, 1.5):
+            record = make_record(str(ratio), 1e-3, job_id=job_id, round_id=rounds[0].id, canary_ratio=ratio)
+            records.append(session, record)
+    engine.dispose()
+    _migrate(settings, command.downgrade, "0018")
+    migrate.upgrade(settings)
+    with read(engine) as session:
+        assert canaries.ratios_of(session, job_id) == [1.25]
+        assert [row.canary_ratio for row in jobs.rounds(session, job_id)].count(None) == 1
     engine.dispose()
 
 

@@ -19,6 +19,7 @@ from tuner.db.models import (
     JobWorkload,
     Model,
     Record,
+    Round,
     Workload,
 )
 
@@ -247,6 +248,7 @@ def _records(session: Session, job: Job, number: int) -> None:
                 job_id=job.id,
             )
         )
+        session.add(Round(job_id=job.id, workload_id=workload_id, number=i + 1, canary_ratio=1 + (i % 5) / 200))
 
 
 def _artifact(job: Job) -> Artifact:

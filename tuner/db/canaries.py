@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from statistics import median
 
-from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from tuner.db.models import CanaryTime, Record
+from tuner.db.models import CanaryTime, Round
 
 _USUAL_OF = 101  # times, the latest: some hours of tuning
 
@@ -24,10 +23,7 @@ def note(session: Session, device: str, family: str, seconds: float) -> None:
     session.add(CanaryTime(device=device, target_family=family, seconds=seconds))
 
 
-def ratios_of(session: Session, job_id: str, about: int) -> list[float]:
-    """How fast the device was when it measured a job's records: all of them, or about so many of more."""
-    of_job = col(Record.job_id) == job_id
-    each = max(1, session.scalar(select(func.count()).where(of_job)) // about)
-    ratio = col(Record.canary_ratio)
-    found = session.exec(select(ratio).where(of_job, col(Record.id) % each == 0, ratio.is_not(None)))
+def ratios_of(session: Session, job_id: str) -> list[float]:
+    """How fast the device was in each of a job's rounds that timed something."""
+    found = session.exec(select(Round.canary_ratio).where(Round.job_id == job_id))
     return [value for value in found if value is not None]

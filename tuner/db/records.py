@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, bindparam, case, delete, false, insert, not_, or_, update
@@ -164,12 +165,14 @@ def judge(session: Session, workload_id: str, family: str, candidate: str, error
 
 def tally(session: Session, row: Round) -> list[datetime]:
     """Count a round's records into its row, however often it was run; returns when they were written."""
-    query = select(Record.mean_sec, Record.created_at).where(Record.round_id == row.id).order_by(col(Record.id))
-    found = session.exec(query).all()
-    good = [mean_sec for mean_sec, _ in found if mean_sec is not None]
+    query = select(Record.mean_sec, Record.canary_ratio, Record.created_at).where(Record.round_id == row.id)
+    found = session.exec(query.order_by(col(Record.id))).all()
+    good = [mean_sec for mean_sec, _, _ in found if mean_sec is not None]
+    ratios = [ratio for _, ratio, _ in found if ratio is not None]
     row.measured, row.failed = len(found), len(found) - len(good)
     row.best_us = min(good) * 1e6 if good else None
-    return [created_at for _, created_at in found]
+    row.canary_ratio = fmean(ratios) if ratios else None
+    return [created_at for _, _, created_at in found]
 
 
 def put_workload(session: Session, workload: Workload) -> Workload:

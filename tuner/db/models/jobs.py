@@ -95,7 +95,7 @@ class Round(SQLModel, table=True):
     """One batch of candidates of one workload: planned, run, done or lost."""
 
     __tablename__ = "round"
-    __table_args__ = (Index(None, "job_id", "number"),)
+    __table_args__ = (Index(None, "job_id", "number", "canary_ratio"),)
     id: str = Field(default_factory=lambda: new_id("rnd"), primary_key=True)
     job_id: str = Field(foreign_key="job.id")
     workload_id: str = Field(foreign_key="workload.id", index=True)
@@ -106,6 +106,7 @@ class Round(SQLModel, table=True):
     measured: int = 0
     failed: int = 0
     best_us: float | None = None
+    canary_ratio: float | None = None  # mean of its records'
     search_sec: float = 0.0
     build_sec: float = 0.0
     measure_sec: float = 0.0

@@ -141,7 +141,7 @@ def test_a_model_is_held_against_the_sum_of_its_kernels(
     assert ("machine" in item.note) is ("machine" in says)
 
 
-def test_drift_is_what_nine_in_ten_measurements_stayed_within() -> None:
+def test_drift_is_what_nine_in_ten_rounds_stayed_within() -> None:
     assert canary_drift([1.0] * 8 + [0.96, 1.5]) == CanaryDrift(10, pytest.approx(0.04))
     assert canary_drift([]) is None
 
