@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CalledProcessError
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 from rich.table import Table
@@ -22,11 +22,12 @@ from benchmarks.chaos.books import Books
 from benchmarks.chaos.clock import Clocks
 from benchmarks.chaos.faults import Faults, small_disk, unmount
 from benchmarks.chaos.service import Service
+from benchmarks.chaos.spread import Spread
 from rpc.facts import device_facts, physical_cores
 from tuner.cli.common import console, notes, run_app
 from tuner.cli.sending import absolute_if_folder
 from tuner.errors import StageFailed, TunerError
-from tuner.schemas import BudgetIn, JobIn
+from tuner.schemas import BudgetIn, JobIn, JobState
 from tuner.state import TERMINAL
 
 _LOOK_SEC = 0.25
@@ -36,7 +37,7 @@ _NO_SPACE_BELOW = 32 * 2**20  # the small disk is no place for the half gigabyte
 def main(
     faults: Annotated[int, typer.Option(help="How many things go wrong.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the chance by which they do.")] = 1,
-    every_sec: Annotated[float, typer.Option(help="Seconds between two of them, on the average.")] = 6.0,
+    every_sec: Annotated[float, typer.Option(help="Seconds between two of them; more in a stage that had many.")] = 6.0,
     model: Annotated[str, typer.Option(help="What is tuned.")] = "minilm-l6",
     seq_len: Annotated[int, typer.Option("--seq", help="Its sequence length.")] = 32,
     trials: Annotated[int, typer.Option(help="Budget of each job in candidates; one follows the other.")] = 64,
@@ -60,13 +61,13 @@ def main(
         skipped["clock"] = str(error)
     env = {"TUNER_MIN_FREE_BYTES": str(_NO_SPACE_BELOW), **(clocks.env if clocks else {})}
     service = Service(disk / "data", place / "serve.log", env)
-    chance = Faults(service, seed, clocks, None if "disk" in skipped else disk)
+    chance, spread = Faults(service, seed, clocks, None if "disk" in skipped else disk), Spread()
     wish = JobIn(
         model=absolute_if_folder(model), target="local", batch=1, seq_len=seq_len, budget=BudgetIn(trials=trials)
     )
     begun = time.monotonic()
     try:
-        found = _put_through(service, chance, wish, faults, every_sec, end_sec, place)
+        found = _put_through(service, chance, spread, wish, faults, every_sec, end_sec, place)
     finally:
         chance.heal(all_of_it=True)
         service.stop()
@@ -77,6 +78,7 @@ def main(
         "seed": seed,
         "struck": dict(chance.struck),
         "hit": dict(chance.hit),
+        "while": dict(spread.fallen),
         "skipped": skipped,
         "supervisor_restarts": service.restarts,
         "seconds": round(time.monotonic() - begun),
@@ -99,6 +101,9 @@ def table(body: dict[str, Any]) -> Table:
     rows.add_row(
         "who was hit", ", ".join(f"{name} {n}" for name, n in sorted(body["hit"].items(), key=lambda e: -e[1]))
     )
+    rows.add_row(
+        "while the job was", ", ".join(f"{state} {n}" for state, n in sorted(body["while"].items(), key=_place))
+    )
     for kind, why in body["skipped"].items():
         rows.add_row(f"no {kind}", why, style="yellow")
     rows.add_row("jobs done", str(body["jobs_done"]))
@@ -108,15 +113,27 @@ def table(body: dict[str, Any]) -> Table:
     return rows
 
 
+def _place(entry: tuple[str, int]) -> int:
+    """Of a state of a job in its life."""
+    return get_args(JobState).index(entry[0])
+
+
 def _put_through(
-    service: Service, chance: Faults, wish: JobIn, faults: int, every_sec: float, end_sec: float, place: Path
+    service: Service,
+    chance: Faults,
+    spread: Spread,
+    wish: JobIn,
+    faults: int,
+    every_sec: float,
+    end_sec: float,
+    place: Path,
 ) -> dict[str, Any]:
     service.keep_up()
     service.wait_until_ready()
     books = Books(service.settings)
     jobs = _Jobs(service, books, wish)
     try:
-        _strike(service, chance, books, jobs, faults, every_sec)
+        _strike(service, chance, spread, books, jobs, faults, every_sec)
         _rest(service, books, jobs, end_sec)
         code = service.stop()
         left = service.left()
@@ -143,19 +160,22 @@ def _put_through(
         books.close()
 
 
-def _strike(service: Service, chance: Faults, books: Books, jobs: _Jobs, faults: int, every_sec: float) -> None:
+def _strike(
+    service: Service, chance: Faults, spread: Spread, books: Books, jobs: _Jobs, faults: int, every_sec: float
+) -> None:
     """One fault after the other, while there is always a job."""
-    done = 0
-    next_at = time.monotonic() + every_sec
-    while done < faults:
+    last_at, pause_sec = time.monotonic(), every_sec
+    while spread.fallen.total() < faults:
         service.keep_up()
         chance.heal()
         books.look()
         jobs.see_to(another=True)
-        if time.monotonic() >= next_at and (what := chance.strike()):
-            done += 1
-            next_at = time.monotonic() + chance.pause_sec(every_sec)
-            notes.print(f"{done:4}  {what}   [{jobs.shown()}]", highlight=False, markup=False, soft_wrap=True)
+        is_due = time.monotonic() >= last_at + spread.pauses(jobs.state) * pause_sec
+        if is_due and (what := chance.strike()):
+            spread.note(jobs.state)
+            last_at, pause_sec = time.monotonic(), chance.pause_sec(every_sec)
+            line = f"{spread.fallen.total():4}  {what}   [{jobs.shown()}]"
+            notes.print(line, highlight=False, markup=False, soft_wrap=True)
         time.sleep(_LOOK_SEC)
     chance.heal(all_of_it=True)
 
@@ -183,15 +203,18 @@ class _Jobs:
 
     def __init__(self, service: Service, books: Books, wish: JobIn) -> None:
         self.all_ended = False
+        self.state: JobState = "submitted"  # of the last job
         self._service = service
         self._books = books
         self._wish = wish
-        self._last = ""
+        self._last = "no job"
 
     def see_to(self, another: bool) -> None:
         """Submit or resume; a service that can't be reached is asked again the next time."""
         found = self._books.jobs()
-        self._last = f"{found[-1].id} {found[-1].state} {found[-1].trials}: {found[-1].message}" if found else "no job"
+        if found:
+            self.state = cast(JobState, found[-1].state)
+            self._last = f"{found[-1].id} {self.state} {found[-1].trials}: {found[-1].message}"
         self.all_ended = bool(found) and all(job.state in TERMINAL for job in found)
         with contextlib.suppress(TunerError), self._service.client() as client:
             for job in found:
