@@ -11,7 +11,7 @@ from typing import Protocol
 import pytest
 
 from tests.support import engine_stages
-from tests.support.engine import address_of, engine_process, engine_settings
+from tests.support.engine import address_of, engine_process, engine_settings, patient
 from tests.support.fake_engine import FakeCluster, FakeEngine, Hangs, ProcessDied
 from tests.support.processes import free_port, is_running, kill_hard, oom_score_adj, wait_until
 from tuner.config import Settings
@@ -37,7 +37,7 @@ class DaskBench:
     address: str
 
     def connect(self) -> Engine:
-        return DaskEngine(self.address, self.settings, stages=STAGES)
+        return patient(self.address, self.settings, STAGES)
 
     def kill_worker_of(self, job_id: str) -> None:
         kill_hard(worker_of(self.settings, job_id))
@@ -183,7 +183,7 @@ def test_engine_that_is_not_there_says_where_it_was_looked_for(settings: Setting
 def test_killed_engine_leaves_no_worker_and_its_successor_knows_nothing(tmp_path: Path) -> None:
     port = free_port()
     settings = engine_settings(tmp_path)
-    engine = DaskEngine(f"tls://127.0.0.1:{port}", settings, stages=STAGES)
+    engine = patient(f"tls://127.0.0.1:{port}", settings, STAGES)
     with engine_process(settings, port) as process:
         wait_until(lambda: slots_of(engine), 30, "the engine")
         engine.submit("task", "hang", job_id="job-hang")
@@ -201,7 +201,7 @@ def test_workers_may_use_all_cores(tmp_path: Path) -> None:
     """Dask would set OMP_NUM_THREADS=1 in its workers, and PyTorch in them would run on one core."""
     settings = engine_settings(tmp_path)
     with engine_process(settings) as process:
-        engine = DaskEngine(address_of(process), settings, stages=STAGES)
+        engine = patient(address_of(process), settings, STAGES)
         engine.submit("task", "note", job_id="job-note")
         assert outcome_of(engine, "task").kind == "done"
         worker = worker_of(settings, "job-note")

@@ -13,7 +13,7 @@ from sqlmodel import select
 
 from rpc.lifeline import python_module
 from tests.support.coordination import Bench
-from tests.support.engine import engine_process, engine_settings
+from tests.support.engine import engine_process, engine_settings, patient
 from tests.support.processes import ROOT, SLACK, free_port, kill_hard, python_code, running, running_module, wait_until
 from tests.support.slow_stages import PID_FILE
 from tuner.config import Settings
@@ -37,7 +37,7 @@ def port() -> int:
 @pytest.fixture
 def dask(settings: Settings, port: int) -> Iterator[DaskEngine]:
     """A client of the engine at ``port``, whether one runs there or not."""
-    engine = DaskEngine(f"tls://127.0.0.1:{port}", settings, stages="tests.support.slow_stages")
+    engine = patient(f"tls://127.0.0.1:{port}", settings, "tests.support.slow_stages")
     yield engine
     engine.close()
 

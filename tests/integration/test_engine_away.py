@@ -74,7 +74,7 @@ CALLS: dict[str, Callable[[Engine], object]] = {
 
 @pytest.mark.parametrize("call", CALLS)
 def test_call_of_a_stopped_engine_ends_in_time_and_works_again_when_it_goes_on(engine: Running, call: str) -> None:
-    engine.client.submit("task", "hang", job_id="job-hang")
+    begin_task(engine.client)
     stop_hard(engine.pid)
     with within(MOST_SEC), pytest.raises(EngineUnavailable):
         CALLS[call](engine.client)
@@ -83,7 +83,7 @@ def test_call_of_a_stopped_engine_ends_in_time_and_works_again_when_it_goes_on(e
 
 
 def test_cancel_that_a_stopped_engine_did_not_hear_is_made_good(engine: Running, tmp_path: Path) -> None:
-    engine.client.submit("task", "hang", job_id="job-hang")
+    begin_task(engine.client)
     wait_until((tmp_path / "job-hang").exists, 20, "the task's begin")
     (worker,) = engine.workers()
     stop_hard(engine.pid)
@@ -103,7 +103,7 @@ def test_new_client_of_a_stopped_engine_does_not_wait_for_ever(engine: Running) 
 
 
 def test_waiting_for_an_engine_that_is_gone_takes_its_time(engine: Running) -> None:
-    engine.client.submit("task", "hang", job_id="job-hang")
+    begin_task(engine.client)
     kill_hard(engine.pid)
     wait_until(lambda: slots(engine.client) == 0, 20, "the engine's end")
     begun = time.monotonic()
@@ -149,6 +149,19 @@ def test_engine_that_ends_between_connection_and_handshake_is_away(
 
 async def close_for_good(dask_worker: Nanny) -> None:
     await dask_worker.close()
+
+
+def begin_task(engine: Engine) -> None:
+    """Submit a task that does not end; an engine that is only slow to answer is asked again."""
+
+    def has_begun() -> bool:
+        try:
+            engine.submit("task", "hang", job_id="job-hang")
+        except EngineUnavailable:
+            return False
+        return True
+
+    wait_until(has_begun, 20, "a task")
 
 
 def cancelled(engine: Engine) -> bool:

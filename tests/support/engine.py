@@ -8,10 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from rpc.lifeline import python_module
-from tests.support.processes import running
+from tests.support.processes import SLACK, running
 from tuner.config import Settings
+from tuner.jobs.engine import CALL_TIMEOUT_SEC, DaskEngine
 from tuner.jobs.engine_tls import make_certificate
 from tuner.ownership import claim
+
+
+def patient(address: str, settings: Settings, stages: str) -> DaskEngine:
+    """A client of an engine that may be as slow as a busy machine makes it."""
+    return DaskEngine(address, settings, stages, CALL_TIMEOUT_SEC * SLACK)
 
 
 def engine_settings(data_dir: Path, **others: Any) -> Settings:

@@ -83,14 +83,18 @@ class Engine(Protocol):
 class DaskEngine:
     """The ``Engine`` over a Dask scheduler: the service's own (``engine_process``) or one of many machines."""
 
-    def __init__(self, address: str, settings: Settings, stages: str = STAGES_MODULE) -> None:
-        """``address`` is the scheduler's (``tls://host:port``); ``stages`` the module whose functions are run.
+    def __init__(
+        self, address: str, settings: Settings, stages: str = STAGES_MODULE, timeout_sec: float = CALL_TIMEOUT_SEC
+    ) -> None:
+        """``address`` is the scheduler's (``tls://host:port``); ``stages`` the module whose functions are run;
+        ``timeout_sec`` is how long each question to the scheduler may take.
 
         Raises InvalidInput as ``engine_tls.security`` does.
         """
         self._address = address
         self._security = security(settings)
         self._stages = stages
+        self._timeout_sec = timeout_sec
         self._client: Client | None = None
         self._futures: dict[str, Future[Any]] = {}
         self._ready: dict[str, Outcome] = {}
@@ -102,7 +106,7 @@ class DaskEngine:
     def submit(self, key: str, name: str, **kwargs: str) -> None:
         with self._reach() as client:
             future = client.submit(run_stage, self._stages, name, kwargs, key=key, pure=False)
-            _ask(client, client._publish_dataset, future, name=key, override=True)  # else it ends with this client
+            self._ask(client, client._publish_dataset, future, name=key, override=True)  # else it ends with this client
             self._watch(key, future)
 
     def adopt(self, keys: Iterable[str]) -> None:
@@ -115,7 +119,7 @@ class DaskEngine:
                 if future.status in ("finished", "error"):
                     self._ready[key] = _outcome(key, future)
                     del self._futures[key]
-                    _ask(client, client._unpublish_dataset, key)
+                    self._ask(client, client._unpublish_dataset, key)
                 elif future.status != "pending":  # the connection was lost and is back: the task may run still
                     self._adopt(client, [key])
         outcomes = list(self._ready.values())
@@ -140,7 +144,7 @@ class DaskEngine:
         with self._reach() as client:
             read_at, slots = self._slots
             if not slots or time.monotonic() - read_at > SLOTS_MAX_AGE_SEC:
-                slots = sum(_ask_scheduler(client, "ncores").values())
+                slots = sum(self._ask_scheduler(client, "ncores").values())
                 self._slots = (time.monotonic(), slots)
             return slots
 
@@ -151,19 +155,19 @@ class DaskEngine:
 
     def _end(self, client: Client, key: str, workers: set[str]) -> None:
         """End a task with its process; ``workers`` keeps who runs it when that breaks off and has to be done again."""
-        processing = _ask_scheduler(client, "processing")
+        processing = self._ask_scheduler(client, "processing")
         workers.update(worker for worker, keys in processing.items() if key in keys)
-        _ask(client, client._unpublish_dataset, key)
+        self._ask(client, client._unpublish_dataset, key)
         # Before its process ends, or the scheduler starts it again elsewhere.
-        _ask(client, client._cancel, [Future(key, client=client)], force=True)
+        self._ask(client, client._cancel, [Future(key, client=client)], force=True)
         if workers:
-            _ask(client, client._run, _kill_worker, workers=list(workers), nanny=True, on_error="ignore")
+            self._ask(client, client._run, _kill_worker, workers=list(workers), nanny=True, on_error="ignore")
             self._await_end(client, workers)
 
     def _await_end(self, client: Client, workers: set[str]) -> None:
         """Wait until the scheduler has seen that they died, or it would send them the next task."""
-        deadline = time.monotonic() + CALL_TIMEOUT_SEC
-        while workers & set(_ask_scheduler(client, "ncores")) and time.monotonic() < deadline:
+        deadline = time.monotonic() + self._timeout_sec
+        while workers & set(self._ask_scheduler(client, "ncores")) and time.monotonic() < deadline:
             time.sleep(0.01)
         self._slots = (0.0, 0)
 
@@ -188,9 +192,9 @@ class DaskEngine:
         if self._client is None or self._client.status != "running":
             self.close()
             # A client of a scheduler that stands still would never give up.
-            if count_workers(self._address, self._security) is None:
+            if count_workers(self._address, self._security, self._timeout_sec) is None:
                 raise ConnectionError("no scheduler answers")
-            client = Client(self._address, timeout=CALL_TIMEOUT_SEC, set_as_default=False, security=self._security)
+            client = Client(self._address, timeout=self._timeout_sec, set_as_default=False, security=self._security)
             try:
                 self._adopt(client, list(self._futures))
             except BaseException:
@@ -200,14 +204,25 @@ class DaskEngine:
         return self._client
 
     def _adopt(self, client: Client, keys: Iterable[str]) -> None:
-        known = set(_ask_scheduler(client, "publish_list"))
+        known = set(self._ask_scheduler(client, "publish_list"))
         for key in keys:
             if key in known:
                 self._ready.pop(key, None)
-                self._watch(key, _ask(client, client._get_dataset, key))
+                self._watch(key, self._ask(client, client._get_dataset, key))
             else:
                 self._futures.pop(key, None)
                 self._ready[key] = Outcome(key, "gone")
+
+    def _ask(self, client: Client, question: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+        """The answer to one question of the client's; Dask's own calls would wait for it for ever.
+
+        Raises:
+            asyncio.TimeoutError: there is none.
+        """
+        return client.sync(question, *args, callback_timeout=self._timeout_sec, **kwargs)
+
+    def _ask_scheduler(self, client: Client, what: str) -> Any:
+        return self._ask(client, getattr(client.scheduler, what))
 
     def _unavailable(self) -> EngineUnavailable:
         return EngineUnavailable(
@@ -219,19 +234,6 @@ class DaskEngine:
 def _close(client: Client) -> None:
     with suppress(asyncio.TimeoutError, OSError):
         client.close(timeout=1)
-
-
-def _ask(client: Client, question: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
-    """The answer to one question of the client's; Dask's own calls would wait for it for ever.
-
-    Raises:
-        asyncio.TimeoutError: there is none.
-    """
-    return client.sync(question, *args, callback_timeout=CALL_TIMEOUT_SEC, **kwargs)
-
-
-def _ask_scheduler(client: Client, what: str) -> Any:
-    return _ask(client, getattr(client.scheduler, what))
 
 
 def run_stage(module: str, name: str, kwargs: dict[str, str]) -> dict[str, str] | None:
