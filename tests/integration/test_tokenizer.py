@@ -68,6 +68,21 @@ def test_a_tokenizer_that_names_no_class_is_found_all_the_same(tmp_path: Path) -
     assert again(TEXT)["input_ids"] == tokenizer(TEXT)["input_ids"]
 
 
+def test_code_that_a_tokenizer_brings_is_not_run_and_nobody_is_asked_whether_it_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, ran = write_model(tmp_path / "model"), tmp_path / "ran"
+    (folder / "config.json").unlink()  # as it travels with an artifact
+    code = "from transformers import BertTokenizer\n\nclass Mine(BertTokenizer):\n    pass\n"
+    (folder / "mine.py").write_text(f"{code}\nopen({str(ran)!r}, 'w').close()\n")
+    told = {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["mine.Mine", "mine.Mine"]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "y")
+    load_tokenizer(folder)
+    assert (asked, ran.exists()) == ([], False)
+
+
 def unreadable(folder: Path) -> None:
     (folder / "vocab.txt").unlink()
     (folder / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "Nope"}}')

@@ -134,6 +134,7 @@ def _pretrained(folder: Path, source: ModelSource, seed: int) -> tuple[PreTraine
                 dtype=torch.float32,
                 attn_implementation=_attention(source.family),
                 local_files_only=True,
+                trust_remote_code=False,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # to say below which; the library's own refusal names none
             )

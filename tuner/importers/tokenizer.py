@@ -21,15 +21,17 @@ _VOCABULARIES = (FAST, "vocab.*", "spiece.model", "spm.model", "sentencepiece.bp
 def load_tokenizer(folder: Path) -> tuple[Tokenizer | None, str]:
     """The folder's tokenizer; or None, and why there is none that can be used.
 
-    Without its vocabulary the library makes up one that takes every word for an unknown one: that is none.
+    Without its vocabulary the library makes up one that takes every word for an unknown one: that is none. Code of the
+    folder's own is not run, and nobody is asked whether it may be.
     """
     if not _found(folder, _VOCABULARIES):
         return None, "The model has no tokenizer."
     try:
-        tokenizer = cast(Tokenizer, AutoTokenizer.from_pretrained(folder, local_files_only=True))
+        found = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # its libraries raise what they like, some of it nothing more than Exception
         named = ", ".join(file.name for file in _found(folder, _VOCABULARIES))
         return None, f"The model's tokenizer ({named}) can't be used: {_first_line(error)}."
+    tokenizer = cast(Tokenizer, found)
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         return None, "The model's tokenizer knows no words."
     return tokenizer, ""
