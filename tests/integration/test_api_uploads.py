@@ -21,8 +21,10 @@ from tests.support.web_process import WebProcess, serve_process
 from tuner.config import Settings
 from tuner.db import jobs, tokens, uploads
 from tuner.db.engine import read, write
+from tuner.errors import NotFound
 from tuner.jobs import housekeeping, old_uploads
 from tuner.tokens import digest
+from tuner.uploads.desk import Desk, Sender
 
 TRIALS = {"target": "local", "budget": {"trials": 1}}
 
@@ -330,6 +332,25 @@ def test_what_was_settled_before_a_service_was_killed_is_completed_by_the_next(
     assert client.get(f"/v1/uploads/{upload['id']}").json()["received_bytes"] == upload["size_bytes"]
     assert client.post(f"/v1/uploads/{upload['id']}/complete").json()["state"] == "complete"
     assert client.post(f"/v1/uploads/{upload['id']}/complete").json()["state"] == "complete"
+
+
+@pytest.mark.parametrize("files", [MODEL, {"model.tar.gz": tarred(MODEL)}])
+def test_one_that_is_given_up_while_it_is_checked_is_not_there(
+    settings: Settings, engine: Engine, client: TestClient, files: dict[str, bytes]
+) -> None:
+    upload = begun(client, files)
+    for path, content in files.items():
+        assert put(client, upload, path, content).status_code == 204
+    desk, sender = Desk(settings, engine), Sender("", "admin")
+    given_up: list[None] = []
+
+    def give_up() -> None:
+        if not given_up:
+            given_up.append(desk.delete(sender, upload["id"]))
+
+    with pytest.raises(NotFound, match=upload["id"]):
+        desk.complete(sender, upload["id"], give_up)
+    assert folders(settings) == []
 
 
 def test_a_service_killed_amid_a_part_goes_on_where_its_file_ends(settings: Settings, engine: Engine) -> None:

@@ -15,7 +15,7 @@ from tuner.db import uploads
 from tuner.db.engine import read, write
 from tuner.db.models import Upload, new_id
 from tuner.db.paging import Found, Window
-from tuner.errors import Conflict, InvalidInput, ModelUnknown, NotFound, QuotaExceeded, ScopeMissing
+from tuner.errors import Conflict, InvalidInput, ModelUnknown, NotFound, QuotaExceeded, ScopeMissing, UploadInvalid
 from tuner.importers.copies import Room
 from tuner.importers.source import ModelSource, resolve_source
 from tuner.schemas import TokenScope, UploadFileIn, UploadFileOut, UploadIn, UploadOut
@@ -111,13 +111,20 @@ class Desk:
         upload = self._own(sender, name)
         if upload.state == "complete":
             return upload
+        try:
+            return self._complete(upload, wait)
+        except (FileNotFoundError, UploadInvalid):
+            self.get(upload.id)  # it was given up meanwhile
+            raise
+
+    def _complete(self, upload: Upload, wait: Callable[[], None]) -> Upload:
         folder, files = self.folder(upload), _files(upload)
         store.check_content(folder, files, wait)
         left_out: list[str] = []
         if names.is_archive(files[0].path):
             with read(self.engine) as session:
                 others = uploads.size_bytes(session, upload.id)
-            with draft(folder) as scratch:
+            with draft(self.settings.uploads_dir) as scratch:
                 into = scratch / "model"
                 into.mkdir()
                 unpacked = Unpack(
