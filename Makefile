@@ -46,7 +46,7 @@ test: install browser postgres ## all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 fuzz: install ## importers on EXAMPLES=1000 strange inputs each
-	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --hypothesis-profile many --timeout 3600 tests/unit/test_foreign_bytes.py
+	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --hypothesis-profile many --timeout 3600 tests/unit/test_foreign_*.py
 
 test-arm64: install ## a job for 64-bit ARM, on an emulated machine that is downloaded first
 	$(BIN)/python -m tests.support.arm64

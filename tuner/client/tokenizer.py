@@ -24,11 +24,14 @@ def tokenizer_for(artifact: Path, manifest: Mapping[str, Any], folder: Path | No
     names = manifest.get("tokenizer") or []
     if names:
         places = locate(artifact)
+        if not isinstance(names, list) or not all(isinstance(name, str) and name in places for name in names):
+            raise InvalidInput(f"{artifact} lacks files of its tokenizer: {str(names)[:200]}.", _HINT)
         with tempfile.TemporaryDirectory(prefix="tunesmith-") as scratch:
             for name in names:
                 view(places[name]).tofile(Path(scratch, Path(name).name))
             return _loaded(Path(scratch))
-    location = Path(manifest["model"]["location"])
+    model = manifest.get("model")
+    location = Path(str(model.get("location", ""))) if isinstance(model, dict) else Path()
     if not (location.is_absolute() and location.is_dir()):
         raise InvalidInput(f"{artifact} has no tokenizer in it.", _HINT)
     return _loaded(location)

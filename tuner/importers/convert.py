@@ -32,7 +32,7 @@ def convert(file: Path, config: Mapping[str, Any] | None, folder: Path) -> Head 
     with sound(file):
         graph = read(file)
         weights = _by_library_names(named_weights(graph))
-        if config is None or config.get("model_type") not in FAMILIES:
+        if config is None or str(config.get("model_type")) not in FAMILIES:
             config = deduced_config({name: value.shape for name, value in weights.items()}, graph) if weights else None
         if config is None or not weights:
             return None

@@ -93,7 +93,7 @@ def config_beside(file: Path) -> dict[str, Any] | None:
     for folder in _around(file):
         if (folder / "config.json").is_file():
             config = read_config(folder)
-            return config if config.get("model_type") in FAMILIES else None
+            return config if str(config.get("model_type")) in FAMILIES else None
     return None
 
 

@@ -5,6 +5,7 @@ Archives are read in a process of their own (``unpack_worker``), with a deadline
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import os
@@ -58,7 +59,14 @@ class Unpack:
         try:
             return _Unpacking(self).run()
         except _DAMAGED as error:
-            raise UploadInvalid(f"{self.archive.name} is damaged, or no archive: {error}.", _HINT) from None
+            raise self._damaged(error) from None
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # what it says of itself leads to before its beginning
+                raise self._damaged(error) from None
+            raise
+
+    def _damaged(self, error: Exception) -> UploadInvalid:
+        return UploadInvalid(f"{self.archive.name} is damaged, or no archive: {error}.", _HINT)
 
     def make_apart(self) -> Unpacked:
         """The same, in a process of its own."""
