@@ -21,7 +21,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.support.job_watch import JobWatch, engine_worker, mapped_libraries
+from tests.support.job_watch import JobWatch, engine_worker, mapped_libraries, secluded
 from tests.support.processes import ROOT, free_port, kill_hard, wait_until
 from tests.support.service import Service, serving
 from tests.support.tiny_models import write_model
@@ -285,6 +285,39 @@ def test_a_job_for_texts_ends_with_an_artifact_that_takes_them_as_they_are(
     assert answer.returncode == 0, answer.stderr
     hidden = json.loads((tmp_path / "manifest.json").read_text())["outputs"][0]["shape"][1]
     assert answer.stdout.strip() == f"[(2, {hidden}), (9, {hidden})]"
+
+
+def test_a_job_with_records_of_others_is_tuned_in_processes_of_its_own(service: Service, finished: Observed) -> None:
+    operator = {"model": "op:gemm:16,32,48", "seq_len": 1, "budget": {"trials": TRIALS}}
+    theirs = submit(service, **operator)
+    theirs.wait_for("succeeded")
+    of_job = {"job_id": theirs.id}
+    log = service.ask("GET", "/v1/records/export", params=of_job).content
+    assert service.ask("DELETE", "/v1/records", params=of_job).is_success
+    brought = service.ask("POST", "/v1/records/import", content=log).json()
+    assert brought["imported"] > 0
+    watch = submit(service, **operator)
+    apart: set[str] = set()
+
+    def has_ended() -> bool:
+        state = watch.row.state
+        if secluded(service):
+            apart.add(state)
+        return state in ("succeeded", "failed")
+
+    wait_until(has_ended, 120, f"the end of {watch.id}")
+    assert watch.row.state == "succeeded", watch.row.error
+    assert {"tuning", "compiling"} <= apart
+    assert secluded(service) == []
+    found = watch.records()
+    assert {record.source for record in found if record.job_id == watch.id} == {"measured"}
+    workloads = {record.workload_id for record in found if record.job_id == watch.id}
+    others = [record for record in found if record.workload_id in workloads and record.source == "imported"]
+    assert len(others) == brought["imported"]
+    assert watch.ask()["latency_ms"] > 0
+    watch.check_books()
+    for one in (theirs, watch):
+        one.close()
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from tuner.config import Settings
 from tuner.db import jobs
 from tuner.db.engine import make_engine, read, write
 from tuner.db.models import Job, Record, Round
+from tuner.jobs import seclusion
 
 ENDED = ("succeeded", "failed", "cancelled")
 
@@ -110,6 +111,19 @@ def engine_worker(service: Service) -> int:
     children = psutil.Process(service.pid("engine")).children()
     (worker,) = [child.pid for child in children if "spawn_main" in " ".join(child.cmdline())]
     return worker
+
+
+def secluded(service: Service) -> list[int]:
+    """Processes that run stages of a job which holds what others wrote."""
+    below = psutil.Process(service.pid("engine")).children(recursive=True)
+    return [child.pid for child in below if _says(child, seclusion.MODULE)]
+
+
+def _says(process: psutil.Process, word: str) -> bool:
+    try:
+        return word in process.cmdline()
+    except psutil.Error:  # it has ended
+        return False
 
 
 def mapped_libraries(pid: int) -> set[str]:
