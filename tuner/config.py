@@ -112,6 +112,11 @@ class Settings(BaseSettings):
         return self.root / "imports"
 
     @property
+    def graphs_dir(self) -> Path:
+        """Modules that were tuned for ``torch.compile``, by the content of their graphs; may be deleted."""
+        return self.root / "graphs"
+
+    @property
     def sources_dir(self) -> Path:
         """Files of models as they were when jobs that are not finished were about to import them."""
         return self.root / "sources"

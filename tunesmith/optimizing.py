@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+from rich.console import Console
+
 from tuner.cli import words
 from tuner.cli.common import notes, settings_with, token_for
 from tuner.cli.local_service import local_service
@@ -56,7 +58,7 @@ def optimize(
             f"A module for {target} can't be given to this program.",
             "Submit a job for it, and download what it made: tunesmith.Client(...).submit.",
         )
-    with tempfile.TemporaryDirectory(prefix="tunesmith-") as scratch, _service(service) as client:
+    with tempfile.TemporaryDirectory(prefix="tunesmith-") as scratch, service_for(service) as client:
         handed = hand_over(model, Path(scratch), tokenizer, example_inputs)
         handed = replace(handed, model=seen_there(client, handed.model, allow_pickle=False))
         wish = wish_for(handed, example_inputs, texts, budget, tokenizer).model_copy(update={"precision": precision})
@@ -69,7 +71,8 @@ def optimize(
 
 
 @contextmanager
-def _service(service: str | Client | None) -> Iterator[Client]:
+def service_for(service: str | Client | None, told: Console = notes) -> Iterator[Client]:
+    """A client of the service that is meant, started for as long as this if it is this user's and doesn't run."""
     if isinstance(service, Client):
         yield service
     elif service is not None:
@@ -78,10 +81,10 @@ def _service(service: str | Client | None) -> Iterator[Client]:
     else:
         settings = settings_with()
         try:
-            with local_service(settings) as client:
+            with local_service(settings, told) as client:
                 yield client
         finally:
-            notes.print(f"records stay in {settings.root}", highlight=False, markup=False, soft_wrap=True)
+            told.print(f"records stay in {settings.root}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _followed(client: Client, job: JobOut) -> JobOut:
@@ -93,6 +96,11 @@ def _followed(client: Client, job: JobOut) -> JobOut:
         client.cancel(job.id)
         notes.print("stopped; what was measured is kept, and the next call starts from it", highlight=False)
         raise
+    return succeeded(job)
+
+
+def succeeded(job: JobOut) -> JobOut:
+    """The job, if it came to something. Raises what it failed with."""
     if job.state == "succeeded":
         return job
     raise error_of(job.error) if job.error else StageFailed(f"{job.id} was {job.state}.", "Call again.")

@@ -64,7 +64,7 @@ class TunedModule(torch.nn.Module):
         if self._shape is not None:
             values = self._run_parts(arrays, self._shape)
         else:
-            values = _tensors(self.runner.run_in_place(**arrays))
+            values = tensors_of(self.runner.run_in_place(**arrays))
         wanted = self.config.return_dict if return_dict is None else return_dict
         return model_output(self._head, values) if wanted else tuple(values.values())
 
@@ -118,7 +118,7 @@ class TunedModule(torch.nn.Module):
             raise ArtifactError(f"A compiled module has no {', '.join(kept)}: it computes outputs from token ids only.")
         if unknown:
             raise ArtifactError(f"The inputs are {', '.join(self._names)}; got {', '.join(unknown)} too.")
-        arrays = {name: _array(value) for name, value in given.items()}
+        arrays = {name: array_of(value) for name, value in given.items()}
         if self._shape is not None and "input_ids" in arrays:
             ids = arrays["input_ids"]
             for name in self._names:
@@ -128,7 +128,7 @@ class TunedModule(torch.nn.Module):
     def _run_parts(self, arrays: Arrays, shape: Shape) -> dict[str, torch.Tensor]:
         found: list[dict[str, torch.Tensor]] = []
         for part in parts(arrays, shape):
-            values = _tensors(self.runner.run_in_place(**part.inputs))
+            values = tensors_of(self.runner.run_in_place(**part.inputs))
             found.append({name: self._cut(name, value, part.rows, part.length) for name, value in values.items()})
         if len(found) == 1:
             return found[0]
@@ -156,7 +156,8 @@ _ARCHITECTURES = {
 }
 
 
-def _array(value: Any) -> np.ndarray:
+def array_of(value: Any) -> np.ndarray:
+    """A tensor as an array that shares its memory. Raises ArtifactError for one that is elsewhere than on the CPU."""
     if not isinstance(value, torch.Tensor):
         return np.asarray(value)
     if value.device.type != "cpu":
@@ -164,7 +165,7 @@ def _array(value: Any) -> np.ndarray:
     return value.detach().numpy()
 
 
-def _tensors(values: dict[str, Any]) -> dict[str, torch.Tensor]:
+def tensors_of(values: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Outputs as tensors that share their memory."""
     return {name: _tensor(value) for name, value in values.items()}
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich.console import Console
+
 from rpc.lifeline import child_env, python_module
 from tuner.cli.common import notes, program
 from tuner.cli.datadir import running_service
@@ -23,8 +25,9 @@ STOP_SEC = 15.0
 
 
 @contextmanager
-def local_service(settings: Settings) -> Iterator[Client]:
-    """A client of the service of this data directory: the one that runs already, else one that ends with us.
+def local_service(settings: Settings, told: Console = notes) -> Iterator[Client]:
+    """A client of the service of this data directory: the one that runs already, else one that ends with us, or with
+    the thread that called. ``told`` shows what is waited for.
 
     Raises DataDirForeign, and StartFailed when it does not come up.
     """
@@ -45,13 +48,13 @@ def local_service(settings: Settings) -> Iterator[Client]:
             start_new_session=True,  # Ctrl-C reaches us alone, and we end the service
         )
     try:
-        with notes.status("starting the service"):
+        with told.status("starting the service"):
             client = _wait_until_up(settings, process, log)
         with client:
             yield client
     finally:
         process.terminate()
-        with notes.status("stopping the service"):
+        with told.status("stopping the service"):
             try:
                 process.wait(STOP_SEC)
             except subprocess.TimeoutExpired:

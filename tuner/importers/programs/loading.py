@@ -37,12 +37,22 @@ def save_module(
 ) -> Path:
     """Export any module with example inputs, by position and by name, as a ``.pt2`` file that is tuned as models are.
 
+    Raises as ``export_module``.
+    """
+    return save_program(export_module(module, example, named), file)
+
+
+def export_module(
+    module: torch.nn.Module, example: Sequence[Any], named: Mapping[str, Any] | None = None
+) -> ExportedProgram:
+    """Any module as a program, for the shapes of its example inputs.
+
     The module is exported in eval mode, which it keeps no longer than that. Raises ModelInvalid where PyTorch can't
     export it.
     """
     was_training = module.training
     try:
-        program = torch.export.export(module.eval(), tuple(example), dict(named or {}), strict=False)
+        return torch.export.export(module.eval(), tuple(example), dict(named or {}), strict=False)
     except Exception as error:  # whatever the module's own code, or the exporter, meets
         raise ModelInvalid(
             f"{type(module).__name__} can't be exported by torch.export: {_first_line(error)}",
@@ -50,6 +60,10 @@ def save_module(
         ) from error
     finally:
         module.train(was_training)
+
+
+def save_program(program: ExportedProgram, file: Path) -> Path:
+    """The program as a ``.pt2`` file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of formats to come
         torch.export.save(program, file)
