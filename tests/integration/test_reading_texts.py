@@ -14,6 +14,7 @@ from tests.support.model_files import in_place
 from tests.support.tiny_imports import compile_plainly
 from tests.support.tiny_models import write_model
 from tuner.cli.main import app
+from tuner.client import runtimes
 from tuner.errors import InvalidInput
 from tuner.importers import cache
 from tuner.importers.cache import Shape
@@ -94,6 +95,28 @@ def test_a_tokenizer_can_be_given(classifier: tuple[Path, Path], tmp_path: Path)
     with pytest.raises(InvalidInput, match="no tokenizer") as refused:
         run("classify", moved, TEXTS[0])
     assert "--tokenizer FOLDER" in refused.value.hint
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_other_runtimes_tell_the_same_labels(classifier: tuple[Path, Path], backend: str) -> None:
+    files, made = classifier
+    told = json.loads(run("classify", made, *TEXTS, "--backend", backend, "--model", files, "--json").stdout)
+    for one, labels in zip(told, wanted(files), strict=True):
+        assert (one["label"], one["score"]) == (labels[0]["label"], pytest.approx(labels[0]["score"], abs=1e-4))
+
+
+def test_runtimes_are_told_side_by_side(classifier: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    files, made = classifier
+    monkeypatch.setitem(runtimes.PACKAGES, "openvino", ("openvino_that_nobody_has",))
+    told = json.loads(run("classify", made, *TEXTS, "--compare", "--model", files, "--idle-sec", 0, "--json").stdout)
+    assert [row["backend"] for row in told] == ["torch", "tuned", "onnxruntime", "openvino"]
+    assert told[3]["note"] == "not installed: pip install openvino_that_nobody_has"
+    for row in told[:3]:
+        assert row["note"] == ""
+        assert row["labels"] == [labels[0]["label"] for labels in wanted(files)]
+        assert (row["agreeing"], row["max_abs_error"]) == (3, pytest.approx(0.0, abs=1e-4))
+        assert min(row["load_ms"], row["first_ms"], row["after_idle_ms"], row["steady"]["median_ms"]) > 0
+        assert row["memory_bytes"] > 2**20
 
 
 def test_what_gives_no_labels_is_refused(encoder: tuple[Path, Path]) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from tuner.errors import StageFailed
@@ -100,7 +101,13 @@ def _quiet_logging() -> Iterator[None]:
         logging.disable(before)
 
 
-def _onnx(loaded: LoadedModel, inputs: dict[str, Any]) -> bytes:
+def onnx_for_any_length(loaded: LoadedModel) -> bytes:
+    """The model as an ONNX graph that takes any number of texts of any length, padded."""
+    example = dict.fromkeys(loaded.input_names, np.ones((2, 8), np.int32))
+    return _onnx(loaded, example, {name: {0: "texts", 1: "length"} for name in example})
+
+
+def _onnx(loaded: LoadedModel, inputs: dict[str, Any], open_extents: dict[str, dict[int, str]] | None = None) -> bytes:
     tensors = tuple(torch.from_numpy(inputs[name]) for name in loaded.input_names)
     model = io.BytesIO()
     with warnings.catch_warnings():
@@ -111,6 +118,7 @@ def _onnx(loaded: LoadedModel, inputs: dict[str, Any]) -> bytes:
             model,
             input_names=list(loaded.input_names),
             output_names=list(loaded.output_names),
+            dynamic_axes=open_extents,
             opset_version=17,
             dynamo=False,
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.progress import track
 
+from tuner.cli import runtime_choice
 from tuner.cli.common import JsonOption, console, notes
 from tuner.cli.loading import loaded, refusals
 from tuner.cli.text_file import texts_in
@@ -47,20 +48,50 @@ def classify(
     column: ColumnOption = None,
     top_k: Annotated[int, typer.Option("--top-k", min=1, help="Labels to show of each text.")] = 1,
     tokenizer: TokenizerOption = None,
+    backend: Annotated[str, typer.Option(help=f"Who computes: {', '.join(runtime_choice.BACKENDS)}.")] = "tuned",
+    compare: Annotated[bool, typer.Option("--compare", help="All of these side by side on the texts.")] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="The model's own folder.", show_default="where it was"),
+    ] = None,
+    idle_sec: Annotated[float, typer.Option("--idle-sec", min=0, help="Of --compare: rest before the last call.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
     """Tell the labels of texts; asks for them when none are given. Needs no service."""
-    from tuner.client.labels import answer, check_head
+    from tuner.client.labels import check_head
 
+    if backend not in runtime_choice.BACKENDS:
+        raise typer.BadParameter(f"--backend is {', '.join(runtime_choice.BACKENDS)}, not {backend}")
     runner = loaded(artifact)
     check_head(runner.manifest)
     outputs = _Outputs(artifact, runner, tokenizer)
+    given = _given(texts, file, column)
+    if compare:
+        if not given:
+            raise typer.BadParameter("--compare needs texts: give some, or --file")
+        runtime_choice.compare(artifact, runner, outputs.tokenizer, given, model, idle_sec, as_json)
+    elif backend == "tuned":
+        _tell_labels(runner, lambda some: (one["logits"] for one in outputs.of(some)), given, top_k, as_json)
+    else:
+        with runtime_choice.logits_by(backend, artifact, runner, outputs.tokenizer, model) as logits:
+            _tell_labels(runner, lambda some: map(logits, some), given, top_k, as_json)
+
+
+def _tell_labels(
+    runner: Runner,
+    logits_of: Callable[[list[str]], Iterable[np.ndarray]],
+    given: list[str] | None,
+    top_k: int,
+    as_json: bool,
+) -> None:
+    """The answers to the texts given, else to each that is asked for."""
+    from tuner.client.labels import answer
 
     def answers(found: list[str]) -> Iterator[Answer]:
-        for text, values in zip(found, outputs.of(found), strict=True):
-            yield answer(text, values["logits"], runner.manifest)
+        for text, logits in zip(found, logits_of(found), strict=True):
+            yield answer(text, logits, runner.manifest)
 
-    if (given := _given(texts, file, column)) is None:
+    if given is None:
         for one in (one for text in _asked() for one in answers([text])):
             print(json.dumps(one.as_dict()) if as_json else _labels(one, top_k), flush=True)
         return
@@ -113,7 +144,8 @@ class _Outputs:
         from tuner.client.tokenizer import tokenizer_for
 
         self._artifact = artifact
-        self._reader = Reader(runner, tokenizer_for(artifact, runner.manifest, tokenizer))
+        self.tokenizer = tokenizer_for(artifact, runner.manifest, tokenizer)
+        self._reader = Reader(runner, self.tokenizer)
 
     def of(self, texts: list[str]) -> Iterator[dict[str, np.ndarray]]:
         with refusals(self._artifact):

@@ -1,0 +1,129 @@
+"""A classifier by one runtime or another: the artifact, PyTorch, ONNX Runtime, OpenVINO; each opened from files."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuner.artifact.fitting import Shape, parts
+from tuner.errors import InvalidInput
+
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "tuned": (),
+    "torch": ("torch",),
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "openvino": ("openvino",),
+}
+Logits = Callable[[dict[str, np.ndarray]], np.ndarray]
+_GRAPH = "model.onnx"
+
+
+def how_to_install(backend: str) -> str | None:
+    """The command that brings what a backend lacks; None: it lacks nothing."""
+    missing = [name for name in PACKAGES[backend] if importlib.util.find_spec(name) is None]
+    return f"pip install {' '.join(missing)}" if missing else None
+
+
+def check_installed(backend: str) -> None:
+    """Raises InvalidInput for a backend that lacks a package."""
+    if command := how_to_install(backend):
+        raise InvalidInput(f"{backend} is not installed.", f"Run: {command}")
+
+
+def files_for(backend: str, artifact: Path, model: Path | None, scratch: Path) -> Path:
+    """What ``opened`` opens: the artifact, the model's folder, or a graph that is written into ``scratch``.
+
+    Raises InvalidInput where the model's own files are needed and ``model`` is None, and what loading them raises.
+    """
+    if backend == "tuned":
+        return artifact
+    if model is None:
+        raise InvalidInput(f"{backend} computes the model itself, whose files are not here.", "Give --model FOLDER.")
+    if backend == "torch":
+        return model
+    graph = scratch / _GRAPH
+    if not graph.is_file():
+        from tuner.bench.peers import onnx_for_any_length
+
+        graph.write_bytes(onnx_for_any_length(_loaded(model)))
+    return graph
+
+
+def opened(backend: str, place: Path, threads: int) -> Logits:
+    """Logits ``(texts, labels)`` for arrays ``(texts, length)`` by input name, as tokenizers pad them."""
+    return _OPEN[backend](place, threads)
+
+
+def _tuned(place: Path, threads: int) -> Logits:
+    from tuner.artifact.loader import load
+
+    runner = load(place)
+    names = [spec["name"] for spec in runner.inputs]
+    if runner.manifest.get("texts"):
+        return lambda given: np.asarray(
+            runner.run(input_ids=given["input_ids"], attention_mask=given["attention_mask"])["logits"]
+        )
+    batch, seq_len = runner.inputs[0]["shape"]
+    shape = Shape(batch, seq_len, {})
+
+    def call(given: dict[str, np.ndarray]) -> np.ndarray:
+        arrays = {name: given[name] for name in names}
+        found = [runner.run(**part.inputs)["logits"][: part.rows] for part in parts(arrays, shape)]
+        return np.concatenate(found)
+
+    return call
+
+
+def _torch(place: Path, threads: int) -> Logits:
+    import torch
+
+    from tuner.importers.wrapper import variant
+
+    torch.set_num_threads(threads)
+    loaded = _loaded(place)
+    module = variant(loaded, "sdpa")
+
+    def call(given: dict[str, np.ndarray]) -> np.ndarray:
+        with torch.inference_mode():
+            return np.asarray(module(*(torch.from_numpy(given[name]) for name in loaded.input_names))[0])
+
+    return call
+
+
+def _onnxruntime(place: Path, threads: int) -> Logits:
+    runtime = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = runtime.InferenceSession(str(place), options, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+    return lambda given: np.asarray(session.run(None, {name: given[name] for name in names})[0])
+
+
+def _openvino(place: Path, threads: int) -> Logits:
+    """In the precision that it takes by itself: bf16 where the CPU has instructions for it."""
+    hints: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    compiled = importlib.import_module("openvino").Core().compile_model(str(place), "CPU", hints)
+    names = [one.get_any_name() for one in compiled.inputs]
+    return lambda given: np.asarray(compiled([given[name] for name in names])[0])
+
+
+_OPEN: Mapping[str, Callable[[Path, int], Logits]] = {
+    "tuned": _tuned,
+    "torch": _torch,
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+}
+
+
+def _loaded(folder: Path) -> Any:
+    from tuner.importers.huggingface import load_torch
+    from tuner.importers.snapshot import Fetched
+    from tuner.importers.source import resolve_source
+
+    source = resolve_source(str(folder), False, "sequence-classification")
+    return load_torch(Fetched(source, source.folder))
