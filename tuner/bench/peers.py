@@ -77,7 +77,7 @@ def torch_call(module: Any, loaded: LoadedModel, inputs: dict[str, Any]) -> Call
 
 
 def _onnxruntime(loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Call:
-    return _onnx_session(_onnx(loaded, inputs), inputs, threads)
+    return _onnx_session(onnx_of(loaded, inputs), inputs, threads)
 
 
 def _onnxruntime_int8(loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Call:
@@ -85,7 +85,7 @@ def _onnxruntime_int8(loaded: LoadedModel, inputs: dict[str, Any], threads: int)
     quantization = importlib.import_module("onnxruntime.quantization")
     with tempfile.TemporaryDirectory() as folder, _quiet_logging():
         plain, rounded = Path(folder, "plain.onnx"), Path(folder, "int8.onnx")
-        plain.write_bytes(_onnx(loaded, inputs))
+        plain.write_bytes(onnx_of(loaded, inputs))
         quantization.quantize_dynamic(plain, rounded, per_channel=True, weight_type=quantization.QuantType.QInt8)
         return _onnx_session(rounded.read_bytes(), inputs, threads)
 
@@ -104,10 +104,13 @@ def _quiet_logging() -> Iterator[None]:
 def onnx_for_any_length(loaded: LoadedModel) -> bytes:
     """The model as an ONNX graph that takes any number of texts of any length, padded."""
     example = dict.fromkeys(loaded.input_names, np.ones((2, 8), np.int32))
-    return _onnx(loaded, example, {name: {0: "texts", 1: "length"} for name in example})
+    return onnx_of(loaded, example, {name: {0: "texts", 1: "length"} for name in example})
 
 
-def _onnx(loaded: LoadedModel, inputs: dict[str, Any], open_extents: dict[str, dict[int, str]] | None = None) -> bytes:
+def onnx_of(
+    loaded: LoadedModel, inputs: dict[str, Any], open_extents: dict[str, dict[int, str]] | None = None
+) -> bytes:
+    """The model as an ONNX graph for inputs of these shapes, of which some may be open."""
     tensors = tuple(torch.from_numpy(inputs[name]) for name in loaded.input_names)
     model = io.BytesIO()
     with warnings.catch_warnings():

@@ -11,6 +11,7 @@ from tuner.cli import (
     compiling,
     demo,
     jobs,
+    looking,
     operators,
     reading,
     records,
@@ -32,6 +33,7 @@ for command in (
     *(jobs.tune, operators.tune_op, jobs.jobs, jobs.show, jobs.follow),
     *(jobs.cancel, jobs.pause, jobs.resume, jobs.delete),
     *(compiling.compile, artifacts.artifacts, artifacts.download, artifacts.run),
+    *(looking.tasks, looking.export),
     *(reading.classify, reading.embed),
     *(catalog.targets, catalog.devices, service.version),
 ):

@@ -58,20 +58,14 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
     machine is run and compared with PyTorch; any other is checked as far as that goes without its machine.
     Raises SequenceTooLong, InvalidInput, VerificationFailed, LinkFailed, LoadCheckFailed and what importing raises.
     """
-    source, target, imports = order.source, order.target, settings.imports_dir
-    order.shape_of(source)
+    target, imports = order.target, settings.imports_dir
+    order.shape_of(order.source)
     _check_out(out, target)
     out.parent.mkdir(parents=True, exist_ok=True)
     create_or_check(settings)
     engine = make_engine(settings)
     try:
-        with borrowed(source, settings.sources_dir, Room(settings.max_model_bytes)) as fetched:
-            taken = order.shape_of(fetched.source)
-            if taken.note:
-                say(taken.note)
-            say(f"importing {source.name} for {taken}")
-            shape = cache.Shape(taken.batch, taken.seq_len, bool(taken.texts), target.tvm["kind"] == "llvm")
-            imported = cache.import_source(fetched, shape, imports, settings.import_memory_bytes)
+        imported, taken = import_here(settings, order, say)
         found = extract(cache.load_module(imports, imported), make_target(target.tvm))
         shipped.bring_in(engine, settings, {one.id for one in found}, target.family)
         with read(engine) as session:
@@ -89,6 +83,19 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
     finally:
         engine.dispose()
     return manifest
+
+
+def import_here(settings: Settings, order: Order, say: Callable[[str], None]) -> tuple[cache.Imported, JobShape]:
+    """The order's model in the data directory's cache of imports, and the shape it is for. Raises SequenceTooLong and
+    what importing raises."""
+    source = order.source
+    with borrowed(source, settings.sources_dir, Room(settings.max_model_bytes)) as fetched:
+        taken = order.shape_of(fetched.source)
+        if taken.note:
+            say(taken.note)
+        say(f"importing {source.name} for {taken}")
+        shape = cache.Shape(taken.batch, taken.seq_len, bool(taken.texts), order.target.tvm["kind"] == "llvm")
+        return cache.import_source(fetched, shape, settings.imports_dir, settings.import_memory_bytes), taken
 
 
 def _usable(
