@@ -8,6 +8,7 @@ import uvicorn
 
 from api.app import create_app
 from tuner.config import DEFAULT_PORT, Settings
+from tuner.jobs import garbage
 
 MAX_CONNECTIONS = 512  # beyond these new ones are turned away, in plain text: nobody has read their request
 STUCK_MS = 60_000
@@ -17,8 +18,10 @@ SHUTDOWN_SEC = 2
 def main() -> None:
     """Serve until a signal."""
     settings = Settings()
+    app = create_app(settings)
+    garbage.collect()
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         access_log=False,
         log_level=settings.log_level.lower(),
         limit_concurrency=MAX_CONNECTIONS,

@@ -30,6 +30,7 @@ from tuner.config import Settings
 from tuner.db import jobs
 from tuner.db.engine import make_engine, read, write
 from tuner.db.migrate import create_or_check
+from tuner.jobs import garbage
 from tuner.jobs.coordinator import Coordinator
 from tuner.jobs.device_watch import DeviceWatch
 from tuner.jobs.engine import Outcome
@@ -124,6 +125,7 @@ def main(
     settings = settings_with(data_dir=data_dir).model_copy(update={"min_free_bytes": 0})
     size = Size(records, records // 100, records, records // 1000)
     engine = _database(settings, size)
+    garbage.collect()  # as web and coordinator do when they begin
     found = [*_coordination(settings, engine), *_requests(settings, size, repeats)]
     engine.dispose()
     facts = report.circumstances(device_facts()["cpu"])

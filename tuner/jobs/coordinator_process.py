@@ -19,6 +19,7 @@ from tuner.config import Settings
 from tuner.db.engine import make_engine
 from tuner.db.migrate import check_schema
 from tuner.errors import TunerError
+from tuner.jobs import garbage
 from tuner.jobs.coordinator import Coordinator
 from tuner.jobs.device_watch import DeviceWatch, ask_tracker
 from tuner.jobs.engine import DaskEngine
@@ -57,6 +58,7 @@ def main() -> None:
         free_bytes=lambda: shutil.disk_usage(settings.root).free,
     )
     heart = Heartbeat(settings.heartbeat_file)
+    garbage.collect()
     while not stopped.is_set():
         try:
             coordinator.tick()
