@@ -9,7 +9,7 @@ from api.dashboard.charts.bars import bars_in_words, benchmark_bars
 from api.dashboard.charts.curve import curve_in_words, latency_curve
 from api.dashboard.charts.roofline import roofline, roofline_in_words
 from api.dashboard.recipe import how_to_run
-from api.dashboard.rendering import STATIC, FreshStatic, PageRoute, page
+from api.dashboard.rendering import STATIC, FreshStatic, PageRoute, compile_templates, page
 from api.deps import EngineDep, Offset, SettingsDep
 from tuner.db import clock, devices, events, uploads
 from tuner.db.engine import read
@@ -29,6 +29,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 def mount(app: FastAPI) -> None:
     """Add the dashboard to the app, whose state holds ``settings`` and ``engine``."""
+    compile_templates()
     app.mount("/static", FreshStatic(directory=STATIC), name="static")
     app.include_router(router)
     app.include_router(sign_in.router)

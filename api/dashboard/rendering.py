@@ -65,6 +65,12 @@ TEMPLATES.env.globals |= {
 TEMPLATES.env.trim_blocks = TEMPLATES.env.lstrip_blocks = True
 
 
+def compile_templates() -> None:
+    """Do what the first to look at each page would wait for."""
+    for name in TEMPLATES.env.list_templates():
+        TEMPLATES.env.get_template(name)
+
+
 def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
     """The template as a response that forbids everything from elsewhere, inline scripts and framing."""
     return TEMPLATES.TemplateResponse(request, template, context, status_code=status, headers=HEADERS)

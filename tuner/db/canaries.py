@@ -25,5 +25,5 @@ def note(session: Session, device: str, family: str, seconds: float) -> None:
 
 def ratios_of(session: Session, job_id: str) -> list[float]:
     """How fast the device was in each of a job's rounds that timed something."""
-    found = session.exec(select(Round.canary_ratio).where(Round.job_id == job_id))
+    found = session.exec(select(Round.canary_ratio).where(Round.job_id == job_id)).all()
     return [value for value in found if value is not None]

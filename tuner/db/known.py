@@ -27,7 +27,7 @@ def candidates(session: Session, workload_id: str, family: str, job_id: str | No
     query = select(Record.candidate).where(Record.workload_id == workload_id, Record.target_family == family)
     if after:
         query = query.where(col(Record.id) > after)
-    return set(session.exec(query.where(records.tried(), counting)))
+    return set(session.exec(query.where(records.tried(), counting)).all())
 
 
 def holds_imported(session: Session, job: Job) -> bool:
