@@ -12,8 +12,8 @@ from fastapi.responses import StreamingResponse
 from api.deps import EngineDep, LongWindowDep, SettingsDep, page_of
 from api.uploads import REQUEST_BODY, uploaded_file
 from api.work import while_connected
-from tuner.db import log, metaschedule, records
-from tuner.db.engine import read, write
+from tuner.db import bulk, log, metaschedule, records
+from tuner.db.engine import read
 from tuner.errors import InvalidInput
 from tuner.jobs.view import record_out
 from tuner.legacy import store
@@ -78,8 +78,7 @@ def delete_records(
 ) -> RecordsChanged:
     """Delete the records of a workload, a target family or a job; at least one of them must be named."""
     _refuse_all(workload_id, target_family, job_id)
-    with write(engine) as session:
-        return RecordsChanged(records=records.delete_all(session, workload_id, target_family, job_id, failed))
+    return RecordsChanged(records=bulk.delete_all(engine, workload_id, target_family, job_id, failed))
 
 
 @router.post("/reopen")
@@ -88,8 +87,7 @@ def reopen_records(
 ) -> RecordsChanged:
     """Let candidates that failed be tried again; at least one of workload, target family and job must be named."""
     _refuse_all(workload_id, target_family, job_id)
-    with write(engine) as session:
-        return RecordsChanged(records=records.reopen(session, workload_id, target_family, job_id))
+    return RecordsChanged(records=bulk.reopen(engine, workload_id, target_family, job_id))
 
 
 @router.post("/import", openapi_extra=REQUEST_BODY, response_model_exclude_defaults=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
+from sqlmodel import select
 
 from tests.support.rows import add_job, make_record, make_workload
-from tuner.db import clock, known, records
+from tuner.db import bulk, clock, known, records
 from tuner.db.engine import read, write
 from tuner.db.models import JobWorkload, Record, Workload
 from tuner.db.paging import Window
@@ -222,9 +224,9 @@ def test_a_cold_job_proposes_nothing_twice_that_it_tried_itself(store: Engine) -
 
 def test_failed_candidates_can_be_opened_again_and_their_history_stays(store: Engine) -> None:
     _add(store, make_record("bad", None, error_class="build"), make_record("good", 1.0))
-    with write(store) as session:
-        assert records.reopen(session, WORKLOAD, None, None) == 1
-        assert records.reopen(session, WORKLOAD, None, None) == 0
+    assert bulk.reopen(store, WORKLOAD, None, None) == 1
+    assert bulk.reopen(store, WORKLOAD, None, None) == 0
+    with read(store) as session:
         assert known.candidates(session, WORKLOAD, FAMILY) == {"good"}
     assert _add(store, make_record("bad", 0.5)) == [True]
     with read(store) as session:
@@ -237,10 +239,27 @@ def test_failed_candidates_can_be_opened_again_and_their_history_stays(store: En
 
 def test_records_are_deleted_by_what_they_are_of(store: Engine) -> None:
     _add(store, make_record("a", 1.0), make_record("b", None), make_record("c", 1.0, family="other"))
-    with write(store) as session:
-        assert records.delete_all(session, WORKLOAD, FAMILY, None, failed=True) == 1
-        assert records.delete_all(session, None, "other", None, failed=False) == 1
+    assert bulk.delete_all(store, WORKLOAD, FAMILY, None, failed=True) == 1
+    assert bulk.delete_all(store, None, "other", None, failed=False) == 1
+    with read(store) as session:
         assert [row.candidate for row in records.find(session).rows] == ["a"]
+
+
+def test_others_write_while_many_records_are_changed(store: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "ROWS", 2)
+    seen: list[int] = []
+
+    def look(_seconds: float) -> None:
+        with write(store) as session:
+            seen.append(len(session.exec(select(Record.id).where(Record.job_id == "job-a")).all()))
+
+    monkeypatch.setattr(bulk, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=look))
+    _add(store, *(make_record(f"c{number}", 1.0, job_id="job-a") for number in range(5)))
+    assert bulk.leave_job(store, "job-a") == 5
+    assert seen == [3, 1]
+    assert bulk.delete_all(store, WORKLOAD, None, None, failed=False) == 5
+    with read(store) as session:
+        assert records.find(session).total == 0
 
 
 def test_what_a_log_told_of_a_workload_gives_way_to_the_workload_itself(store: Engine) -> None:

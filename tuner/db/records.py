@@ -133,21 +133,6 @@ def get(session: Session, workload_id: str, family: str, candidate: str) -> Reco
     return session.exec(select(Record).where(*_of(workload_id, family), Record.candidate == candidate)).first()
 
 
-def delete_all(session: Session, workload_id: str | None, family: str | None, job_id: str | None, failed: bool) -> int:
-    """Delete records, with ``failed`` failed ones only; returns how many. Call within ``write``."""
-    query = delete(Record).where(*matching(workload_id, family, job_id, True if failed else None))
-    return session.connection().execute(query).rowcount
-
-
-def reopen(session: Session, workload_id: str | None, family: str | None, job_id: str | None) -> int:
-    """Let candidates that failed be tried again as if they were new; what is known of them stays. Returns how many.
-
-    Call within ``write``.
-    """
-    conditions = [*matching(workload_id, family, job_id, True), col(Record.superseded) == false()]
-    return session.connection().execute(update(Record).where(*conditions).values(superseded=True)).rowcount
-
-
 def judge(session: Session, workload_id: str, family: str, candidate: str, error_class: str, problem: str) -> None:
     """Keep what a check of its outputs found: a ``problem`` by which it counts as failed, or two empty texts.
 

@@ -6,8 +6,8 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from tuner.config import Settings
-from tuner.db import artifacts, events, jobs
-from tuner.db.engine import write
+from tuner.db import artifacts, bulk, events, jobs
+from tuner.db.engine import read, write
 from tuner.db.models import Job
 from tuner.errors import Conflict
 from tuner.state import TERMINAL, TUNING_AHEAD
@@ -46,13 +46,16 @@ def delete(engine: Engine, settings: Settings, job_id: str) -> None:
 
     Raises NotFound, or Conflict when the job is not finished.
     """
+    with read(engine) as session:
+        job = jobs.get(session, job_id)
+    if job.state not in TERMINAL:
+        raise Conflict(
+            f"Job {job_id} is {_doing(job)}; only a finished job can be deleted.",
+            f"Cancel it first: `tunesmith cancel {job_id}`.",
+        )
+    bulk.leave_job(engine, job_id)
     with write(engine) as session:
         job = jobs.get(session, job_id)
-        if job.state not in TERMINAL:
-            raise Conflict(
-                f"Job {job_id} is {_doing(job)}; only a finished job can be deleted.",
-                f"Cancel it first: `tunesmith cancel {job_id}`.",
-            )
         orphans = artifacts.orphans_of(session, job_id)
         files = [settings.artifacts_dir / artifact.path for artifact in orphans]
         for artifact in orphans:
