@@ -9,12 +9,12 @@ from fastapi import Depends, Query, Request
 from sqlalchemy import Engine
 
 from tuner.config import Settings
-from tuner.db.paging import Found, Window
+from tuner.db.paging import MOST_COUNTED, Found, Window
 from tuner.errors import InvalidInput
 from tuner.schemas import Page
 from tuner.uploads.desk import Desk, Sender
 
-MAX_OFFSET = 100_000  # rows that are skipped have to be counted first: a cursor goes further
+MAX_OFFSET = MOST_COUNTED  # rows that are skipped have to be counted first: a cursor goes further
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from tests.support.rows import add_job, make_record, make_workload, utcnow
-from tuner.db import artifacts, benchmarks, jobs, models_, records
+from tuner.db import artifacts, benchmarks, jobs, models_, paging, records
 from tuner.db.engine import read, write
 from tuner.db.models import Artifact, Benchmark
 from tuner.db.paging import Found, Window
@@ -149,3 +149,23 @@ def test_traces_are_not_read_for_a_list(store: Engine) -> None:
     with read(store) as session:
         (row, *_) = records.find(session).rows
     assert "trace" not in row.__dict__
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_no_more_is_counted_than_a_disk_gives_at_once_and_no_row_is_left_out(
+    engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with write(engine) as session:
+        add_rows(session, 0)
+
+    def rows(window: Window) -> tuple[int, list[Any]]:
+        with read(engine) as session:
+            found = LISTS[name](session, window)
+            return found.total, [row.id for row in found.rows]
+
+    windows = [Window(limit=2, offset=offset) for offset in range(4)]
+    known = [rows(window)[1] for window in windows]
+    total, whole = rows(Window())
+    monkeypatch.setattr(paging, "MOST_COUNTED", 3)
+    assert [rows(window)[1] for window in windows] == known
+    assert rows(Window()) == (min(total, 3), whole)

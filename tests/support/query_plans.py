@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 SMALL = frozenset({"device", "lease", "token", "identity", "alembic_version"})  # tables that do not grow with use
+OF_FOUND = "counted"  # no table: the rows that a query found, with a limit
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def index_conditions(engine: Engine, statement: str, values: Any) -> list[str]:
 def _of_sqlite(connection: Any, statement: str, values: Any) -> Iterator[Scan]:
     for *_, detail in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values):
         words = detail.split()
-        if words[0] == "SCAN" and words[1:] != ["CONSTANT", "ROW"]:
+        if words[0] == "SCAN" and words[1:] not in (["CONSTANT", "ROW"], [OF_FOUND]):
             yield Scan(words[1].rstrip("0123456789_"), "INDEX" in words, statement)
 
 

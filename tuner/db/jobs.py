@@ -18,7 +18,6 @@ from tuner.db.models import (
     Job,
     JobWorkload,
     Model,
-    Record,
     Round,
     Submission,
     Workload,
@@ -94,7 +93,7 @@ _ACTIVE = (
 
 def active(session: Session) -> list[ActiveJob]:
     """Jobs that are not finished: highest priority first, then oldest."""
-    return [ActiveJob._make(row) for row in session.connection().execute(_ACTIVE)]
+    return [ActiveJob._make(row) for row in session.connection().execute(_ACTIVE).all()]
 
 
 def workloads(session: Session, job_id: str, with_tir: bool = False) -> list[tuple[JobWorkload, Workload]]:
@@ -140,8 +139,7 @@ def evidence(session: Session, job_id: str) -> dict[str, Any]:
 
 
 def delete(session: Session, job: Job) -> None:
-    """Delete the job and what only it owns; its records stay, as others start from them."""
-    session.execute(update(Record).where(col(Record.job_id) == job.id).values(job_id=None))
+    """Delete the job and what only it owns; its records, which stay, have left it (``bulk.leave_job``)."""
     for table in (Event, Round, JobWorkload, Benchmark, Evidence, Submission):
         session.execute(sql_delete(table).where(col(table.job_id) == job.id))
     session.delete(job)

@@ -1,7 +1,8 @@
-"""Lists: a page of them, what to ask for the next one, and how many rows match in all.
+"""Lists: a page of them, what to ask for the next one, and how many rows match in all, up to a number.
 
 A cursor is the key of the last row of a page: pages after it neither repeat nor skip rows of a list that grows at its
-head, and one far down a long list costs what the first does. An offset costs all that it skips.
+head, and one far down a long list costs what the first does. An offset costs all that it skips, which is at most
+``MOST_COUNTED``.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Float, Integer, func, tuple_
-from sqlmodel import Session
+from sqlalchemy import ColumnElement, Float, Integer, func, literal, tuple_
+from sqlmodel import Session, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from tuner.db.types import UtcTime
 from tuner.errors import InvalidInput
 
 T = TypeVar("T")
+
+MOST_COUNTED = 100_000  # rows: to count a million would take as long as reading the disk does
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,10 @@ class Part(Generic[T]):
     few: bool = False  # found by an index of their own and sorted then, however they are ordered elsewhere
 
     def count(self, session: Session) -> int:
-        """How many rows it has."""
-        counted = self.query.with_only_columns(func.count(), maintain_column_froms=True)
-        return int(session.scalar(counted) or 0)
+        """How many rows it has; of more than ``MOST_COUNTED`` one more than that."""
+        rows = self.query.with_only_columns(literal(1), maintain_column_froms=True)
+        some = rows.limit(MOST_COUNTED + 1).subquery("counted")
+        return int(session.scalar(select(func.count()).select_from(some)) or 0)
 
     def rows(self, session: Session, limit: int, offset: int, after: Sequence[Any] | None) -> list[T]:
         """Its rows after that key, or (None) after ``offset`` of them."""
@@ -74,7 +78,7 @@ class Part(Generic[T]):
 
 @dataclass(frozen=True)
 class Found(Generic[T]):
-    """A page; ``cursor`` leads to the next one, None: there is none."""
+    """A page; ``cursor`` leads to the next one, None: there is none. ``total``: of more than ``MOST_COUNTED`` that."""
 
     rows: list[T]
     total: int
@@ -94,7 +98,7 @@ def page(session: Session, parts: Sequence[Part[T]], window: Window) -> Found[T]
         number, after, skip = number + 1, None, max(0, skip - counts[number])
     rows = [row for _, row in found[: window.limit]]
     more = len(found) > window.limit
-    return Found(rows, sum(counts), _write(*found[window.limit - 1], parts) if more else None)
+    return Found(rows, min(sum(counts), MOST_COUNTED), _write(*found[window.limit - 1], parts) if more else None)
 
 
 def _write(number: int, row: T, parts: Sequence[Part[T]]) -> str:
