@@ -63,7 +63,7 @@ class Service(Client):
     def submit(self, wish: JobIn) -> JobOut:
         self.wishes.append(wish)
         if not self.fails:
-            order = Order(resolve_source(wish.model), presets.resolve("local", "local", device_facts()), 1, 128)
+            order = Order(resolve_source(wish.model), presets.resolve("local", "local", device_facts()))
             compile_model(
                 Settings(data_dir=self.folder / "service"), order, self.folder / "made.tar", lambda line: None
             )

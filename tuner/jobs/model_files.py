@@ -22,7 +22,7 @@ from tuner.jobs import ledger
 from tuner.jobs.fetches import Fetches, Result
 from tuner.jobs.leadership import Leadership
 from tuner.jobs.plan import WAITS_FOR_TURN
-from tuner.jobs.shape import open_shape
+from tuner.jobs.shape import settled_shape
 from tuner.jobs.tasks import only
 from tuner.lengths import of_texts
 from tuner.schemas import ErrorBody
@@ -122,7 +122,7 @@ def _end(session: Session, job: Job, source: ModelSource | ErrorBody, result: Re
         return
     source = result.complete(source)
     if job.shape_is_open:
-        shape = open_shape(source, job.target, "llvm")
+        shape = settled_shape(source, job.target, "llvm")
         job.batch, job.seq_len, job.lengths = shape.batch, shape.seq_len, shape.lengths
         job.shape_is_open = False
         if shape.note:

@@ -85,6 +85,14 @@ def open_shape(model: Encoder, target: str, kind: str) -> JobShape:
     return JobShape(texts=default_mix(model.max_seq_len or UNKNOWN_LONGEST), is_open=not model.family)
 
 
+def settled_shape(model: Encoder, target: str, kind: str) -> JobShape:
+    """What a job of an open shape is for now that its files have told what the model is: of a file that is no encoder,
+    the shapes in it."""
+    if model.source == "file" and not model.family:
+        return JobShape(note=f"{model.name} is no encoder that is known: its shapes are those of the file.")
+    return open_shape(model, target, kind)
+
+
 def _profile(wish: JobIn, model: Encoder, target: Target) -> Lengths:
     if wish.lengths is not None and wish.text_lengths is not None:
         raise InvalidInput("A profile is a range or lengths, not both.", "Leave out lengths or text_lengths.")

@@ -23,7 +23,7 @@ from tuner.importers.copies import Room
 from tuner.importers.snapshot import borrowed
 from tuner.importers.source import ModelSource
 from tuner.jobs import from_records
-from tuner.jobs.shape import JobShape, fixed, open_shape
+from tuner.jobs.shape import JobShape, fixed, open_shape, settled_shape
 from tuner.kernels.context import make_target
 from tuner.kernels.workload import ExtractedWorkload, extract
 from tuner.measuring.builder import BuildPool
@@ -91,6 +91,8 @@ def import_here(settings: Settings, order: Order, say: Callable[[str], None]) ->
     source = order.source
     with borrowed(source, settings.sources_dir, Room(settings.max_model_bytes)) as fetched:
         taken = order.shape_of(fetched.source)
+        if taken.is_open:
+            taken = settled_shape(fetched.source, order.target.name, order.target.tvm["kind"])
         if taken.note:
             say(taken.note)
         say(f"importing {source.name} for {taken}")

@@ -4,7 +4,7 @@ import pytest
 
 from tuner.errors import InvalidInput, SequenceTooLong
 from tuner.importers.source import ModelSource
-from tuner.jobs.shape import JobShape, job_shape
+from tuner.jobs.shape import JobShape, job_shape, settled_shape
 from tuner.lengths import default_mix
 from tuner.schemas import JobIn
 from tuner.targets.presets import Target, resolve
@@ -81,3 +81,10 @@ def test_an_operator_has_its_own_extents() -> None:
 def test_one_shape_and_texts_exclude_each_other(wish: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match="not both"):
         shape(model(), **wish)
+
+
+def test_a_file_that_is_no_encoder_has_its_own_shapes() -> None:
+    settled = settled_shape(model("", "", None, "file"), "local", "llvm")
+    assert (settled.texts, settled.is_open) == (None, False)
+    assert "no encoder that is known" in settled.note
+    assert settled_shape(model("bert", "encoder", 512, "file"), "local", "llvm").texts
