@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import platform
+import re
 import shutil
 import sys
 import tarfile
@@ -181,6 +182,21 @@ def test_download_then_run(tunesmith: Command, web: Web, tmp_path: Path) -> None
     assert "over 5 runs" in out
     with np.load(tmp_path / "out.npz") as outputs:
         np.testing.assert_allclose(outputs["y"], x @ tiny_artifact.WEIGHT + tiny_artifact.BIAS, rtol=1e-5)
+
+
+def test_runs_are_told_as_tvmc_told_them(tunesmith: Command, tmp_path: Path) -> None:
+    folder, out = tiny_artifact.build(tmp_path / "built"), tmp_path / "out.npz"
+    took = ("--fill-mode", "ones", "--outputs", out, "--print-time", "--repeat", 4, "--number", 3, "--device", "cpu")
+    code, told, err = tunesmith("run", folder, *took)
+    assert code == 0, err
+    assert re.search(r"over 4 runs\nmean [\d.]+  std [\d.]+  min [\d.]+  max [\d.]+ ms", told)
+    with np.load(out) as outputs:
+        np.testing.assert_allclose(outputs["y"], [tiny_artifact.WEIGHT.sum(0) + tiny_artifact.BIAS] * 2, rtol=1e-5)
+    told = [json.loads(tunesmith("run", folder, "--fill-mode", "random", "--json")[1]) for _ in range(2)]
+    assert told[0]["latency"]["min_ms"] <= told[0]["latency"]["mean_ms"] <= told[0]["latency"]["max_ms"]
+    assert tunesmith("run", folder, "--fill-mode", "noise")[0] == 2
+    code, _, err = tunesmith("run", folder, "--device", "metal")
+    assert (code, "runs on cpu, not on metal" in err) == (1, True)
 
 
 @pytest.mark.parametrize(

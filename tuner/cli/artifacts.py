@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tuner.artifact.loader import Runner
+
+FILL_MODES = ("zeros", "ones", "random")
+_WARM_UP = 3  # inferences
 
 
 def download(
@@ -75,23 +80,42 @@ def fetch_artifact(client: Client, artifact: ArtifactOut, output: Path | None, f
 
 def run(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An artifact: the tar or its unpacked folder.")],
-    runs: Annotated[int, typer.Option(min=1, help="How many inferences to time.")] = 50,
+    runs: Annotated[int, typer.Option("--runs", "--repeat", min=1, help="How many times to take.")] = 50,
+    number: Annotated[int, typer.Option(min=1, help="Inferences that each time is the mean of.")] = 1,
+    print_time: Annotated[bool, typer.Option("--print-time", help="All that is known of the times.")] = False,
     text: Annotated[str | None, typer.Option(help="Text to feed it, by the tokenizer in it.")] = None,
     inputs: Annotated[Path | None, typer.Option(help="An .npz file with an array for each input.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs to this .npz file.")] = None,
+    fill_mode: Annotated[
+        str | None,
+        typer.Option(help=f"Made-up inputs: {', '.join(FILL_MODES)}.", show_default="zeros, mask ones"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", "--outputs", help="Write the outputs to this .npz file.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Refuse unless it runs there: cpu, metal, cuda.", show_default="where it runs")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run an artifact here: time it and print its outputs; needs no service."""
     import numpy as np  # it and TVM take a second: only this command pays
 
+    if len([one for one in (text, inputs, fill_mode) if one is not None]) > 1:
+        raise typer.BadParameter("--text, --inputs and --fill-mode exclude each other")
+    if fill_mode not in (None, *FILL_MODES):
+        raise typer.BadParameter(f"--fill-mode is {', '.join(FILL_MODES)}, not {fill_mode}")
     runner = loaded(file)
-    values = _inputs(file, runner, text, inputs)
+    _check_device(runner, device)
+    values = _inputs(file, runner, text, inputs, fill_mode)
     with refusals(file):
         outputs = runner.run(**values)
-        median, p10, p90 = runner.benchmark(runs, **values)
+        times_ms = _times_ms(runner.bound(**values), runs, number)
     if output:
         np.savez(output, **outputs)
-    latency = {"median_ms": median, "p10_ms": p10, "p90_ms": p90, "runs": runs}
+    median, p10, p90 = (float(value) for value in np.percentile(times_ms, [50, 10, 90]))
+    latency = {"median_ms": median, "p10_ms": p10, "p90_ms": p90, "runs": runs, "number": number}
+    latency |= {"mean_ms": float(np.mean(times_ms)), "std_ms": float(np.std(times_ms))}
+    latency |= {"min_ms": min(times_ms), "max_ms": max(times_ms)}
     if as_json:
         shapes = {name: {"shape": list(v.shape), "dtype": str(v.dtype)} for name, v in outputs.items()}
         json.dump({"latency": latency, "outputs": shapes}, sys.stdout, indent=2)
@@ -102,17 +126,40 @@ def run(
             console.print(f"{name}  {value.dtype}{list(value.shape)}", style="bold", markup=False)
             console.print(str(value), highlight=False, markup=False)
     console.print(f"median {median:.2f} ms  p10 {p10:.2f}  p90 {p90:.2f}  over {runs} runs")
+    if print_time:
+        named = ("mean", "std", "min", "max")
+        console.print("  ".join(f"{name} {latency[f'{name}_ms']:.2f}" for name in named) + " ms")
 
 
-def _inputs(artifact: Path, runner: Runner, text: str | None, file: Path | None) -> dict[str, np.ndarray]:
-    if text is not None and file is not None:
-        raise typer.BadParameter("--text and --inputs exclude each other")
+def _times_ms(call: Callable[[], Any], repeat: int, number: int) -> list[float]:
+    """Milliseconds of one inference, each the mean of ``number``, after a warm-up."""
+    for _ in range(_WARM_UP):
+        call()
+    times_ms = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        for _ in range(number):
+            call()
+        times_ms.append((time.perf_counter() - start) * 1e3 / number)
+    return times_ms
+
+
+def _check_device(runner: Runner, wanted: str | None) -> None:
+    kind = (runner.manifest.get("target") or {}).get("kind", "llvm")
+    here = "cpu" if kind == "llvm" else kind
+    if wanted not in (None, here):
+        raise InvalidInput(f"This artifact runs on {here}, not on {wanted}.", "Compile the model for that target.")
+
+
+def _inputs(
+    artifact: Path, runner: Runner, text: str | None, file: Path | None, fill_mode: str | None
+) -> dict[str, np.ndarray]:
     if text is not None:
         from tuner.client.text import encode
 
         return encode(artifact, runner.manifest, text)
     if file is None:
-        return runner.example()
+        return runner.example() if fill_mode is None else _filled(runner, fill_mode)
     import numpy as np
 
     try:
@@ -122,3 +169,19 @@ def _inputs(artifact: Path, runner: Runner, text: str | None, file: Path | None)
         raise InvalidInput(
             f"{file} can't be read as .npz: {error}.", "Write one with numpy.savez(file, name=array)."
         ) from None
+
+
+def _filled(runner: Runner, mode: str) -> dict[str, np.ndarray]:
+    """Inputs of the example's shapes. Random ones are seeded; whole numbers stay within what the input means."""
+    import numpy as np
+
+    rng, below = np.random.default_rng(0), {spec["name"]: spec.get("below") or 2 for spec in runner.inputs}
+
+    def one(name: str, value: np.ndarray) -> np.ndarray:
+        if mode != "random":
+            return np.full_like(value, mode == "ones")
+        if value.dtype.kind == "f":
+            return rng.standard_normal(value.shape).astype(value.dtype)
+        return value if name == "attention_mask" else rng.integers(0, below[name], value.shape).astype(value.dtype)
+
+    return {name: one(name, value) for name, value in runner.example().items()}

@@ -21,16 +21,20 @@ from tuner.cli.common import (
     settings_with,
 )
 from tuner.cli.quietly import quiet
+from tuner.cli.records import RecordsOption, log_content, say_imported
 from tuner.schemas import JobIn
 
 
 def compile(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Preset, hub id, folder, .onnx or .pt2 file.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Artifact to write; .so or .dylib: its library alone.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", "--output", help="Artifact to write; .so or .dylib: its library alone.")
+    ],
     target: Annotated[str, typer.Option(help="What to compile for.")] = "local",
     batch: BatchOption = None,
     seq_len: SeqLenOption = None,
     head: HeadOption = None,
+    records: RecordsOption = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Trust weights that can run code.")] = False,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
@@ -38,7 +42,7 @@ def compile(
     """Compile a model for a target here, without tuning: from the records there are; needs no service."""
     from rpc.facts import device_facts  # it and what follows load TVM and torch: only this command pays
     from tuner.importers.source import resolve_source
-    from tuner.jobs.standalone import Order, compile_model
+    from tuner.jobs.standalone import Order, bring_in_records, compile_model
     from tuner.targets import presets
 
     wish = checked(JobIn, {"model": model, "batch": batch, "seq_len": seq_len})
@@ -49,6 +53,8 @@ def compile(
     def say(line: str) -> None:
         notes.print(line, highlight=False)
 
+    if records:
+        say_imported(bring_in_records(settings, log_content(records)))
     with quiet(settings, say):
         manifest = compile_model(settings, order, out, say)
     if as_json:

@@ -22,6 +22,7 @@ from tuner.cli.common import (
     print_json,
 )
 from tuner.cli.progress import watch
+from tuner.cli.records import RecordsOption, log_content, say_imported
 from tuner.cli.sending import seen_there
 from tuner.cli.text_file import token_counts
 from tuner.client.http import Client
@@ -48,6 +49,7 @@ def tune(
         Path | None, typer.Option(exists=True, dir_okay=False, help="The same, lengths as in this file, a text a line.")
     ] = None,
     precision: PrecisionOption = "fp32",
+    records: RecordsOption = None,
     cold: Annotated[bool, typer.Option("--cold", help="Ignore records that are already known.")] = False,
     compile_only: Annotated[
         bool, typer.Option("--compile-only", help="From known records and default schedules; needs no device.")
@@ -80,6 +82,8 @@ def tune(
     }
     with connected(url) as client:
         checked(JobIn, wish)  # before anything is sent
+        if records:
+            say_imported(client.import_records(records.name, log_content(records)))
         job = client.submit(checked(JobIn, wish | {"model": seen_there(client, model, allow_pickle)}))
         notes.print(f"submitted {job.id}: {job.model}, {words.shape(job)}, {words.budget(job)}", highlight=False)
         if follow:

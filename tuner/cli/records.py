@@ -12,6 +12,7 @@ import typer
 from tuner.cli import tables, words
 from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
 from tuner.errors import InvalidInput
+from tuner.schemas import ImportOut
 
 _LAST_LINE_BYTES = 4096  # of an export: enough for what it says of records that it lacks
 
@@ -19,6 +20,16 @@ app = typer.Typer(help="List records, take them out, bring them in, forget them.
 
 JobFilter = Annotated[str | None, typer.Option("--job", help="Only records of this job.")]
 WorkloadFilter = Annotated[str | None, typer.Option("--workload", help="Only records of this workload.")]
+RecordsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--records",
+        "--tuning-records",
+        "--prior-records",
+        exists=True,
+        help="A log to start from, or MetaSchedule's folder.",
+    ),
+]
 FamilyFilter = Annotated[str | None, typer.Option("--family", help="Only records of this target family.")]
 
 
@@ -104,10 +115,7 @@ def import_records(
     url: UrlOption = None,
 ) -> None:
     """Read records from a log; damaged lines are counted and left out."""
-    try:
-        content = zipped_pair(file) if file.is_dir() else file.read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"{file} can't be read: {error.strerror}.", "Give the path of a log.") from None
+    content = log_content(file)
     with connected(url) as client, notes.status(f"sending {len(content):,} bytes"):
         result = client.import_records(file.name, content)
     if as_json:
@@ -116,10 +124,23 @@ def import_records(
         console.print(tables.legacy_table(result.legacy))
         for log in result.legacy:
             notes.print(words.legacy_use(log), highlight=False, markup=False)
+    say_imported(result)
+
+
+def say_imported(result: ImportOut) -> None:
+    """What became of a log's records."""
     counts = f"{result.imported:,} imported, {result.duplicates:,} known already, {result.skipped:,} skipped"
     notes.print(counts, highlight=False)
     for problem in result.errors:
         notes.print(f"  {problem}", highlight=False, markup=False)
+
+
+def log_content(file: Path) -> bytes:
+    """A log as the service takes it. Raises InvalidInput for one that can't be read."""
+    try:
+        return zipped_pair(file) if file.is_dir() else file.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{file} can't be read: {error.strerror}.", "Give the path of a log.") from None
 
 
 def zipped_pair(folder: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ from tuner.jobs import from_records
 from tuner.jobs.shape import JobShape, fixed, open_shape, settled_shape
 from tuner.kernels.context import make_target
 from tuner.kernels.workload import ExtractedWorkload, extract
+from tuner.legacy import store
 from tuner.measuring.builder import BuildPool
+from tuner.schemas import ImportOut
 from tuner.search import shipped
 from tuner.search.vetting import Vetting
 from tuner.targets.presets import Target
@@ -83,6 +86,16 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
     finally:
         engine.dispose()
     return manifest
+
+
+def bring_in_records(settings: Settings, content: bytes) -> ImportOut:
+    """A log's records into the data directory's database. Raises InvalidInput and LimitExceeded."""
+    create_or_check(settings)
+    engine = make_engine(settings)
+    try:
+        return store.import_file(engine, io.BytesIO(content), settings.max_unpacked_bytes, lambda: True)
+    finally:
+        engine.dispose()
 
 
 def import_here(settings: Settings, order: Order, say: Callable[[str], None]) -> tuple[cache.Imported, JobShape]:

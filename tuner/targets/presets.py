@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from tuner.errors import TargetUnknown
-from tuner.targets import triples
+from tuner.targets import triples, tvm_strings
 from tuner.targets.custom import check, parse
 from tuner.targets.roofline import Peak
 
@@ -139,15 +139,20 @@ def known(device_key: str, facts: Facts | None = None, measured: Mapping[str, Pe
 def resolve(
     name: str, device_key: str, facts: Facts | None = None, measured: Mapping[str, Peak] | None = None
 ) -> Target:
-    """The target of this name, or of a TVM target given as JSON text (``{"kind": "llvm", ...}``); see ``known``.
+    """The target of this name, or of a TVM target given as JSON text (``{"kind": "llvm", ...}``) or as tvmc takes it
+    (``llvm -mcpu=...``; without options it is the local one); see ``known``.
 
     Raises TargetUnknown naming the nearest names, also for an mcpu that LLVM does not know, for Metal without an Apple
     host and for limits beyond the chip's.
     """
     text = name.strip()
     targets = {target.name: target for target in known(device_key, facts, measured)}
+    if tvm_strings.is_string(text):
+        text = tvm_strings.as_json(text)
     if is_json(text):
         return _custom(text, list(targets.values()))
+    if text == "llvm":
+        return targets["local"]
     if text in targets:
         return targets[text]
     raise TargetUnknown(f"There is no target {text!r}.", _nearest(text, list(targets)))

@@ -193,3 +193,17 @@ def test_a_mistyped_mcpu_is_answered_with_the_nearest() -> None:
     with pytest.raises(TargetUnknown) as caught:
         resolve('{"kind": "llvm", "mcpu": "znver9"}', "local")
     assert "znver5" in caught.value.hint
+
+
+def test_a_target_may_be_written_as_tvmc_took_it() -> None:
+    triple = "x86_64-unknown-linux-gnu"
+    as_json = (
+        f'{{"kind": "llvm", "mtriple": "{triple}", "mcpu": "skylake", "mattr": ["+avx2", "+fma"], "num-cores": 2}}'
+    )
+    text = f"llvm -mtriple={triple} -mcpu skylake -mattr=+avx2,+fma -num-cores=2"
+    facts = {"mtriple": triple, "mcpu": "znver4", "threads": 2}
+    written, given = presets.resolve(text, "local", facts), presets.resolve(as_json, "local", facts)
+    assert (written.tvm, written.family, written.device_key) == (given.tvm, given.family, given.device_key)
+    assert presets.resolve("llvm", "local", facts) == presets.resolve("local", "local", facts)
+    with pytest.raises(TargetUnknown, match="'skylake' is no option"):
+        presets.resolve("llvm -mcpu=skylake skylake", "local", facts)
