@@ -121,7 +121,7 @@ def _jobs(size: Size) -> Iterator[Rows]:
             "trials": _records_of(number, size),
             "budget_trials": 2 * size.records,
             "tuning_sec": 600.0 if ended else 0.0,
-            "artifact_id": _artifact_id(number) if state == "succeeded" else None,
+            "artifact_id": artifact_id(number) if state == "succeeded" else None,
             "latency_ms": 51.3 if state == "succeeded" else None,
             "created_at": stamp,
             "started_at": stamp if ended or tunes else None,
@@ -177,9 +177,9 @@ def _results_of(number: int, model: int, stamp: datetime, size: Size) -> Iterato
         "kernels": [{"workload": workload_id(model, position), "source": "record"} for position in range(KERNELS)],
     }
     artifact = Artifact(
-        id=_artifact_id(number),
+        id=artifact_id(number),
         job_id=_id(number, size),
-        path=f"{_artifact_id(number)}.tar",
+        path=f"{artifact_id(number)}.tar",
         size_bytes=440_000_000,
         sha256=f"{number:064x}",
         manifest=manifest,
@@ -187,7 +187,7 @@ def _results_of(number: int, model: int, stamp: datetime, size: Size) -> Iterato
     yield Artifact, {**artifact.model_dump(), "created_at": stamp}
     for variant in ("tuned", "untuned", "torch-eager", "torch-sdpa"):
         row = Benchmark(
-            job_id=_id(number, size), artifact_id=_artifact_id(number), variant=variant, median_ms=50.0, **_FIGURES
+            job_id=_id(number, size), artifact_id=artifact_id(number), variant=variant, median_ms=50.0, **_FIGURES
         )
         yield Benchmark, {**row.model_dump(exclude={"id"}), "created_at": stamp}
 
@@ -263,5 +263,6 @@ def _model_id(number: int) -> str:
     return f"mdl-{number:010x}"
 
 
-def _artifact_id(number: int) -> str:
+def artifact_id(number: int) -> str:
+    """The id of a job's artifact, by the job's age."""
     return f"art-{number:020x}"

@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 
 from api.app import create_app
 from benchmarks import report
-from benchmarks.populate import BIG_JOB, FAMILIES, Size, job_id, populate, workload_id
+from benchmarks.populate import BIG_JOB, FAMILIES, Size, artifact_id, job_id, populate, workload_id
 from rpc.facts import device_facts
 from tuner.cli.common import console, notes, run_app, settings_with
 from tuner.config import Settings
@@ -266,7 +266,9 @@ def _asked(size: Size) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "/v1/records", {"offset": 100_000}
     yield from (("/v1/artifacts", query) for query in ({}, {"job_id": ended}))
     yield from (("/v1/benchmarks", query) for query in ({}, {"job_id": ended}))
-    yield from ((f"/v1/{name}", {}) for name in ("models", "devices", "targets"))
+    yield from ((f"/v1/jobs/{one}/evidence", {}) for one in (ended, BIG_JOB))
+    yield f"/v1/artifacts/{artifact_id(size.jobs // 2)}", {}
+    yield from ((f"/v1/{name}", {}) for name in ("models", "devices", "targets", "uploads", "tokens"))
     yield "/readyz", {}
 
 

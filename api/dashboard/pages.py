@@ -20,7 +20,6 @@ from tuner.jobs.target_lookup import target_outs
 from tuner.jobs.view import device_out
 from tuner.state import ACTIVE
 from tuner.uploads import names
-from tuner.uploads.desk import model_of
 
 DEVICE_TONES = {"online": "good", "busy": "busy", "offline": "idle", "quarantined": "bad", "incompatible": "bad"}
 
@@ -51,7 +50,7 @@ def jobs_page(
         found = data.jobs_page(session, state, offset)
         counts = data.filter_counts(session)
         targets = target_outs(session, settings)
-        uploaded = [model_of(upload) for upload in uploads.complete(session)]
+        uploaded = [names.PREFIX + name for name in uploads.complete_names(session)]
     return page(
         request,
         "jobs.html",

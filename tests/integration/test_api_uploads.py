@@ -24,6 +24,7 @@ from tuner.db.engine import read, write
 from tuner.errors import NotFound
 from tuner.jobs import housekeeping, old_uploads
 from tuner.tokens import digest
+from tuner.uploads import desk
 from tuner.uploads.desk import Desk, Sender
 
 TRIALS = {"target": "local", "budget": {"trials": 1}}
@@ -219,6 +220,13 @@ def test_what_is_on_its_way_counts_as_if_it_were_here(settings: Settings, engine
         assert client.post("/v1/uploads", json=more).status_code == 201
 
 
+def test_of_uploads_there_are_only_so_many_however_small(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "MOST_UPLOADS", 2)
+    answers = [client.post("/v1/uploads", json=declared({"vocab.txt": b"a" * size}, f"n{size}")) for size in range(3)]
+    assert [answer.status_code for answer in answers] == [201, 201, 413]
+    assert refusal(answers[2])["code"] == "quota_exceeded"
+
+
 def test_an_archive_may_not_unpack_beyond_the_quota(settings: Settings, engine: Engine) -> None:
     packed = zipped({**MODEL, "vocab.txt": bytes(1_000_000)})
     with talking_to(settings.model_copy(update={"max_uploads_bytes": 500_000})) as client:
@@ -341,15 +349,15 @@ def test_one_that_is_given_up_while_it_is_checked_is_not_there(
     upload = begun(client, files)
     for path, content in files.items():
         assert put(client, upload, path, content).status_code == 204
-    desk, sender = Desk(settings, engine), Sender("", "admin")
+    mine, sender = Desk(settings, engine), Sender("", "admin")
     given_up: list[None] = []
 
     def give_up() -> None:
         if not given_up:
-            given_up.append(desk.delete(sender, upload["id"]))
+            given_up.append(mine.delete(sender, upload["id"]))
 
     with pytest.raises(NotFound, match=upload["id"]):
-        desk.complete(sender, upload["id"], give_up)
+        mine.complete(sender, upload["id"], give_up)
     assert folders(settings) == []
 
 

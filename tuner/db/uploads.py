@@ -45,6 +45,17 @@ def complete(session: Session) -> list[Upload]:
     return list(session.exec(select(Upload).where(Upload.state == "complete")))
 
 
+def complete_names(session: Session) -> list[str]:
+    """The names of all that are complete, newest first, without their lists of files."""
+    query = select(Upload.name).where(Upload.state == "complete")
+    return list(session.exec(query.order_by(col(Upload.created_at).desc())))
+
+
+def number(session: Session) -> int:
+    """How many there are, in whatever state."""
+    return int(session.scalar(select(func.count()).select_from(Upload)) or 0)
+
+
 def size_bytes(session: Session, but: str = "") -> int:
     """What all take together, those that are on their way as if they were here; without one of them."""
     return int(session.scalar(select(func.coalesce(func.sum(Upload.size_bytes), 0)).where(Upload.id != but)) or 0)

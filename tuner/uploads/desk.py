@@ -22,6 +22,7 @@ from tuner.schemas import TokenScope, UploadFileIn, UploadFileOut, UploadIn, Upl
 from tuner.uploads import names, store
 from tuner.uploads.unpack import Unpack
 
+MOST_UPLOADS = 500  # with as many files each, all of which are looked at when one is begun
 _GB = 1e9
 
 
@@ -74,7 +75,7 @@ class Desk:
                         f"There is an upload {wish.name} already, of other files.",
                         f"Give another name, or delete that one: `tunesmith uploads delete {wish.name}`.",
                     )
-                self._check_quota(uploads.size_bytes(session) + total)
+                self._check_quota(uploads.size_bytes(session) + total, uploads.number(session) + 1)
                 session.add(upload)
         except BaseException:
             store.remove(self.folder(upload))
@@ -203,13 +204,15 @@ class Desk:
             )
         return upload
 
-    def _check_quota(self, wanted_bytes: int) -> None:
+    def _check_quota(self, wanted_bytes: int, count: int) -> None:
         most = self.settings.max_uploads_bytes
         if wanted_bytes > most:
             raise QuotaExceeded(
                 f"All uploads together would take {wanted_bytes / _GB:.2f} GB, and may take {most / _GB:.2f} GB.",
                 "Delete some (`tunesmith uploads list`), or set TUNER_MAX_UPLOADS_BYTES higher.",
             )
+        if count > MOST_UPLOADS:
+            raise QuotaExceeded(f"There are {MOST_UPLOADS} uploads.", "Delete some: `tunesmith uploads list`.")
 
     def _known(self, complete: list[Upload]) -> Mapping[str, Path]:
         return {
