@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import resident, service_jobs
 from benchmarks.contest import Score
+from benchmarks.in_torch import in_turns
 from benchmarks.latency import OURS, PEERS, Case, Tuned, entry, run_all, table
 from benchmarks.quality import time_to_quality
 from benchmarks.repeat import compared
@@ -136,3 +137,10 @@ def test_repeated_jobs_are_compared_by_what_was_measured_side_by_side() -> None:
     assert found["spread"] == pytest.approx(0.02)
     assert found["prediction_error"] == pytest.approx(0.02)
     assert [row["prediction_error"] for row in found["jobs"]] == [pytest.approx(-0.02), pytest.approx(0.02)]
+
+
+def test_calls_that_are_compared_take_turns() -> None:
+    called: list[str] = []
+    times = in_turns({name: lambda name=name: called.append(name) for name in ("run", "as_torch")}, 3)
+    assert called == ["run", "as_torch"] * 13
+    assert [len(times[name]) for name in times] == [3, 3]
