@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 
 LOG = (Path(__file__).parents[1] / "support" / "data" / "swish_gemm_m1_gpu.ansor.json").read_bytes()
@@ -56,3 +58,21 @@ def test_what_is_exported_of_it_comes_back_the_same(client: TestClient, empty: T
     exported = client.get("/v1/records/export", params={"failed": True}).content
     assert _send(empty, exported)["imported"] == 22
     assert empty.get("/v1/records/export", params={"failed": True}).content == exported
+
+
+AUTOTVM = [["dense", [1, 64, "float32"]], {"i": 0, "c": None, "e": []}]
+OLDER = {"i": ["llvm", "dense_nopack.x86", [], {}, *AUTOTVM], "r": [[0.001], 0, 1.0, 1.6e9], "v": 0.1}
+NEWER = {
+    "input": ["llvm", "dense_nopack.x86", [], {}],
+    "config": {},
+    "result": [[0.001], 0, 1.0, 1.6e9],
+    "version": 0.2,
+}
+
+
+@pytest.mark.parametrize("line", [OLDER, NEWER])
+def test_a_log_of_tvms_older_tuner_is_refused_by_its_name(client: TestClient, line: dict[str, Any]) -> None:
+    answer = client.post("/v1/records/import", content=(json.dumps(line) + "\n").encode() * 3)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "upload_invalid")
+    assert "AutoTVM" in answer.json()["error"]["message"]
+    assert client.get("/v1/records").json()["total"] == 0

@@ -18,7 +18,8 @@ from tuner.db import log
 from tuner.db.intake import take_in
 from tuner.db.lines import Numbered, read_lines
 from tuner.db.log_line import ANSOR, Entry
-from tuner.legacy import ansor, metaschedule, summary
+from tuner.errors import UploadInvalid
+from tuner.legacy import ansor, autotvm, metaschedule, summary
 from tuner.legacy.ansor import AnsorRecord
 from tuner.schemas import ImportOut
 
@@ -45,6 +46,11 @@ def import_file(
         return log.import_numbered(engine, metaschedule.lines(file, max_unpacked_bytes, still_wanted))
     lines = read_lines(file, max_unpacked_bytes, still_wanted)
     head = _head(lines)
+    if any(isinstance(line, bytes) and autotvm.is_autotvm(line) for _, line in head):
+        raise UploadInvalid(
+            "It is a log of AutoTVM, TVM's older tuner, whose records can't be read: they are of its own templates.",
+            "Give a log of TuneSmith or Ansor, or MetaSchedule's pair of files in a zip.",
+        )
     if any(isinstance(line, bytes) and ansor.is_ansor(line) for _, line in head):
         return import_ansor(engine, chain(head, lines))
     return log.import_numbered(engine, chain(head, lines))
