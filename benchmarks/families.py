@@ -1,7 +1,8 @@
 """``make bench ARGS=--families``: a model of each family and head beside ONNX Runtime and OpenVINO, all in float32.
 
 Writes ``benchmarks/out/families.json``, a list with an entry a case, as each is done; what is there already, of the
-same machine, versions and size, is not done again.
+same machine, versions and size, is not done again, neither tuned nor timed. All are tuned by one service before the
+first is timed, so that timing finds the machine quiet; ``--no-time`` and ``--no-tune`` do each by itself.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rpc.facts import cpu_model
 from tuner.bench.spec import Kind
 from tuner.cli.common import console, notes, run_app, settings_with
 from tuner.cli.local_service import local_service
+from tuner.client.http import Client
 from tuner.config import Settings
 from tuner.errors import InvalidInput, StageFailed
 from tuner.importers.families import FAMILIES
@@ -31,6 +33,7 @@ from tuner.schemas import BudgetIn
 
 ALL = "all"
 SHAPES = "1x32,1x128,8x32,8x128"
+_TIMED, _TUNED = "families", "families_tuned"  # of the files; the second says where artifacts are
 _PEERS: dict[str, Kind] = {"onnxruntime": "onnxruntime", "openvino_f32": "openvino"}
 _SAME = ("family", "head", "batch", "seq", "machine", "versions", "size")
 
@@ -57,31 +60,46 @@ def main(
     families: Annotated[str, typer.Option(help="Some of the families, with commas between.")] = ALL,
     heads: Annotated[str, typer.Option(help="Some of the heads, with commas between.")] = ALL,
     shapes: Annotated[str, typer.Option(help="Batch and sequence length of each.")] = SHAPES,
-    trials: Annotated[int, typer.Option(help="Budget of a case in candidates; known records count.")] = 200,
-    max_sec: Annotated[float, typer.Option(min=1, help="Seconds of timing a case.")] = 20.0,
+    trials: Annotated[int, typer.Option(help="Budget of a case in candidates; those of known records count.")] = 200,
+    max_sec: Annotated[float, typer.Option(min=1, help="Seconds of timing a case.")] = 10.0,
+    tune: Annotated[bool, typer.Option("--tune/--no-tune", help="Tune what is not tuned yet, or leave it out.")] = True,
+    time: Annotated[bool, typer.Option("--time/--no-time", help="Time what is tuned, or leave that to later.")] = True,
     data_dir: Annotated[Path, typer.Option(help="The service's data; records and artifacts are kept there.")] = (
         service_jobs.DATA_DIR
     ),
 ) -> None:
-    """Tune a model of each family and head, then time it beside its peers; writes benchmarks/out/families.json."""
+    """Tune a model of each family and head, then time all of them beside their peers; writes
+    benchmarks/out/families.json."""
     settings = settings_with(data_dir=data_dir)
     cases = chosen(families, heads, shapes)
     facts = report.circumstances(cpu_model())
     about = {"size": family_models.size(), **{name: facts[name] for name in ("machine", "versions")}}
-    before = _read(report.OUT / "families.json")
+    known, before = _read(_TUNED), _read(_TIMED)
     waiting = [case for case in cases if not is_done(case.fields | about, before)]
     notes.print(f"{len(waiting)} of {len(cases)} cases; the others are done", highlight=False)
+    failed: list[FamilyCase] = []
+    untuned = [case for case in waiting if not is_done(case.fields | about, known)]
+    if tune and untuned:
+        with local_service(settings) as client:
+            found, failed = run_all(
+                untuned,
+                lambda case: case.fields | _tuned(settings, client, case, trials) | about,
+                lambda done: report.save(_TUNED, merged(known, done)),
+            )
+        known = merged(known, found)
 
     def run(case: FamilyCase) -> dict[str, Any]:
-        found = case.fields | _measured(settings, case, trials, max_sec) | about | {"date": facts["date"]}
+        (tuned,) = (entry for entry in known if is_done(case.fields | about, [entry]))
+        found = case.fields | _timed(settings, case, tuned, max_sec) | about | {"date": facts["date"]}
         notes.print(f"{case}: {found[f'{OURS}_ms']:.3g} ms, the best peer {best_peer(found):.3g}", highlight=False)
         return found
 
-    found, failed = run_all(waiting, run, lambda done: report.save("families", merged(before, done)))
+    ready = [case for case in waiting if time and is_done(case.fields | about, known)]
+    found, broken = run_all(ready, run, lambda done: report.save(_TIMED, merged(before, done)))
     for entry in found:
         if best_peer(entry) < entry[f"{OURS}_ms"]:
             console.print(f"slower than a peer: {entry['family']} {entry['head']} {entry['batch']} x {entry['seq']}")
-    if failed:
+    if failed := [*failed, *broken]:
         names = ", ".join(map(str, failed))
         raise StageFailed(f"{len(failed)} of {len(waiting)} cases failed: {names}.", "Why is said above, case by case.")
 
@@ -118,28 +136,35 @@ def best_peer(entry: dict[str, Any]) -> float:
     return min(float(entry[f"{name}_ms"]) for name in _PEERS)
 
 
-def _measured(settings: Settings, case: FamilyCase, trials: int, max_sec: float) -> dict[str, Any]:
-    name = f"{case.family}-{case.head}"
-    folder = family_models.write_family(case.family, case.head, report.OUT / "families" / name)
+def _tuned(settings: Settings, client: Client, case: FamilyCase, trials: int) -> dict[str, Any]:
     shape: dict[str, Any] = {"batch": case.batch, "seq_len": case.seq_len, "head": case.head}
-    with local_service(settings) as client:
-        wish = BudgetIn(trials=trials)
-        job = service_jobs.finish(client, service_jobs.submit(client, str(folder), wish, **shape))
+    job = service_jobs.finish(client, service_jobs.submit(client, str(_folder(case)), BudgetIn(trials=trials), **shape))
     tar = service_jobs.artifact_of(settings, job)
-    with borrowed(resolve_source(str(folder), head=case.head), report.OUT / "sources") as fetched:
+    return {"artifact": str(tar.absolute()), "predicted_ms": job.predicted_ms, "trials": job.trials}
+
+
+def _timed(settings: Settings, case: FamilyCase, tuned: dict[str, Any], max_sec: float) -> dict[str, Any]:
+    with borrowed(resolve_source(str(_folder(case)), head=case.head), report.OUT / "sources") as fetched:
         plain = Case(str(case), case.batch, case.seq_len)
-        result = timed(settings, plain, tar, fetched, _PEERS, rounds=20, per_round=5, max_sec=max_sec)
+        result = timed(settings, plain, Path(tuned["artifact"]), fetched, _PEERS, 20, 5, max_sec)
     return {
         **{f"{timing.variant}_ms": round(timing.median_ms, 3) for timing in result.timings},
         "threads": result.threads,
-        "predicted_ms": job.predicted_ms,
-        "trials": job.trials,
+        **{name: tuned[name] for name in ("predicted_ms", "trials")},
         "max_abs_errors": result.max_abs_errors,
     }
 
 
-def _read(file: Path) -> list[dict[str, Any]]:
-    return json.loads(file.read_text()) if file.is_file() else []
+def _folder(case: FamilyCase) -> Path:
+    folder = report.OUT / "families" / f"{case.family}-{case.head}"
+    return family_models.write_family(case.family, case.head, folder)
+
+
+def _read(name: str) -> list[dict[str, Any]]:
+    """Entries of a file that were kept; those of artifacts that are gone are not."""
+    file = report.OUT / f"{name}.json"
+    entries: list[dict[str, Any]] = json.loads(file.read_text()) if file.is_file() else []
+    return [entry for entry in entries if "artifact" not in entry or Path(entry["artifact"]).is_file()]
 
 
 def _some(text: str, known: Sequence[str], what: str) -> list[str]:
