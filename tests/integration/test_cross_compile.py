@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.sentence_models import write_sentence_model
 from tests.support.tiny_models import write_model
 from tuner.artifact.format import pack
 from tuner.artifact.loader import ArtifactError, load
@@ -86,6 +87,13 @@ def test_metal_kernels_travel_as_source(for_metal: Path) -> None:
     assert manifest_of(for_metal)["source"] == "source.metal"
     assert source.count("kernel void") >= manifest_of(for_metal)["kernels"]
     assert b"kernel void" in (for_metal / "lib.dylib").read_bytes()
+
+
+def test_a_vector_for_each_text_is_compiled_for_an_apple_gpu(tmp_path: Path) -> None:
+    write_sentence_model(tmp_path / "model", modes=("mean", "max"), dense={})
+    manifest, _ = compile_for(tmp_path, "m1-metal", tmp_path / "metal.tar")
+    assert [one["name"] for one in manifest["outputs"]] == ["sentence_embedding"]
+    assert (manifest["load_check"], manifest["tested"]) == ("symbols", "not load-tested on a Mac")
 
 
 def test_cpu_kernels_come_with_their_llvm_text(for_m1: Path) -> None:

@@ -16,8 +16,18 @@ from tvm.error import InternalError
 
 from rpc.facts import physical_cores
 from tests.support import msl
-from tests.support.metal import TARGET, Kernel, half_kernels, kernels_of, ready, sampled, sampled_schedules
+from tests.support.metal import (
+    TARGET,
+    Kernel,
+    half_kernels,
+    kernels_in,
+    kernels_of,
+    ready,
+    sampled,
+    sampled_schedules,
+)
 from tests.support.msl.source import Lowered, lower
+from tests.support.sentence_models import write_sentence_model
 from tests.support.tiny_models import WIDE_BERT
 from tuner.compiler.module import _chosen
 from tuner.kernels import lane_reads, ready_made, simdgroup
@@ -59,6 +69,18 @@ def test_every_kernel_of_a_small_bert_is_right_by_its_ready_made_schedules(
 ) -> None:
     assert len(ready_made_codes) > 12
     check((kernel, code) for kernel, codes in ready_made_codes.items() for code in codes.values())
+
+
+def test_kernels_that_make_a_vector_of_a_text_are_right(tiny: list[Kernel], tmp_path: Path) -> None:
+    model = write_sentence_model(tmp_path / "model", modes=("mean", "max", "cls"), dense={})
+    of_encoder = {kernel.name for kernel in tiny}
+    behind = [
+        kernel
+        for kernel in kernels_in(model, "sentence-embedding", 16, tmp_path / "imports")
+        if kernel.name not in of_encoder
+    ]
+    assert len(behind) > 4
+    check((kernel, ready(kernel)["dlight"]) for kernel in behind)
 
 
 def test_products_of_a_small_bert_have_schedules_by_simdgroup_matrices(

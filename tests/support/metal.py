@@ -39,7 +39,8 @@ class Kernel:
         rng = np.random.default_rng(len(self.name))
         arrays = []
         for shape, dtype in buffers_of(self.mod["main"]):
-            values = rng.uniform(-1, 1, shape) if dtype.startswith("float") else rng.integers(0, 2, shape)
+            lowest = 0.1 if "sqrt" in self.name else -1.0
+            values = rng.uniform(lowest, 1, shape) if dtype.startswith("float") else rng.integers(0, 2, shape)
             arrays.append(np.asarray(values).astype(dtype))
         arrays[-1][...] = np.nan if arrays[-1].dtype.kind == "f" else -1
         return arrays
@@ -55,8 +56,12 @@ class Kernel:
 
 def kernels_of(kind: str | dict[str, Any], seq_len: int, folder: Path) -> list[Kernel]:
     """The float32 kernels that a model becomes; ``kind`` as ``write_model`` knows it."""
-    imported = import_tiny(write_model(folder / "model", kind), "encoder", 1, seq_len, folder / "imports")
-    mod = cache.load_module(folder / "imports", imported)
+    return kernels_in(write_model(folder / "model", kind), "encoder", seq_len, folder / "imports")
+
+
+def kernels_in(model: Path, head: str, seq_len: int, root: Path) -> list[Kernel]:
+    """Those of the model in a folder with this head."""
+    mod = cache.load_module(root, import_tiny(model, head, 1, seq_len, root))
     return [Kernel(one.name, one.mod, one.tunable) for one in extract(mod, TARGET)]
 
 

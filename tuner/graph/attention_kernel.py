@@ -17,7 +17,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
 ATTRIBUTE = "tunesmith.attention"
-_OPAQUE = 8  # TVM's pattern of a kernel that nothing may be fused with
+OPAQUE = 8  # TVM's pattern of a kernel that nothing may be fused with
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def declare(attention: Attention) -> Signature:
     """Name the kernel being written ``main``, give it attributes and arguments: sources, ``starts`` where lengths vary,
     the bias if there is one, the result ``(rows, heads * dim)``."""
     T.func_name("main")
-    about = {ATTRIBUTE: json.dumps(asdict(attention), sort_keys=True), "op_pattern": _OPAQUE}
+    about = {ATTRIBUTE: json.dumps(asdict(attention), sort_keys=True), "op_pattern": OPAQUE}
     T.func_attr({"global_symbol": "main", "tirx.noalias": True, **about})
     ragged = attention.ragged
     rows = tirx.Var("tokens", "int64") if ragged else attention.texts * attention.longest

@@ -18,11 +18,12 @@ from tvm.relax.frontend import detach_params
 
 from tuner.graph import pooling
 from tuner.graph.attention import STARTS, rewrite_attention
+from tuner.graph.attention_kernel import OPAQUE
 from tuner.graph.operators import legalizations
 from tuner.graph.replaced import replace_kernels
 from tuner.graph.rows import flatten_rows
 
-PIPELINE_VERSION = 5  # part of the key of cached imports: raise it when `prepare` makes other kernels
+PIPELINE_VERSION = 6  # part of the key of cached imports: raise it when `prepare` makes other kernels
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,16 @@ def finish(
         mod, params = fold_params(mod, prepared.params)
         mod = transform.FoldConstant()(mod)
         mod = schedule_rest(mod)
-    return mod, params
+    return _as_they_are(mod), params
+
+
+def _as_they_are(mod: Any) -> Any:
+    """Kernels that nothing is fused with any more: TVM's own pipeline for GPUs would begin anew, and name the results
+    otherwise."""
+    for var, func in mod.functions.items():
+        if isinstance(func, tirx.PrimFunc):
+            mod[var] = func.with_attr("op_pattern", OPAQUE)
+    return mod
 
 
 def fold_params(mod: Any, params: list[np.ndarray]) -> tuple[Any, list[np.ndarray]]:

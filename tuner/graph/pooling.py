@@ -13,12 +13,11 @@ from tvm import relax, tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
-from tuner.graph.attention_kernel import body
+from tuner.graph.attention_kernel import OPAQUE, body
 from tuner.graph.rows import shape_of
 
 OPERATOR = "pool_rows"
 ATTRIBUTE = "tunesmith.pooling"
-_OPAQUE = 8  # TVM's pattern of a kernel that nothing may be fused with
 _COLUMNS, _LANES = 64, 16  # a task's, and a vector's
 _LOWEST = -3.4028234663852886e38
 
@@ -51,7 +50,7 @@ def definition(width: int, mode: str) -> Any:
     ``importers/sentence.py``."""
     with IRBuilder() as builder, T.prim_func(s_tir=True):
         T.func_name("main")
-        about = {ATTRIBUTE: mode, "op_pattern": _OPAQUE}
+        about = {ATTRIBUTE: mode, "op_pattern": OPAQUE}
         T.func_attr({"global_symbol": "main", "tirx.noalias": True, **about})
         tokens, texts = tirx.Var("tokens", "int64"), tirx.Var("texts", "int64")
         rows = T.match_buffer(T.arg("rows", T.handle()), (tokens, width), "float32")
