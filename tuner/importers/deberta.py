@@ -71,14 +71,23 @@ def _by_position(
 ) -> torch.Tensor:
     """What the content of one side says of the position of the other: scores ``(batch, heads, seq, seq)``."""
     span = self.pos_ebd_size
+    reach = _reach(self, int(distance.shape[0]))
+    first, last = max(span - reach, 0), min(span + reach, 2 * span - 1)  # of the positions, those that are met
     content, sign = (query, 1) if kind == "c2p" else (key, -1)
     if self.share_att_key:
         projection = self.key_proj if kind == "c2p" else self.query_proj
     else:
         projection = self.pos_key_proj if kind == "c2p" else self.pos_query_proj
-    places = projection(embeddings[: 2 * span]).view(-1, self.num_attention_heads, self.attention_head_size)
+    places = projection(embeddings[first : last + 1]).view(-1, self.num_attention_heads, self.attention_head_size)
     scores = torch.matmul(content, places.permute(1, 2, 0)[None])
-    index = (sign * distance + span).clamp(0, 2 * span - 1)
+    index = (sign * distance + span).clamp(first, last) - first
     index = index[None, None].expand(*content.shape[:2], *distance.shape)
     gathered = torch.gather(scores, -1, index)
     return gathered if kind == "c2p" else gathered.transpose(-1, -2)
+
+
+def _reach(self: Any, length: int) -> int:
+    """The bucket of the largest distance in a sequence."""
+    if self.position_buckets <= 0:
+        return length - 1
+    return int(buckets(np.array([length - 1]), self.position_buckets, self.max_relative_positions)[0])
