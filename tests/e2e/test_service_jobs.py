@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -25,7 +26,9 @@ from tests.support.job_watch import JobWatch, engine_worker, mapped_libraries, s
 from tests.support.processes import ROOT, free_port, kill_hard, wait_until
 from tests.support.service import Service, serving
 from tests.support.tiny_models import write_model
+from tests.support.uploading import begun, put
 from tuner.client.events import ServerEvent, parse_events
+from tuner.importers.programs.loading import save_module
 
 SEQ_LEN, TRIALS = 16, 8
 COMMAND = [sys.executable, "-m", "tuner.cli.main"]
@@ -318,6 +321,53 @@ def test_a_job_with_records_of_others_is_tuned_in_processes_of_its_own(service: 
     watch.check_books()
     for one in (theirs, watch):
         one.close()
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed")
+def test_a_folder_that_the_service_can_not_see_is_sent_from_where_it_broke_off_and_tuned(
+    service: Service, model: Path, finished: Observed, tmp_path: Path
+) -> None:
+    """The first half of the weights comes over REST, the rest by a command that sees files of its own."""
+    folder = tmp_path / "mine"
+    shutil.copytree(model, folder)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    weights = files["model.safetensors"]
+    half = len(weights) // 2
+    with httpx.Client(base_url=service.url, headers=service.headers, timeout=60) as client:
+        upload = begun(client, files)
+        assert put(client, upload, "model.safetensors", weights[:half]).status_code == 204
+        assert client.post(f"/v1/uploads/{upload['id']}/complete").json()["error"]["code"] == "upload_invalid"
+    argv = ["unshare", "--mount", *COMMAND, "tune", "./mine", "--seq-len", str(SEQ_LEN), "--trials", str(TRIALS)]
+    environment = os.environ | {"TUNER_DATA_DIR": str(service.data_dir), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*argv, "--follow", "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    job = json.loads(done.stdout)
+    sent = service.ask("GET", f"/v1/uploads/{upload['id']}").json()
+    assert (sent["state"], job["model"], job["state"]) == ("complete", sent["model"], "succeeded")
+    assert {file["path"] for file in sent["files"]} == set(files)
+    assert service.ask("POST", f"/v1/artifacts/{job['artifact_id']}/verify").json()["ok"]
+
+
+def test_a_network_of_ones_own_is_tuned_verified_and_compared(
+    service: Service, finished: Observed, tmp_path: Path
+) -> None:
+    from torch import nn, ones
+
+    layers = (nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.SiLU(), nn.Flatten(), nn.Linear(72, 10), nn.ReLU())
+    network = nn.Sequential(*layers, nn.Linear(10, 10), nn.ReLU())
+    file = save_module(network, [ones(2, 3, 8, 8)], tmp_path / "network.pt2")
+    watch = submit(service, file, budget={"trials": TRIALS})
+    watch.wait_for("succeeded")
+    job = watch.ask()
+    watch.close()
+    manifest = service.ask("GET", f"/v1/artifacts/{job['artifact_id']}").json()["manifest"]
+    assert manifest["verification"]["against"] == "PyTorch, float32"
+    assert manifest["verification"]["max_abs_error"] < 1e-4
+    assert [(one["shape"], one["dtype"]) for one in manifest["inputs"]] == [([2, 3, 8, 8], "float32")]
+    rows = service.ask("GET", "/v1/benchmarks", params={"job_id": job["id"]}).json()["items"]
+    assert {row["variant"] for row in rows} == {"torch-eager", "untuned", "tuned"}
 
 
 @pytest.fixture(scope="module")
