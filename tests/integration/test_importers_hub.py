@@ -13,6 +13,7 @@ import pytest
 from huggingface_hub import constants
 
 from tests.support.fake_hub import commit_of, fake_hub, use_endpoint
+from tests.support.onnx_models import export_onnx
 from tests.support.processes import within
 from tests.support.tiny_models import CONFIGS, WIDE_BERT, write_model
 from tuner.errors import ModelInvalid, ModelUnknown, ModelUnreachable, StorageFull
@@ -84,6 +85,22 @@ def test_hub_model_is_downloaded_once_and_then_found_offline(
     assert served.downloads() == 1
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert loaded("some-org/tiny", tmp_path / "others").source == source
+
+
+def test_a_repository_of_onnx_files_alone_is_taken(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_model(tmp_path / "model", "bert")
+    (folder / "onnx").mkdir()
+    export_onnx(folder, folder / "onnx" / "model.onnx")
+    (folder / "onnx" / "model_quantized.onnx").write_bytes(b"not wanted")
+    (folder / "model.safetensors").unlink()
+    with fake_hub({"some-org/tiny": folder}) as served:
+        use_endpoint(monkeypatch, served.endpoint)
+        found = fetched(resolve_source("some-org/tiny"), root)
+        imported = import_source(found, Shape(1, 16), tmp_path / "imports")
+    assert not any("quantized" in path for path in served.asked if "/resolve/" in path)
+    assert (found.source.source, found.source.revision) == ("hub", commit_of(folder))
+    assert (imported.family, imported.head, imported.weights) == ("bert", "encoder", "pretrained")
+    assert "vocab.txt" in imported.tokenizer
 
 
 def test_snapshot_outlives_the_librarys_cache(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

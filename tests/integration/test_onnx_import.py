@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,7 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.model_files import in_place
-from tests.support.onnx_models import export_onnx, save_encoder
+from tests.support.onnx_models import export_onnx, export_sentence_onnx, save_encoder
+from tests.support.sentence_models import write_sentence_model
 from tests.support.tiny_models import write_model
 from tuner.errors import ModelInvalid, TunerError
 from tuner.importers import cache
@@ -119,6 +121,67 @@ def test_a_network_within_a_module_of_somebodys_own(tmp_path: Path) -> None:
     one = imported(file, tmp_path / "root")
     assert (one.family, one.head) == ("roberta", "token-classification")
     assert workloads(one, tmp_path / "root") == of_folder(folder, tmp_path / "root")
+
+
+SENTENCES: dict[str, dict[str, Any]] = {
+    "mean": {"new": True},
+    "cls, dense": {"modes": ("cls",), "dense": {"bias": False}},
+    "max": {"modes": ("max",), "dense": {}, "normalize": False},
+    "mean_sqrt": {"modes": ("mean_sqrt_len_tokens",), "kind": "mpnet"},
+}
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_pooling_in_the_graph_gives_the_workloads_of_a_sentence_transformers_folder(tmp_path: Path, name: str) -> None:
+    folder = write_sentence_model(tmp_path / "model", **SENTENCES[name])
+    file = without_config(export_sentence_onnx(folder, folder / "model.onnx"))
+    one = imported(file, tmp_path / "root")
+    assert (one.head, one.weights) == ("sentence-embedding", "pretrained")
+    assert [output.name for output in one.outputs] == ["sentence_embedding"]
+    assert workloads(one, tmp_path / "root") == of_folder(folder, tmp_path / "root")
+
+
+def test_pooling_in_a_graph_of_pytorchs_newer_exporter_without_its_tokens(tmp_path: Path) -> None:
+    folder = write_sentence_model(tmp_path / "model")
+    file = without_config(export_sentence_onnx(folder, folder / "model.onnx", dynamo=True, tokens=False))
+    one = imported(file, tmp_path / "root")
+    assert one.head == "sentence-embedding"
+    assert workloads(one, tmp_path / "root") == of_folder(folder, tmp_path / "root")
+
+
+def test_the_encoder_alone_of_a_graph_with_pooling(tmp_path: Path) -> None:
+    folder = write_sentence_model(tmp_path / "model")
+    file = without_config(export_sentence_onnx(folder, folder / "model.onnx"))
+    one = imported(file, tmp_path / "root", "encoder")
+    assert [output.name for output in one.outputs] == ["last_hidden_state"]
+    assert workloads(one, tmp_path / "root").keys() < of_folder(folder, tmp_path / "root", "encoder").keys(), (
+        "no pooler"
+    )
+
+
+def test_a_graph_of_tokens_beside_modules_is_pooled_as_they_say(tmp_path: Path) -> None:
+    folder = write_sentence_model(tmp_path / "model", modes=("weightedmean",), dense={}, prompts={"query": "find: "})
+    (folder / "onnx").mkdir()
+    export_onnx(folder, folder / "onnx" / "model.onnx", head="encoder")
+    whole = of_folder(folder, tmp_path / "root")
+    (folder / "model.safetensors").unlink()
+    one = imported(folder, tmp_path / "root")
+    assert one.head == "sentence-embedding"
+    assert one.max_seq_len == 48
+    assert one.about["prompts"] == {"query": "find: "}
+    assert workloads(one, tmp_path / "root") == whole
+
+
+def test_pooling_that_ignores_the_padding_is_refused(tmp_path: Path) -> None:
+    folder = write_sentence_model(tmp_path / "model", normalize=False)
+    file = without_config(export_sentence_onnx(folder, folder / "model.onnx"))
+    model = onnx.load_model(file)
+    tokens, total = (one.name for one in model.graph.output)
+    summed = next(node for node in model.graph.node if total in node.output)
+    summed.CopyFrom(helper.make_node("ReduceMean", [tokens], [total], axes=[1], keepdims=0))
+    onnx.save_model(model, file)
+    with pytest.raises(ModelInvalid, match="output sentence_embedding"):
+        imported(file, tmp_path / "root")
 
 
 def test_a_network_that_is_another_one_than_its_graph_is_refused(tmp_path: Path) -> None:

@@ -105,10 +105,12 @@ def test_what_cannot_be_exported_says_so(tmp_path: Path) -> None:
         save_module(ByValue(), [torch.ones(2)], tmp_path / "model.pt2")
 
 
-def test_half_precision_is_refused_by_the_name_of_what_has_it(tmp_path: Path) -> None:
-    file = save_module(nn.Linear(4, 4).half(), [torch.ones(2, 4).half()], tmp_path / "half.pt2")
-    with pytest.raises(ModelInvalid, match="weight in float16"):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_another_precision_is_refused_by_the_name_of_what_has_it(tmp_path: Path, dtype: torch.dtype) -> None:
+    file = save_module(nn.Linear(4, 4).to(dtype), [torch.ones(2, 4, dtype=dtype)], tmp_path / "other.pt2")
+    with pytest.raises(ModelInvalid, match=f"weight in {str(dtype).removeprefix('torch.')}") as refused:
         load_program(file, 1, 1)
+    assert "module.float()" in refused.value.hint
 
 
 class Bomb:

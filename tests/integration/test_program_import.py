@@ -19,7 +19,7 @@ from tuner.bench.program import program_calls
 from tuner.bench.spec import Spec, Variant
 from tuner.config import Settings
 from tuner.db.models import Model
-from tuner.errors import InvalidInput, OperatorsUnsupported
+from tuner.errors import InvalidInput, ModelInvalid, OperatorsUnsupported
 from tuner.importers import cache
 from tuner.importers.cache import Shape
 from tuner.importers.programs.loading import load_program, save_module
@@ -214,6 +214,17 @@ def test_an_onnx_graph_of_no_encoder_is_compiled_with_its_own_names(tmp_path: Pa
     value = rng.standard_normal((2, 3, 8, 8), np.float32)
     hidden = torch.relu(nn.functional.conv2d(torch.from_numpy(value), torch.from_numpy(kernel), padding=1)).mean((2, 3))
     np.testing.assert_allclose(runner.run(x=value)["y"], hidden.numpy() @ weight, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.DOUBLE, TensorProto.STRING])
+def test_inputs_of_another_precision_are_refused_by_name(tmp_path: Path, kind: int) -> None:
+    file = graph_file(tmp_path / "net.onnx", [helper.make_node("Relu", ["x"], ["y"])], [2, 3])
+    model = onnx.load_model(file)
+    model.graph.input[0].type.tensor_type.elem_type = kind
+    onnx.save_model(model, file)
+    with pytest.raises(ModelInvalid, match="takes x as"):  # noqa: SIM117
+        with borrowed(resolve_source(str(file)), tmp_path) as fetched:
+            cache.import_source(fetched, Shape(), tmp_path)
 
 
 def test_operators_of_a_graph_that_are_not_taken_are_listed_at_once(tmp_path: Path) -> None:

@@ -48,8 +48,12 @@ def use_endpoint(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
 
 def commit_of(folder: Path) -> str:
     """The commit that a folder is served as: to write into it is to push."""
-    files = [(file.name, _digest(file, file.stat().st_mtime_ns)) for file in sorted(folder.iterdir())]
+    files = [(name, _digest(file, file.stat().st_mtime_ns)) for name, file in _files(folder).items()]
     return hashlib.sha1(repr(files).encode()).hexdigest()
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
 @functools.cache
@@ -127,19 +131,19 @@ def _find(models: Mapping[str, Mapping[str, Path]], path: str) -> tuple[bytes | 
             if revision not in named:
                 return None, {"X-Error-Code": "RevisionNotFound"}
             commit, folder = named[revision]
-            siblings = [{"rfilename": file.name} for file in sorted(folder.iterdir())]
+            siblings = [{"rfilename": name} for name in _files(folder)]
             return json.dumps({"id": hub_id, "sha": commit, "siblings": siblings}).encode(), as_json
         for commit, folder in commits.items():
             if path == f"{base}/tree/{commit}":
-                return json.dumps([_entry(file) for file in sorted(folder.iterdir())]).encode(), as_json
+                return json.dumps([_entry(*one) for one in _files(folder).items()]).encode(), as_json
             prefix = f"/{hub_id}/resolve/{commit}/"
             if path.startswith(prefix) and (folder / path[len(prefix) :]).is_file():
                 content = (folder / path[len(prefix) :]).read_bytes()
-                etag = _entry(folder / path[len(prefix) :])["oid"]
+                etag = _entry("", folder / path[len(prefix) :])["oid"]
                 return content, {"ETag": f'"{etag}"', "X-Repo-Commit": commit}
     return None, {"X-Error-Code": "RepoNotFound"}
 
 
-def _entry(file: Path) -> dict[str, object]:
+def _entry(name: str, file: Path) -> dict[str, object]:
     found = file.stat()
-    return {"type": "file", "path": file.name, "size": found.st_size, "oid": _digest(file, found.st_mtime_ns)}
+    return {"type": "file", "path": name, "size": found.st_size, "oid": _digest(file, found.st_mtime_ns)}

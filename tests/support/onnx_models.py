@@ -62,6 +62,39 @@ def export_onnx(
     return file
 
 
+def export_sentence_onnx(folder: Path, file: Path, dynamo: bool = False, tokens: bool = True) -> Path:
+    """Export a sentence-transformers folder as optimum does: all of its modules in one graph, with the outputs
+    ``token_embeddings`` (not without ``tokens``) and ``sentence_embedding``."""
+    import torch
+
+    outputs = [*(["token_embeddings"] if tokens else []), "sentence_embedding"]
+    names = INPUTS[:2]
+    given = {name: torch.full((2, 16), 7) if name == "input_ids" else torch.ones(2, 16).long() for name in names}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library's and the exporters' own
+        from sentence_transformers import SentenceTransformer
+
+        model: Any = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        forward = model.forward
+
+        def plain(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            made = forward({"input_ids": input_ids, "attention_mask": attention_mask})
+            return tuple(made[name] for name in outputs)
+
+        model.forward = plain
+        shared: dict[str, Any] = {"output_names": outputs, "dynamo": dynamo, "opset_version": 18 if dynamo else 14}
+        if dynamo:
+            dims = {name: {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for name in names}
+            torch.onnx.export(
+                model, (), file, kwargs=given, dynamic_shapes=dims, verbose=False, external_data=False, **shared
+            )
+        else:
+            axes = {name: {0: "batch", 1: "sequence"} for name in names}
+            example = tuple(given.values())
+            torch.onnx.export(model, example, file, input_names=list(names), dynamic_axes=axes, **shared)
+    return file
+
+
 def save_encoder(folder: Path, file: Path, is_open: bool) -> Path:
     """Save the model in ``folder`` as a program of ``torch.export``, of any batch and length or of 2 x 16."""
     import torch

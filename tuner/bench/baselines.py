@@ -17,7 +17,7 @@ EAGER: Literal["torch-eager"] = "torch-eager"
 
 def baselines(model: Model) -> list[Variant]:
     """Contestants beside the compiled modules: PyTorch as far as it knows the model."""
-    if model.source == "file" and not model.family:  # a program has one forward, an ONNX file no PyTorch
+    if model.source != "operator" and not model.family:  # a program has one forward, an ONNX file no PyTorch
         return [Variant(name=EAGER, kind=EAGER)] if model.location.endswith(PROGRAM) else []
     if model.source != "operator":
         return [Variant(name=kind, kind=kind) for kind in ("torch-eager", "torch-sdpa")]

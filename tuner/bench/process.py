@@ -27,7 +27,7 @@ from tuner.bench.program import program_calls
 from tuner.bench.spec import Failure, Result, Spec, Timing, Variant
 from tuner.bench.texts import of_one, text_calls, texts_in_a_call
 from tuner.errors import StageFailed, TunerError
-from tuner.importers.model_file import is_converted
+from tuner.importers.model_file import is_program
 from tuner.importers.reference import reference_outputs, sample_inputs
 from tuner.importers.snapshot import Fetched
 from tuner.importers.source import check_seq_len
@@ -55,7 +55,7 @@ def run(spec: Spec) -> Result:
         if spec.source.source == "operator":
             weights = str(spec.source.weights)
             calls = operator_calls(spec, fetched)
-        elif spec.source.source == "file" and not is_converted(fetched.folder):
+        elif is_program(fetched.folder):
             weights = str(spec.source.weights)
             calls, errors = program_calls(spec, fetched)
         else:

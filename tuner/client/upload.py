@@ -12,6 +12,7 @@ from tuner.client import calls
 from tuner.client.calls import Call
 from tuner.client.http import Client
 from tuner.errors import Busy, InvalidInput, OffsetMismatch, ServiceUnreachable
+from tuner.importers.model_file import files_beside
 from tuner.schemas import UploadFileIn, UploadIn, UploadOut
 from tuner.uploads import names, store
 
@@ -37,10 +38,12 @@ class Outgoing:
 
 
 def outgoing(place: Path, allow_pickle: bool) -> Outgoing:
-    """What of a model's folder, or of the file of its graph, is sent. Raises UploadInvalid, InvalidInput."""
+    """What of a model's folder, or of the file of its graph and what lies beside it, is sent. Raises UploadInvalid,
+    InvalidInput."""
     if place.is_file():
-        beside = [place.with_name(place.name + end) for end in ("_data", ".data")]
-        return Outgoing({one.name: one for one in (place, *beside) if one.is_file()}, [])
+        weights = [place.with_name(place.name + end) for end in ("_data", ".data")]
+        beside = {path: one for path, one in files_beside(place).items() if names.is_taken(path, allow_pickle)}
+        return Outgoing({one.name: one for one in (place, *weights) if one.is_file()} | beside, [])
     found = {
         str(file.relative_to(place)): file for pattern in ("*", "*/*") for file in place.glob(pattern) if file.is_file()
     }

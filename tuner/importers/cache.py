@@ -20,7 +20,7 @@ from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
 from tuner.importers import shelf, tensors
 from tuner.importers.families import check_texts
 from tuner.importers.memory import check_memory, config_of
-from tuner.importers.model_file import is_converted
+from tuner.importers.model_file import is_of_file, is_program
 from tuner.importers.operators.apart import import_apart
 from tuner.importers.operators.importer import OUTPUT, PYTORCH, load_operator, prepare_operator, reference
 from tuner.importers.snapshot import Fetched
@@ -105,7 +105,7 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
             return import_operator(key, fetched, root)
         import_apart(key, fetched, root)
         return describe(root, key)
-    if fetched.source.source == "file" and not is_converted(fetched.folder):
+    if is_program(fetched.folder):
         from tuner.importers.programs.importing import import_file
 
         return import_file(key, fetched, shape, root)
@@ -122,7 +122,7 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
 
     loaded = load_torch(fetched)
     faithful = check_faithful(loaded, shape.seq_len)
-    if fetched.source.source == "file":
+    if is_of_file(fetched.folder):
         check_original(loaded, fetched, shape.seq_len, root)
     texts: dict[str, int] = {}
     if shape.texts:

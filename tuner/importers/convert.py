@@ -12,18 +12,21 @@ from safetensors.numpy import save_file
 
 from tuner.importers.families import FAMILIES, head_of
 from tuner.importers.folder import SAFETENSORS
+from tuner.importers.onnx.embedding import modules_of, write_modules
 from tuner.importers.onnx.graph import Graph, read, sound
 from tuner.importers.onnx.recognise import classes, deduced_config, head_of_weights, library_names
 from tuner.importers.onnx.weights import named_weights
 from tuner.importers.programs.archive import check_program
 from tuner.importers.programs.weights import program_weights
+from tuner.importers.sentence import HEAD as EMBEDDING
 from tuner.schemas.common import Head
 
-FORM = 1  # of what is made of a file: raise it when another folder is made of the same one
+FORM = 2  # of what is made of a file: raise it when another folder is made of the same one
 
 
 def convert(file: Path, config: Mapping[str, Any] | None, folder: Path) -> Head | None:
-    """Write ``config.json`` and weights of the encoder in an ``.onnx`` file into ``folder``; its head.
+    """Write ``config.json`` and weights of the encoder in an ``.onnx`` file into ``folder``, and the modules behind it
+    where it makes one vector of each text; its head.
 
     None, and nothing written, for a graph that is none of ``families``.
     ``config``: what lies beside the file; without it sizes are told from the graph, for the families where that can be.
@@ -31,14 +34,20 @@ def convert(file: Path, config: Mapping[str, Any] | None, folder: Path) -> Head 
     """
     with sound(file):
         graph = read(file)
-        weights = _by_library_names(named_weights(graph))
+        modules = modules_of(graph)
+        of_modules = {name for module in modules for name in module.names}
+        named = {name: value for name, value in named_weights(graph).items() if name not in of_modules}
+        weights = _by_library_names(named)
         if config is None or str(config.get("model_type")) not in FAMILIES:
             config = deduced_config({name: value.shape for name, value in weights.items()}, graph) if weights else None
         if config is None or not weights:
             return None
         head = head_of_weights(weights, _output_rank(graph))
     _write(folder, weights, config, head)
-    return head
+    if head != "encoder" or not modules:
+        return head
+    write_modules(folder, modules)
+    return EMBEDDING
 
 
 def convert_program(file: Path, config: Mapping[str, Any] | None, folder: Path) -> Head | None:

@@ -6,7 +6,7 @@ import errno
 import logging
 import threading
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from huggingface_hub import HfApi, ModelInfo, constants, snapshot_download
@@ -20,7 +20,9 @@ from tqdm import tqdm
 
 from tuner.errors import ModelUnknown, ModelUnreachable, StorageFull, TunerError
 from tuner.importers.copies import NO_SPACE, Room, too_large
-from tuner.importers.folder import PICKLE_FILES, PICKLES, SAFE_FILES, pickle_refused
+from tuner.importers.folder import PICKLE_FILES, PICKLES, SAFE_FILES, SAFETENSORS, SAFETENSORS_INDEX, pickle_refused
+from tuner.importers.foreign import refuse_foreign_among
+from tuner.importers.model_file import graph_among
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +50,10 @@ def download(
         info = _ask(hub_id, revision)
         if info and not allow_pickle and _has_only_pickles(info):
             raise pickle_refused(hub_id)
-        wanted: dict[str, Any] = {
-            "revision": revision or None,
-            "allow_patterns": [*SAFE_FILES, *(PICKLE_FILES if allow_pickle else ())],
-        }
+        if info and not _has_weights(info):
+            refuse_foreign_among(PurePosixPath(hub_id), _files(info))
+        patterns = [*SAFE_FILES, *(PICKLE_FILES if allow_pickle else ()), *(_graph_files(info) if info else ())]
+        wanted: dict[str, Any] = {"revision": revision or None, "allow_patterns": patterns}
         if info is None:
             return Path(snapshot_download(hub_id, local_files_only=True, **wanted))
         plan = snapshot_download(hub_id, dry_run=True, tqdm_class=_meter(lambda *_: None), **wanted)
@@ -112,8 +114,27 @@ def _meter(tell: Callable[[int], None]) -> type[tqdm]:
 
 
 def _has_only_pickles(info: ModelInfo) -> bool:
-    files = [sibling.rfilename for sibling in info.siblings or ()]
+    files = _files(info)
     return any(name in files for name in PICKLES) and not any(name.endswith(".safetensors") for name in files)
+
+
+def _has_weights(info: ModelInfo) -> bool:
+    files = _files(info)
+    return bool(graph_among(files)) or any(name.endswith(".safetensors") or name in PICKLES for name in files)
+
+
+def _graph_files(info: ModelInfo) -> list[str]:
+    """The graph of a model without other weights, the files of its own, and what else lies beside it."""
+    files = _files(info)
+    file = graph_among(files)
+    if file is None or {SAFETENSORS, SAFETENSORS_INDEX, *PICKLES} & set(files):
+        return []
+    folder = file.rpartition("/")[0]
+    return [f"{file}*", *(f"{folder}/{pattern}" for pattern in SAFE_FILES if folder)]
+
+
+def _files(info: ModelInfo) -> list[str]:
+    return [sibling.rfilename for sibling in info.siblings or ()]
 
 
 def _ask(hub_id: str, revision: str) -> ModelInfo | None:

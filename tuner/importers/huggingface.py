@@ -80,6 +80,7 @@ def load_torch(fetched: Fetched, seed: int = 0) -> LoadedModel:
     The same ``seed`` gives the same untrained weights. Raises ``ModelInvalid`` (files don't fit the architecture).
     """
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # what it would report of missing weights is said here, or no news
     source, folder = fetched.source, fetched.folder
     if folder is None:
         if source.head == EMBEDDING:
@@ -139,12 +140,14 @@ def _pretrained(folder: Path, source: ModelSource, seed: int) -> tuple[PreTraine
                 ignore_mismatched_sizes=True,  # to say below which; the library's own refusal names none
             )
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise ModelInvalid(f"The weights in {folder} can't be loaded: {error}", "Download the model again.") from error
+        raise ModelInvalid(
+            f"The weights of {source.name} can't be loaded: {error}", "Download the model again."
+        ) from error
     if report["mismatched_keys"]:
         name, stored, wanted = min(report["mismatched_keys"])
         raise ModelInvalid(
-            f"{len(report['mismatched_keys'])} weights in {folder} have another shape than config.json says, first "
-            f"{name}: {list(stored)} instead of {list(wanted)}.",
+            f"{len(report['mismatched_keys'])} weights of {source.name} have another shape than config.json says, "
+            f"first {name}: {list(stored)} instead of {list(wanted)}.",
             "Check that config.json and the weights are of the same model.",
         )
     missing = set(report["missing_keys"])
@@ -157,13 +160,13 @@ def _pretrained(folder: Path, source: ModelSource, seed: int) -> tuple[PreTraine
     if lacking:
         beside = f", which has {strangers[0]}" if strangers else ""
         raise ModelInvalid(
-            f"The weights in {folder} lack {len(lacking)} tensors of the {source.family} encoder, first {lacking[0]}"
-            f"{beside}.",
+            f"The weights of {source.name} lack {len(lacking)} tensors of the {source.family} encoder, "
+            f"first {lacking[0]}{beside}.",
             "Check that config.json and the weights are of the same model, and that the names have no prefix.",
         )
     if strangers:
         raise ModelInvalid(
-            f"{len(strangers)} weights in {folder} are used by nothing that config.json describes, first "
+            f"{len(strangers)} weights of {source.name} are used by nothing that config.json describes, first "
             f"{strangers[0]}.",
             "Check that config.json and the weights are of the same model.",
         )

@@ -6,13 +6,14 @@ Told from names and the first bytes only; a file is read where models are import
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tuner.errors import FormatUnsupported
 from tuner.importers.families import FAMILIES
-from tuner.importers.folder import TOKENIZER_FILES, read_config
+from tuner.importers.folder import SENTENCE_FILES, TOKENIZER_FILES, has_pickle, has_safetensors, read_config
+from tuner.importers.foreign import refuse_foreign
 from tuner.importers.plain_file import open_plain, refuse_special
 
 ONNX, PROGRAM = ".onnx", ".pt2"
@@ -21,18 +22,6 @@ ORIGINAL = "original"  # folder below a snapshot with the file as it came, and t
 _PROGRAM_LINE = "torch.export.save(torch.export.export(model.eval(), example_inputs), 'model.pt2')"
 _PICKLE_HINT = f"Load it where you trust it and save it anew: {_PROGRAM_LINE}"
 _MOST_MEMBERS = 100_000
-# By ending: what it is, and what to do.
-_OTHERS: Mapping[str, tuple[str, str]] = {
-    ".safetensors": ("weights alone", "Give the folder that holds config.json beside it."),
-    ".gguf": ("a file of llama.cpp's", "Give the folder that it was made from."),
-    ".h5": ("a model of Keras", "Give the folder of a PyTorch model, or its ONNX file."),
-    ".keras": ("a model of Keras", "Give the folder of a PyTorch model, or its ONNX file."),
-    ".tflite": ("a model of TensorFlow Lite", "Give the folder of a PyTorch model, or its ONNX file."),
-    ".pb": ("a graph of TensorFlow", "Give the folder of a PyTorch model, or its ONNX file."),
-    ".mlmodel": ("a model of Core ML", "Give the folder that it was converted from."),
-    ".xml": ("a model of OpenVINO", "Give the folder that it was converted from."),
-    ".ort": ("a model of ONNX Runtime's own format", "Give the .onnx file that it was made from."),
-}
 
 
 def check_format(path: Path) -> None:
@@ -40,9 +29,7 @@ def check_format(path: Path) -> None:
     refuse_special(path)
     if path.suffix == ONNX:
         return
-    if path.suffix in _OTHERS:
-        what, hint = _OTHERS[path.suffix]
-        raise FormatUnsupported(f"{path} is {what}, no model that is taken.", hint)
+    refuse_foreign(path)
     members = _members(path)
     if members is None:
         if _is_pickle(path):
@@ -69,9 +56,14 @@ def check_format(path: Path) -> None:
     raise FormatUnsupported(f"{path} is an archive that holds no model.", "Give a folder, an .onnx or a .pt2 file.")
 
 
-def is_converted(snapshot: Path | None) -> bool:
-    """Is a file's model there as the library reads one, beside the file? An encoder is."""
-    return snapshot is not None and (snapshot / "config.json").is_file()
+def is_of_file(snapshot: Path | None) -> bool:
+    """Was a snapshot made of a file?"""
+    return snapshot is not None and (snapshot / ORIGINAL).is_dir()
+
+
+def is_program(snapshot: Path | None) -> bool:
+    """Was it made of the file of no encoder? An encoder is there as the library reads one, beside the file."""
+    return is_of_file(snapshot) and not (cast(Path, snapshot) / "config.json").is_file()
 
 
 def original_in(folder: Path, suffix: str) -> Path | None:
@@ -79,12 +71,22 @@ def original_in(folder: Path, suffix: str) -> Path | None:
     return next(iter(sorted((folder / ORIGINAL).glob(f"*{suffix}"))), None)
 
 
-def onnx_in(folder: Path) -> Path | None:
-    """The ONNX file of a folder without other weights, as optimum and the hub have it; None when there is not one."""
-    for place in (folder, folder / "onnx"):
-        if (place / "model.onnx").is_file():
-            return place / "model.onnx"
-    found = list(folder.glob(f"*{ONNX}"))
+def graph_in(folder: Path) -> Path | None:
+    """The ``.onnx`` or ``.pt2`` file of a folder without other weights; None when there is not one."""
+    if has_safetensors(folder) or has_pickle(folder):
+        return None
+    patterns = (f"*{ONNX}", f"onnx/*{ONNX}", f"*{PROGRAM}")
+    found = graph_among(str(file.relative_to(folder)) for pattern in patterns for file in folder.glob(pattern))
+    return folder / found if found else None
+
+
+def graph_among(names: Iterable[str]) -> str | None:
+    """Which name is the model's among those of a folder, as optimum and the hub have them; None: none, or several."""
+    names = list(names)
+    for usual in ("model.onnx", "onnx/model.onnx"):
+        if usual in names:
+            return usual
+    found = [name for name in names if name.endswith((ONNX, PROGRAM)) and "/" not in name]
     return found[0] if len(found) == 1 else None
 
 
@@ -97,12 +99,19 @@ def config_beside(file: Path) -> dict[str, Any] | None:
     return None
 
 
-def tokenizer_beside(file: Path) -> list[Path]:
-    """The tokenizer's files beside a model's."""
+def files_beside(file: Path) -> dict[str, Path]:
+    """The configuration beside a model's file, the tokenizer's files and what sentence-transformers puts there, by
+    name; each of these kinds from the nearest folder."""
+    kinds = (("config.json",), TOKENIZER_FILES, SENTENCE_FILES)
+    return {name: place for kind in kinds for name, place in _first_found(file, kind).items()}
+
+
+def _first_found(file: Path, patterns: Iterable[str]) -> dict[str, Path]:
     for folder in _around(file):
-        if found := [one for pattern in TOKENIZER_FILES for one in sorted(folder.glob(pattern)) if one.is_file()]:
-            return found
-    return []
+        places = [one for pattern in patterns for one in sorted(folder.glob(pattern)) if one.is_file()]
+        if places:
+            return {str(one.relative_to(folder)): one for one in places}
+    return {}
 
 
 def _around(file: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,8 +13,10 @@ import torch
 from tuner.errors import ModelInvalid
 from tuner.importers.comparison import compare
 from tuner.importers.faithful import compared, probes
+from tuner.importers.pooled import Tail, load_tail
 from tuner.importers.programs.importing import open_file
 from tuner.importers.programs.model import FileModel
+from tuner.importers.sentence import is_sentence_model, read_sentence
 from tuner.importers.snapshot import Fetched
 from tuner.importers.wrapper import variant
 
@@ -44,8 +47,7 @@ def check_original(loaded: LoadedModel, fetched: Fetched, seq_len: int, scratch:
     if "attention_mask" not in inputs:  # it was exported for texts without padding
         rows = {meaning: value[:1] for meaning, value in rows.items()}
     theirs = _of_file(model, {meaning: one.name for meaning, one in inputs.items()}, rows, batch)
-    with torch.inference_mode():
-        tensors = variant(loaded, "eager")(*(torch.from_numpy(rows[one]) for one in loaded.input_names))
+    tensors = _of_library(loaded, fetched, rows)
     is_token = rows["attention_mask"] == 1
     for output, value in theirs.items():
         kept = compared(value, is_token)
@@ -55,6 +57,32 @@ def check_original(loaded: LoadedModel, fetched: Fetched, seq_len: int, scratch:
                 f"{name} looks like a {loaded.source.family} model, but its output {output} is not what that computes.",
                 "Give the folder that it was exported from, or export it again with the model's outputs only.",
             )
+
+
+def _of_library(loaded: LoadedModel, fetched: Fetched, rows: Mapping[str, np.ndarray]) -> list[torch.Tensor]:
+    """What the library computes of rows: the outputs of the head; of a model with a vector for each text, of which
+    files have the tokens, that vector or both, all of these."""
+    given = [torch.from_numpy(rows[one]) for one in loaded.input_names]
+    plain = variant(loaded, "eager")
+    with torch.inference_mode():
+        tensors = list(plain(*given))
+        if (tail := _tail_of(loaded, fetched)) is not None:
+            has_pooler = getattr(loaded.network, "pooler", None) is not None
+            plain.tail, plain.output_names = None, ("last_hidden_state", *(["pooler_output"] if has_pooler else []))
+            hidden, *pooled = plain(*given)
+            tensors += [hidden, *pooled, tail(hidden, torch.from_numpy(rows["attention_mask"]))]
+    return tensors
+
+
+def _tail_of(loaded: LoadedModel, fetched: Fetched) -> Tail | None:
+    """What makes a vector of a text's tokens, also where the encoder alone was asked for."""
+    folder, source = fetched.folder, loaded.source
+    if loaded.module.tail is None and source.head == "encoder" and folder is not None and is_sentence_model(folder):
+        with suppress(ModelInvalid):  # what can't be computed is then only missed where the file has it
+            return load_tail(
+                folder, read_sentence(folder).steps, loaded.network.config.hidden_size, source.allow_pickle
+            )
+    return loaded.module.tail
 
 
 def _meant(given: Mapping[str, _Any], name: str) -> dict[str, _Any]:

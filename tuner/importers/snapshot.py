@@ -15,7 +15,7 @@ from rpc.drafts import draft
 from tuner.errors import ModelInvalid, ModelUnreachable, StorageFull
 from tuner.importers.copies import NO_SPACE, Room, copy, link
 from tuner.importers.folder import check_weights, model_files, read_config
-from tuner.importers.model_file import ONNX, ORIGINAL, config_beside, tokenizer_beside
+from tuner.importers.model_file import ONNX, ORIGINAL, config_beside, files_beside, graph_in
 from tuner.importers.plain_file import stamp_of
 from tuner.importers.sentence import HEAD as EMBEDDING
 from tuner.importers.sentence import read_sentence
@@ -74,7 +74,7 @@ def bring(source: ModelSource, root: Path, room: Room | None = None, progress: P
         if source.is_on_hub:
             return _from_hub(source, root, room, tell)
         if source.source == "file":
-            return _from_file(source, root, room, tell)
+            return _from_file(source, Path(source.location), root, room, tell)
         return _from_here(source, root, room, tell)
     except OSError as error:
         if error.errno in NO_SPACE:
@@ -133,12 +133,11 @@ def _from_here(source: ModelSource, root: Path, room: Room, tell: Progress) -> F
     return _described(source, snapshot, "") if is_folder else Found(snapshot.name)
 
 
-def _from_file(source: ModelSource, root: Path, room: Room, tell: Progress) -> Found:
+def _from_file(source: ModelSource, file: Path, root: Path, room: Room, tell: Progress) -> Found:
     """A copy of a model's file and of its weights' beside it; of an encoder also the folder it was exported from."""
     from tuner.importers import convert  # these two load ONNX, of which who has a folder needs nothing
     from tuner.importers.onnx import graph
 
-    file = Path(source.location)
     if not file.exists():
         raise ModelUnreachable(f"{file} is not there any more.", "Put it back, then submit it again.")
     if source.stamp not in ("", stamp_of([file])):
@@ -147,7 +146,7 @@ def _from_file(source: ModelSource, root: Path, room: Room, tell: Progress) -> F
     is_onnx = file.suffix == ONNX
     files = [file, *(file.with_name(name) for name in (graph.external_files(file) if is_onnx else ()))]
     before = _stamp_of_weights(file, files)
-    beside = tokenizer_beside(file)
+    beside = files_beside(file)
     total = sum(one.stat().st_size for one in files)
     room.check_size(source.name, total)
     room.check_free(root, 2 * total)
@@ -164,13 +163,17 @@ def _from_file(source: ModelSource, root: Path, room: Room, tell: Progress) -> F
         config = config_beside(file)
         known = convert.convert if is_onnx else convert.convert_program
         head = known(original / file.name, config, scratch) or ""
-        others = {one.name: copy(one, scratch / one.name, lambda _: None) for one in beside} if head else {}
+        others = {}
+        for name, one in beside.items() if head else ():
+            if not (place := _beneath(scratch, name)).exists():  # the file's own word goes before its neighbours'
+                others[name] = copy(one, place, lambda _: None)
         return _name({"files": digests, "beside": others, "config": config, "form": convert.FORM})
 
     snapshot = _kept(root, fill)
     if not head:
         return Found(snapshot.name)
-    return replace(_described(source, snapshot, ""), head=head)
+    found = _described(source, snapshot, "")
+    return found if head == "encoder" else replace(found, head=head)
 
 
 def _stamp_of_weights(file: Path, files: list[Path]) -> str:
@@ -195,7 +198,8 @@ def _counter(total: int, tell: Progress) -> Callable[[int], None]:
 
 
 def _from_hub(source: ModelSource, root: Path, room: Room, tell: Progress) -> Found:
-    """Second names for the files that the hub's library keeps, which are named by what is in them."""
+    """Second names for the files that the hub's library keeps, which are named by what is in them; of a model that is
+    an ONNX file what is made of that."""
     from tuner.importers import hub  # its library takes half a second, and a folder needs none of it
 
     untrained = Found("") if source.source == "preset" else None
@@ -205,6 +209,8 @@ def _from_hub(source: ModelSource, root: Path, room: Room, tell: Progress) -> Fo
         if untrained:
             return untrained
         raise
+    if file := graph_in(folder):
+        return replace(_from_file(source, file, root, room, tell), revision=folder.name)
     try:
         check_weights(folder, source.allow_pickle)
     except ModelInvalid:

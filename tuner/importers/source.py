@@ -14,7 +14,8 @@ from tuner.errors import InvalidInput, ModelInvalid, ModelUnknown, SequenceTooLo
 from tuner.importers.config_checks import check_config, is_count
 from tuner.importers.families import FAMILIES, head_of
 from tuner.importers.folder import check_weights, has_pickle, has_safetensors, model_files, read_config
-from tuner.importers.model_file import check_format, onnx_in
+from tuner.importers.foreign import refuse_foreign_folder
+from tuner.importers.model_file import check_format, graph_in
 from tuner.importers.operators import catalog
 from tuner.importers.operators.files import is_operator_file
 from tuner.importers.packaged import packaged_folder
@@ -114,8 +115,10 @@ def from_folder(path: Path, name: str, allow_pickle: bool, head: Head | None) ->
     Raises ``ModelInvalid`` naming the file that is missing or damaged.
     """
     path = path.absolute()
-    if not has_safetensors(path) and not has_pickle(path) and (file := onnx_in(path)):
+    if file := graph_in(path):
         return _from_file(file, name, head)
+    if path.is_dir() and not has_safetensors(path) and not has_pickle(path):
+        refuse_foreign_folder(path)
     config = read_config(path)
     check_config(path / "config.json", config)
     check_weights(path, allow_pickle)

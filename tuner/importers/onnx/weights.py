@@ -33,10 +33,15 @@ def named_weights(graph: Graph) -> dict[str, np.ndarray]:
         value = graph.value(node.input[1])
         if value is None or value.ndim != 2:
             continue
-        owner = _owner_by_bias(graph, node) or _owner_by_scope(node)
+        owner = owner_of(graph, node)
         if owner and f"{owner}.weight" not in found:
-            found[f"{owner}.weight"] = value if _attribute(node, "transB") else value.T
+            found[f"{owner}.weight"] = value if attribute(node, "transB") else value.T
     return {name: np.ascontiguousarray(value) for name, value in found.items()}
+
+
+def owner_of(graph: Graph, node: NodeProto) -> str:
+    """The module that a product belongs to; empty: nothing says."""
+    return _owner_by_bias(graph, node) or _owner_by_scope(node)
 
 
 def _is_transposed(graph: Graph, name: str) -> bool:
@@ -45,7 +50,7 @@ def _is_transposed(graph: Graph, name: str) -> bool:
 
 
 def _takes_transposed(node: NodeProto) -> bool:
-    return node.op_type == "MatMul" or (node.op_type == "Gemm" and not _attribute(node, "transB"))
+    return node.op_type == "MatMul" or (node.op_type == "Gemm" and not attribute(node, "transB"))
 
 
 def _owner_by_bias(graph: Graph, node: NodeProto) -> str:
@@ -71,5 +76,6 @@ def _owner_by_scope(node: NodeProto) -> str:
     return _COUNTED.sub("", ".".join(scope))
 
 
-def _attribute(node: NodeProto, name: str) -> int:
+def attribute(node: NodeProto, name: str) -> int:
+    """A whole number that a node is given; 0 where it has none."""
     return next((attribute.i for attribute in node.attribute if attribute.name == name), 0)

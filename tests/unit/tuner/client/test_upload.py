@@ -130,6 +130,9 @@ def test_a_folder_without_a_model_is_refused_before_anything_is_sent(tmp_path: P
 
 
 def test_the_file_of_a_graph_goes_with_the_weights_beside_it(tmp_path: Path) -> None:
-    for name in ("bert.onnx", "bert.onnx_data", "other.onnx"):
+    for name in ("bert.onnx", "bert.onnx_data", "other.onnx", "config.json", "tokenizer.json", "README.md"):
         (tmp_path / name).write_bytes(b"x")
-    assert set(outgoing(tmp_path / "bert.onnx", allow_pickle=False).files) == {"bert.onnx", "bert.onnx_data"}
+    assert set(outgoing(tmp_path / "bert.onnx", allow_pickle=False).files) == {
+        *("bert.onnx", "bert.onnx_data"),
+        *("config.json", "tokenizer.json"),
+    }
