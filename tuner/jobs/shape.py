@@ -88,7 +88,7 @@ def open_shape(model: Encoder, target: str, kind: str) -> JobShape:
 def settled_shape(model: Encoder, target: str, kind: str) -> JobShape:
     """What a job of an open shape is for now that its files have told what the model is: of a file that is no encoder,
     the shapes in it."""
-    if model.source == "file" and not model.family:
+    if not model.family:
         return JobShape(note=f"{model.name} is no encoder that is known: its shapes are those of the file.")
     return open_shape(model, target, kind)
 

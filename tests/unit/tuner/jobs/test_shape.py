@@ -83,8 +83,9 @@ def test_one_shape_and_texts_exclude_each_other(wish: dict[str, object]) -> None
         shape(model(), **wish)
 
 
-def test_a_file_that_is_no_encoder_has_its_own_shapes() -> None:
-    settled = settled_shape(model("", "", None, "file"), "local", "llvm")
+@pytest.mark.parametrize("source", ["file", "hub"])
+def test_a_file_that_is_no_encoder_has_its_own_shapes(source: str) -> None:
+    settled = settled_shape(model("", "", None, source), "local", "llvm")
     assert (settled.texts, settled.is_open) == (None, False)
     assert "no encoder that is known" in settled.note
     assert settled_shape(model("bert", "encoder", 512, "file"), "local", "llvm").texts
