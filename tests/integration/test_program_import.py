@@ -51,6 +51,20 @@ class Convolutions(nn.Module):
         return self.head(self.wide(hidden).mean((2, 3)))
 
 
+class Masked(nn.Module):
+    """Attention that sees what a mask of yes and no lets it see, as the library's models have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(8, 24)
+        self.register_buffer("first", torch.tensor([1, 0, 0, 0, 0]))  # which every text has
+
+    def forward(self, hidden: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        parts = (part.reshape(2, 5, 2, 4).transpose(1, 2) for part in self.project(hidden).chunk(3, dim=-1))
+        mask = (seen + self.first > 0)[:, None, None, :].expand(2, 1, 5, 5)
+        return nn.functional.scaled_dot_product_attention(*parts, attn_mask=mask)
+
+
 class Recommender(nn.Module):
     """Inputs of several kinds, by odd names: ids of two tables, a flag, numbers; a dictionary as its output."""
 
@@ -100,6 +114,15 @@ def test_convolutions_are_compiled_and_compute_what_eager_does(tmp_path: Path) -
     value = np.random.default_rng(5).standard_normal((2, 3, 16, 16), np.float32)
     want = module.eval()(torch.from_numpy(value)).detach().numpy()
     np.testing.assert_allclose(runner.run(image=value)["output"], want, atol=1e-4)
+
+
+def test_attention_with_a_mask_of_yes_and_no_is_compiled(tmp_path: Path) -> None:
+    module = seeded(Masked())
+    seen = torch.tensor([[1, 1, 0, 0, 0], [1, 0, 1, 1, 1]])
+    runner, _ = compiled(save_module(module, [torch.ones(2, 5, 8), seen], tmp_path / "masked.pt2"), tmp_path)
+    value = np.random.default_rng(5).standard_normal((2, 5, 8), np.float32)
+    want = module.eval()(torch.from_numpy(value), seen).detach().numpy()
+    np.testing.assert_allclose(runner.run(hidden=value, seen=seen.numpy())["output"], want, atol=1e-5)
 
 
 def test_inputs_are_taken_by_name_and_refused_by_name(tmp_path: Path) -> None:

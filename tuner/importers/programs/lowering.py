@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import onnx
+import torch
 from torch.export import ExportedProgram, default_decompositions
 from tvm.relax.frontend import detach_params
 
@@ -16,6 +17,7 @@ from tuner.errors import OperatorsUnsupported
 from tuner.graph.pipeline import Prepared, prepare, prepare_imported
 from tuner.importers.pytorch import kept_whole
 
+_UNSEEN = 1e30  # taken off the score of what is not to be seen
 _HINT = "Compute it by other operators; docs/models.md says which are taken."
 
 
@@ -30,8 +32,27 @@ def lower_program(name: str, program: ExportedProgram) -> Prepared:
             decomposed = program.run_decompositions(table)
         missing = Counter(str(node.target) for node in _calls(decomposed) if _short(node.target) not in known)
         if not missing:
+            _weigh_masks(decomposed)
             return _refusing(name, lambda: prepare(decomposed))  # noqa: B023
     raise _unsupported(name, missing)
+
+
+def _weigh_masks(program: ExportedProgram) -> None:
+    """Masks of attention as what is added to its scores, 0 or next to minus infinity: the importer takes no other."""
+    graph, aten = program.graph, torch.ops.aten
+    for node in list(graph.nodes):
+        if node.target is not aten.scaled_dot_product_attention.default:
+            continue
+        mask = node.args[3] if len(node.args) > 3 else node.kwargs.get("attn_mask")
+        if mask is None or mask.meta["val"].dtype != torch.bool:
+            continue
+        with graph.inserting_before(node):
+            seen = graph.call_function(aten._to_copy.default, (mask,), {"dtype": torch.float32})
+            hidden = graph.call_function(aten.sub.Scalar, (seen, 1.0))
+            added = graph.call_function(aten.mul.Scalar, (hidden, _UNSEEN))
+        for made in (seen, hidden, added):
+            made.meta["val"] = mask.meta["val"].to(torch.float32)
+        node.replace_input_with(mask, added)
 
 
 def lower_onnx(name: str, model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> Prepared:
