@@ -17,7 +17,7 @@ import pytest
 
 from tests.support import tiny_artifact
 from tuner.artifact.loader import ArtifactError, load
-from tuner.artifact.machine import _take_all_cpus
+from tuner.artifact.machine import _take_all_cpus, lacking
 
 X = np.arange(8, dtype="float32").reshape(2, 4)
 WANT = X @ tiny_artifact.WEIGHT + tiny_artifact.BIAS
@@ -175,6 +175,23 @@ def test_newer_processor_is_refused_before_it_crashes(folder: Path) -> None:
     change_manifest(folder, target={**manifest["target"], "mcpu": "diamondrapids"})
     with pytest.raises(ArtifactError, match=r"compiled for diamondrapids, this processor lacks \w+"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("target", "own", "cpuinfo", "missing"),
+    [
+        (("x86_64-linux-gnu", "znver4"), "znver4", "flags\t: avx2 fma avx512f avx512bw avx512_vnni", ["avx512bf16"]),
+        (("x86_64-linux-gnu", "x86-64-v3"), "znver4", "flags\t: avx2 fma", []),
+        (("aarch64-linux-gnu", "apple-m1"), "generic", "Features\t: fp asimdhp", ["dotprod"]),
+        (("aarch64-linux-gnu", "apple-m2"), "apple-m1", "", ["bf16", "i8mm"]),
+        (("aarch64-linux-gnu", "apple-m1"), "apple-m2", "", []),
+    ],
+)
+def test_instructions_that_a_machine_lacks_are_named(
+    target: tuple[str, str], own: str, cpuinfo: str, missing: list[str]
+) -> None:
+    wanted, here = ({"kind": "llvm", "mtriple": target[0], "mcpu": mcpu} for mcpu in (target[1], own))
+    assert lacking(wanted, here, cpuinfo) == missing
 
 
 def test_loader_in_the_tar_needs_only_tvm_and_numpy(built: Path, tmp_path: Path) -> None:

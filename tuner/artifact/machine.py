@@ -12,7 +12,15 @@ from tuner.artifact.members import ArtifactError
 
 _THREADS, _BIND, CALLERS_CPU = "TVM_NUM_THREADS", "TVM_BIND_THREADS", 0
 _ARCH = {"amd64": "x86_64", "arm64": "aarch64"}
-_SIMD = ("avx", "fma", "f16c", "amx")
+_SIMD = ("avx", "fma", "f16c", "amx", "dotprod", "bf16", "i8mm", "fullfp16", "sve")
+_CPUINFO = Path("/proc/cpuinfo")
+# What Linux calls those that kernels are written with: it knows processors without a name in LLVM, and what a virtual
+# machine hides.
+_OF_LINUX = {
+    **{name: name for name in ("avx2", "fma", "avx512f", "avx512bw", "bf16", "i8mm", "sve")},
+    **{"avx512_vnni": "avx512vnni", "avx512_bf16": "avx512bf16", "avx_vnni": "avxvnni"},
+    **{"asimddp": "dotprod", "asimdhp": "fullfp16"},
+}
 
 
 def misfit(manifest: dict[str, Any]) -> str:
@@ -21,7 +29,7 @@ def misfit(manifest: dict[str, Any]) -> str:
     A library of another TVM or architecture fails with a riddle, one for a newer processor dies of SIGILL.
     """
     import tvm
-    from tvm.target import Target, codegen
+    from tvm.target import codegen
 
     built_with = str(manifest.get("versions", {}).get("tvm", tvm.__version__))
     if built_with.split(".")[:2] != tvm.__version__.split(".")[:2]:
@@ -37,14 +45,27 @@ def misfit(manifest: dict[str, Any]) -> str:
     if "-" in triple and system != sys.platform:
         return f"This artifact is compiled for {system}, this machine runs {sys.platform}."
 
+    if target["kind"] == "llvm" and (target.get("mcpu") or target.get("mattr")):
+        own = {"kind": "llvm", "mtriple": codegen.llvm_get_system_triple(), "mcpu": codegen.llvm_get_system_cpu()}
+        if missing := ", ".join(lacking(target, own, _CPUINFO.read_text() if _CPUINFO.is_file() else "")):
+            name = target.get("mcpu") or "a processor with " + ", ".join(target["mattr"])
+            return f"This artifact is compiled for {name}, this processor lacks {missing}."
+    return ""
+
+
+def lacking(target: dict[str, Any], own: dict[str, Any], cpuinfo: str) -> list[str]:
+    """Instructions that a target takes for granted and a machine lacks, which is a target too; ``cpuinfo`` is what its
+    Linux says of it."""
+    from tvm.target import Target, codegen
+
     def simd(spec: dict[str, Any]) -> set[str]:
         return {str(f) for f in codegen.llvm_get_cpu_features(Target(spec)) if str(f).startswith(_SIMD)}
 
-    if target["kind"] == "llvm" and target.get("mcpu"):
-        own = {"kind": "llvm", "mtriple": codegen.llvm_get_system_triple(), "mcpu": codegen.llvm_get_system_cpu()}
-        if missing := ", ".join(sorted(simd(target) - simd(own))):
-            return f"This artifact is compiled for {target['mcpu']}, this processor lacks {missing}."
-    return ""
+    lines = [line for line in cpuinfo.splitlines() if line.startswith(("flags", "Features"))]
+    has = simd(own)
+    if lines:
+        has = has - set(_OF_LINUX.values()) | {_OF_LINUX[word] for word in lines[0].split() if word in _OF_LINUX}
+    return sorted(simd(target) - has)
 
 
 def device(manifest: dict[str, Any]) -> Any:
