@@ -15,6 +15,7 @@ from tests.support import arm64
 from tests.support.processes import free_port
 from tests.support.rpc_device import HOST, tracker_process
 from tests.support.tiny_imports import local_target
+from tuner.artifact.machine import misfit
 from tuner.errors import PrecisionUnavailable
 from tuner.kernels import dot_blocks, row_products, written
 from tuner.kernels.context import make_target
@@ -60,28 +61,56 @@ def check(precision: str, target: dict[str, Any], run: Run, rows: int, symbolic:
     wanted = np.maximum(left.astype("float64") @ constant + bias, 0.0)
     for tile in dot_blocks.tiles(found, dot)[4 :: 30 if symbolic else 15]:
         shape = dot_blocks.packed_shape(found, tile, dot)
-        packed = run(dot_blocks.packer(found, tile, dot), [constant, np.zeros(shape, "int32")])
+        packed = run(dot_blocks.packer(found, tile, dot), [constant, np.zeros(shape, dot.constant)])
         out = np.zeros((rows, COLUMNS), "float32")
         for given, is_packed in ((packed, True), (constant, False)):
             got = run(dot_blocks.write(mod, found, tile, dot, packed=is_packed), [left, given, bias, out])
             assert np.abs(got - wanted).max() < ERROR[precision] * np.abs(wanted).max(), (tile, is_packed)
 
 
-def here(function: Any, arrays: list[np.ndarray]) -> np.ndarray:
-    target = make_target(local_target())
-    with target:
-        library = tvm.compile(tvm.IRModule({"main": function}), target)
-    tensors = [tvm.runtime.tensor(array) for array in arrays]
-    library["main"](*tensors)
-    return np.asarray(tensors[-1].numpy())
+def here(target: dict[str, Any]) -> Run:
+    def run(function: Any, arrays: list[np.ndarray]) -> np.ndarray:
+        tvm_target = make_target(target)
+        with tvm_target:
+            library = tvm.compile(tvm.IRModule({"main": function}), tvm_target)
+        tensors = [tvm.runtime.tensor(array) for array in arrays]
+        library["main"](*tensors)
+        return np.asarray(tensors[-1].numpy())
+
+    return run
 
 
+# Each of our instructions that this machine may have: a processor of an earlier kind runs on it as well.
+MACHINES = [local_target(), *({**local_target(), "mcpu": mcpu} for mcpu in ("x86-64-v3", "x86-64-v4"))]
+
+
+@pytest.mark.parametrize("target", MACHINES, ids=lambda target: str(target["mcpu"]))
 @pytest.mark.parametrize("precision", LOWER)
 @pytest.mark.parametrize(("rows", "symbolic"), [(1, False), (33, False), (7, True)])
-def test_kernels_of_this_machine_round_and_no_more(precision: str, rows: int, symbolic: bool) -> None:
-    if dot_of(precision, make_target(local_target())) is None:
-        pytest.skip(f"this processor has no instructions for {precision}")
-    check(precision, local_target(), here, rows, symbolic)
+def test_kernels_of_this_machine_round_and_no_more(
+    target: dict[str, Any], precision: str, rows: int, symbolic: bool
+) -> None:
+    if misfit({"target": target}):
+        pytest.skip(f"this processor is no {target['mcpu']}")
+    if dot_of(precision, make_target(target)) is None:
+        pytest.skip(f"{target['mcpu']} has no instructions for {precision}")
+    check(precision, target, here(target), rows, symbolic)
+
+
+def test_sixteen_bits_round_less_than_bytes_do_and_never_overflow() -> None:
+    if misfit({"target": MACHINES[1]}):
+        pytest.skip("this processor has no AVX2")
+    left = np.full((1, DEPTH), 40.0, "float32")
+    left[0, 0] = -1.0  # all others are as large as a number can be
+    constant = np.full((DEPTH, COLUMNS), 0.5, "float32")
+    wanted, out = np.maximum(left.astype("float64") @ constant, 0.0), np.zeros((1, COLUMNS), "float32")
+    mod, dot = product(1), dot_of("int8", make_target(MACHINES[1]))
+    found = row_products.find(mod)
+    assert dot is not None
+    assert found is not None
+    kernel = dot_blocks.write(mod, found, dot_blocks.tiles(found, dot)[0], dot, packed=False)
+    got = here(MACHINES[1])(kernel, [left, constant, np.zeros(COLUMNS, "float32"), out])
+    assert np.abs(got / wanted - 1.0).max() < 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +153,8 @@ def test_kernels_for_arm_round_and_no_more(precision: str, on_arm: Run) -> None:
         ("znver4", "x86_64-linux-gnu", "int8", "vpdpbusd"),
         ("cascadelake", "x86_64-linux-gnu", "int8", "vpdpbusd"),
         ("alderlake", "x86_64-linux-gnu", "int8", "{vex}"),
+        ("skylake-avx512", "x86_64-linux-gnu", "int8", "vpmaddwd"),
+        ("x86-64-v3", "x86_64-linux-gnu", "int8", "vpmaddwd"),
         ("apple-m1", "arm64-apple-macos", "int8", "sdot"),
         ("apple-m2", "arm64-apple-macos", "bf16", "bfdot"),
     ],

@@ -2,14 +2,17 @@
 
 The left operand is rounded row by row at the kernel's beginning, each row once: to bf16, or to bytes whose range is the
 row's own (``x = scale * byte + offset``: what a row's largest and least values are is known only when it runs). The
-constant is packed in groups of neighbours along the reduction, to bytes with a scale for each column. Sums are of 32
-bits; what follows the product is computed on float32 as ever.
+constant is packed in groups of neighbours along the reduction, to bytes with a scale for each column. Where an
+instruction takes 16 bits, a row has more steps than bytes have: as many as no sum of 32 bits overflows by. Sums are of
+32 bits; what follows the product is computed on float32 as ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from tvm import tirx
@@ -18,11 +21,11 @@ from tvm.tirx.script import builder as T
 from tuner.graph.attention_kernel import body
 from tuner.kernels import row_blocks
 from tuner.kernels.dots import Dot
-from tuner.kernels.emit import argument, block, fold, kernel, store, vectors
+from tuner.kernels.emit import argument, block, fold, kernel, store
 from tuner.kernels.row_blocks import Emitter, RowTile
 from tuner.kernels.row_products import RowProduct
 
-_MOST_BYTE, _MOST_WEIGHT = 255, 127
+_MOST_WEIGHT, _MOST_SUM = 127, 2**31 - 1
 _LEAST_RANGE = 1e-20  # of a row whose values are all alike
 _SCALES = 2  # rows that a panel of bytes has more: its columns' scales, and scaled sums
 
@@ -41,8 +44,8 @@ def tiles(found: RowProduct, dot: Dot) -> list[DotTile]:
 
 
 def packed_shape(found: RowProduct, tile: RowTile, dot: Dot) -> tuple[int, int, int]:
-    """The constant as the kernel reads it, in lanes of 32 bits."""
-    more = _SCALES if dot.precision == "int8" else 0
+    """The constant as the kernel reads it, in lanes of the instruction's."""
+    more = _SCALES * _lanes_of_a_float(dot.constant) if dot.precision == "int8" else 0
     return (found.columns // tile.width, found.depth // dot.group + more, tile.width)
 
 
@@ -52,16 +55,17 @@ def write(mod: Any, found: RowProduct, tile: RowTile, dot: Dot, packed: bool = T
     known = {name: value for name, value in mod["main"].attrs.items() if name == "layout_free_buffers"}
     shape = packed_shape(found, tile, dot)
     with kernel(known) as builder:
-        buffers = row_blocks.arguments(found, (shape, "int32") if packed else None)
+        buffers = row_blocks.arguments(found, (shape, dot.constant) if packed else None)
         with body("product", buffers[:-1], buffers[-1]), T.attr(T.int32(0), "pragma_import_llvm", dot.text):
             if not packed:
                 plain = buffers[found.constant]
-                buffers[found.constant] = T.alloc_buffer(shape, "int32")
+                buffers[found.constant] = T.alloc_buffer(shape, dot.constant)
                 _pack(plain, buffers[found.constant], dot)
             rows = buffers[-1].shape[0]
-            left = T.alloc_buffer((rows, found.depth), "int8" if dot.signed else "uint8")
             if dot.precision == "bf16":
                 left = T.alloc_buffer((rows, found.depth // dot.group), "int32")
+            else:
+                left = T.alloc_buffer((rows, found.depth), dot.left)
             ranges = T.alloc_buffer((rows, 2), "float32")
             with T.parallel(0, rows) as row:
                 _ROUND[dot.precision](buffers[found.left], left, ranges, row, found.depth, dot)
@@ -73,7 +77,7 @@ def packer(found: RowProduct, tile: RowTile, dot: Dot) -> Any:
     """The PrimFunc that packs the constant ``(depth, columns)``, by any processor."""
     with kernel({}) as builder:
         plain = argument("plain", (found.depth, found.columns))
-        packed = argument("packed", packed_shape(found, tile, dot), "int32")
+        packed = argument("packed", packed_shape(found, tile, dot), dot.constant)
         with body("pack", [plain], packed):
             _pack(plain, packed, dot)
     return builder.get()
@@ -87,6 +91,11 @@ def _pack(plain: Any, packed: Any, dot: Dot) -> None:
         _PACK[dot.precision](plain, packed, steps, column, (panel, j))
 
 
+def _lanes_of_a_float(lane: str) -> int:
+    """Lanes of this type that hold the bits of a float32."""
+    return 32 // int(lane.removeprefix("int"))
+
+
 def _pack_bf16(plain: Any, packed: Any, steps: int, column: Any, place: tuple[Any, Any]) -> None:
     """A column, at its ``place``: panel and lane."""
     panel, j = place
@@ -97,22 +106,38 @@ def _pack_bf16(plain: Any, packed: Any, steps: int, column: Any, place: tuple[An
 def _pack_bytes(plain: Any, packed: Any, steps: int, column: Any, place: tuple[Any, Any]) -> None:
     """The same, with its scale and its scaled sum behind it."""
     panel, j = place
+    group, lane = int(plain.shape[0]) // steps, str(packed.dtype)
     most, total = T.alloc_buffer((1,), "float32"), T.alloc_buffer((1,), "int32")
     store(most, T.float32(_LEAST_RANGE), 0)
     store(total, T.int32(0), 0)
-    with T.serial(0, steps * 4) as k:
+    with T.serial(0, steps * group) as k:
         value = plain[k, column]
         store(most, T.max(most[0], T.max(value, -value)), 0)
     with T.serial(0, steps) as k:
-        bytes_ = [_rounded(plain[k * 4 + n, column] * (T.float32(_MOST_WEIGHT) / most[0])) for n in range(4)]
-        lane = bytes_[0] & 255
-        for n in range(1, 4):
-            lane = lane | ((bytes_[n] & 255) << (8 * n))
-        store(packed, lane, panel, k, j)
-        store(total, total[0] + bytes_[0] + bytes_[1] + bytes_[2] + bytes_[3], 0)
+        bytes_ = [_rounded(plain[k * group + n, column] * (T.float32(_MOST_WEIGHT) / most[0])) for n in range(group)]
+        lanes = [(byte & 255) << (8 * n) for n, byte in enumerate(bytes_)]
+        store(packed, T.Cast(lane, reduce(or_, lanes)), panel, k, j)
+        store(total, total[0] + sum(bytes_), 0)
     scale = most[0] / T.float32(_MOST_WEIGHT)
-    store(packed, tirx.reinterpret("int32", scale), panel, steps, j)
-    store(packed, tirx.reinterpret("int32", scale * T.Cast("float32", total[0])), panel, steps + 1, j)
+    for n, value in enumerate((scale, scale * T.Cast("float32", total[0]))):
+        _store_float(packed, value, panel, steps, n, j)
+
+
+def _store_float(packed: Any, value: Any, panel: Any, steps: int, n: int, j: Any) -> None:
+    """The bits of a column's ``n``th number behind the steps of its panel."""
+    wide, lane = _lanes_of_a_float(str(packed.dtype)), str(packed.dtype)
+    bits = tirx.reinterpret("int32", value)
+    for part in range(wide):
+        at = j * wide + part
+        half = T.Cast(lane, bits >> (32 // wide * part))
+        store(packed, half, panel, steps + n * wide + at // int(packed.shape[2]), at % int(packed.shape[2]))
+
+
+def _loaded_floats(packed: Any, panel: Any, steps: int, n: int, first: Any, lanes: int) -> Any:
+    """The ``n``th numbers of ``lanes`` columns from ``first`` on."""
+    wide = _lanes_of_a_float(str(packed.dtype))
+    at = T.Ramp(first * wide, 1, lanes * wide)  # it may reach into the next row of the panel, which follows
+    return tirx.reinterpret(f"float32x{lanes}", packed[panel, steps + n * wide, at])
 
 
 _PACK: dict[str, Callable[..., None]] = {"bf16": _pack_bf16, "int8": _pack_bytes}
@@ -160,15 +185,21 @@ def _round_to_bytes(plain: Any, rounded: Any, ranges: Any, row: Any, depth: int,
         store(most, T.max(most[lane], plain[row, n * lanes + lane]), lane)
     fold(least, lanes, T.min)
     fold(most, lanes, T.max)
-    steps = T.float32(1.0 / _MOST_BYTE)
-    scale = T.bind(T.max(most[0] - least[0], T.float32(_LEAST_RANGE)) * steps)
+    largest, shift = _steps_of_a_row(depth, dot)
+    scale = T.bind(T.max(most[0] - least[0], T.float32(_LEAST_RANGE)) * T.float32(1.0 / largest))
     back = T.bind(T.float32(1.0) / scale)
-    shift = 128 if dot.signed else 0
     with T.serial(0, depth // lanes) as n, T.vectorized(0, lanes) as lane:
         byte = T.Cast("int32", (plain[row, n * lanes + lane] - least[0]) * back + T.float32(0.5))
-        store(rounded, T.Cast(str(rounded.dtype), T.min(byte, T.int32(_MOST_BYTE)) - shift), row, n * lanes + lane)
+        store(rounded, T.Cast(dot.left, T.min(byte, T.int32(largest)) - shift), row, n * lanes + lane)
     store(ranges, scale, row, 0)
     store(ranges, least[0] + scale * T.float32(shift), row, 1)
+
+
+def _steps_of_a_row(depth: int, dot: Dot) -> tuple[int, int]:
+    """The largest number that a row's values are rounded to, from 0 on, and what is taken off it to fit its type."""
+    if dot.left == "int16":
+        return min(2**15 - 1, _MOST_SUM // (_MOST_WEIGHT * depth)), 0
+    return 255, 128 if dot.left == "int8" else 0
 
 
 _ROUND: dict[str, Callable[..., None]] = {"bf16": _round_to_bf16, "int8": _round_to_bytes}
@@ -195,15 +226,16 @@ class _DotEmitter(Emitter):
             left = T.Broadcast(self._lane(start + row, k), lanes)
             added = T.call_extern(f"{dot.sums}x{lanes}", dot.name, sums[row, at], left, constant[panel, k, at])
             store(sums, added, row, at)
-        with T.unroll(0, rows) as row, vectors(tile.vectors, lanes) as column:
-            total = sums[row, column]
+        with T.unroll(0, rows) as row, T.unroll(0, tile.vectors) as vector:
+            at = T.Ramp(vector * lanes, 1, lanes)
+            total = sums[row, at]
             if dot.precision == "int8":
                 scale, summed = (
-                    tirx.reinterpret("float32", constant[panel, self.steps + n, column]) for n in range(_SCALES)
+                    _loaded_floats(constant, panel, self.steps, n, vector * lanes, lanes) for n in range(_SCALES)
                 )
-                of_row, offset = (self.ranges[start + row, n] for n in range(2))
-                total = T.Cast("float32", total) * of_row * scale + offset * summed
-            store(done, total, row, column)
+                of_row, offset = (T.Broadcast(self.ranges[start + row, n], lanes) for n in range(2))
+                total = T.Cast(f"float32x{lanes}", total) * of_row * scale + offset * summed
+            store(done, total, row, at)
 
     def _lane(self, row: Any, k: Any) -> Any:
         """A group of the left operand, as an int32."""

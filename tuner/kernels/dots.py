@@ -1,7 +1,8 @@
 """Instructions that multiply short numbers and add the products up in 32 bits, per precision and processor.
 
-A lane of 32 bits holds a *group* of neighbours along the reduction: two bf16, or four bytes. TVM has no word for these
-instructions, and takes bf16 apart into float32: they come as LLVM's own text, which is inlined where it is called.
+A lane of 32 bits holds a *group* of neighbours along the reduction: two bf16, four bytes, or two numbers of 16 bits.
+TVM has no word for these instructions, and takes bf16 apart into float32: they come as LLVM's own text, which is
+inlined where it is called.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from tvm.target import codegen
 class Dot:
     """``name(sums, left, constant)`` of ``lanes`` each: adds ``group`` products to each lane's sum.
 
-    ``signed``: does it take the left operand's bytes as signed? ``convert``: a function that rounds two vectors of
-    float32, the first ones first, to one of bf16, where there is an instruction for it.
+    ``left`` and ``constant`` are the types of their lanes: of bytes, ``left`` says whether they are signed; where they
+    are of 16 bits, the constant's lanes are half as wide, and its bytes are widened when they are loaded. ``convert``:
+    a function that rounds two vectors of float32, the first ones first, to one of bf16, where there is an instruction
+    for it.
     """
 
     name: str
@@ -26,13 +29,14 @@ class Dot:
     lanes: int
     registers: int
     text: str
+    left: str = "uint8"
+    constant: str = "int32"
     convert: str = ""
-    signed: bool = False
 
     @property
     def group(self) -> int:
         """Numbers in a lane."""
-        return {"bf16": 2, "int8": 4}[self.precision]
+        return 2 if self.precision == "bf16" else 32 // int(self.left.removeprefix("u").removeprefix("int"))
 
     @property
     def sums(self) -> str:
@@ -54,6 +58,23 @@ define linkonce_odr {total} @{name}({total} %sums, {ints} %left, {ints} %constan
 """
 
 
+def _widened(name: str, intrinsic: str, lanes: int) -> str:
+    """The function of an instruction that multiplies numbers of 16 bits and adds neighbours up, the constant's bytes
+    widened before: nothing saturates, as it would where bytes are multiplied to 16 bits (VPMADDUBSW)."""
+    total, shorts = f"<{lanes} x i32>", f"<{lanes * 2} x i16>"
+    return f"""
+declare {total} @{intrinsic}({shorts}, {shorts})
+define linkonce_odr {total} @{name}({total} %sums, {total} %left, <{lanes} x i16> %constant) alwaysinline {{
+  %a = bitcast {total} %left to {shorts}
+  %b = bitcast <{lanes} x i16> %constant to <{lanes * 2} x i8>
+  %w = sext <{lanes * 2} x i8> %b to {shorts}
+  %p = call {total} @{intrinsic}({shorts} %a, {shorts} %w)
+  %r = add {total} %sums, %p
+  ret {total} %r
+}}
+"""
+
+
 _TO_BF16 = """
 declare <32 x bfloat> @llvm.x86.avx512bf16.cvtne2ps2bf16.512(<16 x float>, <16 x float>)
 define linkonce_odr <16 x i32> @tunesmith_to_bf16(<16 x float> %first, <16 x float> %second) alwaysinline {
@@ -63,8 +84,8 @@ define linkonce_odr <16 x i32> @tunesmith_to_bf16(<16 x float> %first, <16 x flo
 }
 """
 
-# The best of a precision first. VDPBF16PS and VPDPBUSD: Intel, "Architecture Instruction Set Extensions"; SDOT and
-# BFDOT: Arm, "A64 Instruction Set Architecture".
+# The best of a precision first; a register less where a product needs one before it is added. VDPBF16PS, VPDPBUSD and
+# VPMADDWD: Intel, "Architecture Instruction Set Extensions"; SDOT and BFDOT: Arm, "A64 Instruction Set Architecture".
 _DOTS = (
     Dot(
         "tunesmith_dpbf16ps",
@@ -106,7 +127,27 @@ _DOTS = (
         4,
         32,
         _text("tunesmith_sdot", "llvm.aarch64.neon.sdot.v4i32.v16i8", "i32", "<16 x i8>", 4),
-        signed=True,
+        left="int8",
+    ),
+    Dot(
+        "tunesmith_vpmaddwd_512",
+        "int8",
+        "avx512bw",
+        16,
+        31,
+        _widened("tunesmith_vpmaddwd_512", "llvm.x86.avx512.pmaddw.d.512", 16),
+        left="int16",
+        constant="int16",
+    ),
+    Dot(
+        "tunesmith_vpmaddwd_256",
+        "int8",
+        "avx2",
+        8,
+        15,
+        _widened("tunesmith_vpmaddwd_256", "llvm.x86.avx2.pmadd.wd", 8),
+        left="int16",
+        constant="int16",
     ),
 )
 
