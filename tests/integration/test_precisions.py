@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,13 @@ from tuner.db.models import Job
 from tuner.errors import PrecisionLossTooLarge, PrecisionUnavailable
 from tuner.importers import fidelity
 from tuner.importers.sentences import sentences
+from tuner.importers.source import resolve_source
 from tuner.jobs import stages
+from tuner.jobs.standalone import Order, compile_model
 from tuner.kernels.context import make_target
 from tuner.kernels.precision import available
 from tuner.schemas import JobIn
+from tuner.targets import presets
 
 WIDE = CONFIGS["bert"] | {"hidden_size": 64, "intermediate_size": 128}
 HERE = available(make_target(local_target()))
@@ -111,3 +115,18 @@ def test_a_module_for_a_mac_has_its_own_instructions(settings: Settings, databas
     with talking_to(settings) as client:
         source = client.get(f"/v1/artifacts/{job.artifact_id}/download", params={"format": "source"}).text
     assert "neon.sdot" in source
+
+
+def test_the_command_line_compiles_at_a_lower_precision_and_says_what_it_loses(
+    settings: Settings, model: Path, tmp_path: Path
+) -> None:
+    if "int8" not in HERE:
+        pytest.skip("this processor has no instructions for int8")
+    target = presets.resolve("local", "local", device_facts())
+    order = Order(resolve_source(str(model)), target, 2, 16, "int8")
+    manifest = compile_model(settings, order, tmp_path / "int8.tar", say=lambda _: None)
+    assert manifest["precision"] == "int8"
+    assert 0.97 < manifest["verification"]["fidelity"]["cosine_mean"] < 1.0 - 1e-9
+    assert (tmp_path / "int8.tar").is_file()
+    with pytest.raises(PrecisionUnavailable, match="m1-metal is none"):
+        compile_model(settings, replace(order, target=presets.resolve("m1-metal", "local", {})), tmp_path / "x", print)

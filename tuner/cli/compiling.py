@@ -13,6 +13,7 @@ from tuner.cli.common import (
     DataDirOption,
     HeadOption,
     JsonOption,
+    PrecisionOption,
     SeqLenOption,
     checked,
     console,
@@ -33,6 +34,7 @@ def compile(
     target: Annotated[str, typer.Option(help="What to compile for.")] = "local",
     batch: BatchOption = None,
     seq_len: SeqLenOption = None,
+    precision: PrecisionOption = "fp32",
     head: HeadOption = None,
     records: RecordsOption = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Trust weights that can run code.")] = False,
@@ -45,10 +47,10 @@ def compile(
     from tuner.jobs.standalone import Order, bring_in_records, compile_model
     from tuner.targets import presets
 
-    wish = checked(JobIn, {"model": model, "batch": batch, "seq_len": seq_len})
+    wish = checked(JobIn, {"model": model, "batch": batch, "seq_len": seq_len, "precision": precision})
     settings = settings_with(data_dir=data_dir)
     wanted = presets.resolve(target, settings.device_key, device_facts())
-    order = Order(resolve_source(model, allow_pickle, head), wanted, wish.batch, wish.seq_len)
+    order = Order(resolve_source(model, allow_pickle, head), wanted, wish.batch, wish.seq_len, wish.precision)
 
     def say(line: str) -> None:
         notes.print(line, highlight=False)
@@ -61,5 +63,7 @@ def compile(
         print_json(manifest)
         return
     console.print(words.compiled(manifest), highlight=False, markup=False, soft_wrap=True)
+    if lost := (manifest.get("verification") or {}).get("fidelity"):
+        console.print(words.fidelity(precision, lost), highlight=False, markup=False, soft_wrap=True)
     size = words.size(out.stat().st_size)
     console.print(f"wrote {out} ({size})", highlight=False, markup=False, soft_wrap=True)

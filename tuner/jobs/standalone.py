@@ -21,11 +21,14 @@ from tuner.db.models import Record
 from tuner.errors import InvalidInput
 from tuner.importers import cache
 from tuner.importers.copies import Room
+from tuner.importers.sentences import check_sentences, know_sentences
 from tuner.importers.snapshot import borrowed
 from tuner.importers.source import ModelSource
 from tuner.jobs import from_records
 from tuner.jobs.shape import JobShape, fixed, open_shape, settled_shape
+from tuner.jobs.submit import check_precision
 from tuner.kernels.context import make_target
+from tuner.kernels.precision import FULL, lowered
 from tuner.kernels.workload import ExtractedWorkload, extract
 from tuner.legacy import store
 from tuner.measuring.builder import BuildPool
@@ -40,12 +43,13 @@ _LIBRARIES = {".so": "so", ".dylib": "dylib"}
 @dataclass(frozen=True)
 class Order:
     """What to compile: a model for a target, at a shape ``(batch, seq_len)`` of which either may be left open; with
-    neither for texts of any lengths, where it can be."""
+    neither for texts of any lengths, where it can be; its products at a ``precision``."""
 
     source: ModelSource
     target: Target
     batch: int | None = None
     seq_len: int | None = None
+    precision: str = FULL
 
     def shape_of(self, source: ModelSource) -> JobShape:
         """What to compile ``source`` for, of which more is known by now. Raises SequenceTooLong."""
@@ -58,18 +62,22 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
     """Write the artifact to ``out``, or its library alone when ``out`` is named like one; returns the manifest.
 
     Uses the data directory's import cache and records, and the records that come with the product. A library for this
-    machine is run and compared with PyTorch; any other is checked as far as that goes without its machine.
-    Raises SequenceTooLong, InvalidInput, VerificationFailed, LinkFailed, LoadCheckFailed and what importing raises.
+    machine is run and compared with PyTorch, at a lower precision on the sample sentences; any other is checked as far
+    as that goes without its machine.
+    Raises SequenceTooLong, InvalidInput, PrecisionUnavailable, PrecisionLossTooLarge, VerificationFailed, LinkFailed,
+    LoadCheckFailed and what importing raises.
     """
     target, imports = order.target, settings.imports_dir
     order.shape_of(order.source)
+    check_precision(order.precision, order.source, target)
     _check_out(out, target)
     out.parent.mkdir(parents=True, exist_ok=True)
     create_or_check(settings)
     engine = make_engine(settings)
     try:
         imported, taken = import_here(settings, order, say)
-        found = extract(cache.load_module(imports, imported), make_target(target.tvm))
+        tvm_target = make_target(target.tvm)
+        found = extract(lowered(cache.load_module(imports, imported), order.precision, tvm_target), tvm_target)
         shipped.bring_in(engine, settings, {one.id for one in found}, target.family)
         with read(engine) as session:
             fastest = from_records.fastest(session, [one.id for one in found], target.family)
@@ -77,9 +85,9 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
         say(f"compiling {len(found)} kernels for {target.name}, {len(best)} of them from records")
         with draft(settings.artifacts_dir) as scratch:
             folder = scratch / "module"
-            wanted = from_records.Wanted(imported, taken.batch, taken.seq_len, target.tvm)
-            kernels = [(one.weight, one.as_row()) for one in found]
-            if from_records.runs_here(from_records.compile_known(imports, wanted, kernels, best, folder)):
+            wanted = from_records.Wanted(imported, taken.batch, taken.seq_len, target.tvm, order.precision)
+            rows = [(one.weight, one.as_row()) for one in found]
+            if from_records.runs_here(from_records.compile_known(imports, wanted, rows, best, folder)):
                 say("comparing its outputs with PyTorch's")
             manifest = seal(folder, from_records.verify_here(imports, imported, folder, "compiled module"))
             _deliver(folder, manifest, out)
@@ -99,8 +107,8 @@ def bring_in_records(settings: Settings, content: bytes) -> ImportOut:
 
 
 def import_here(settings: Settings, order: Order, say: Callable[[str], None]) -> tuple[cache.Imported, JobShape]:
-    """The order's model in the data directory's cache of imports, and the shape it is for. Raises SequenceTooLong and
-    what importing raises."""
+    """The order's model in the data directory's cache of imports, and the shape it is for; at a lower precision what it
+    makes of the sample sentences is known then. Raises SequenceTooLong and what importing raises."""
     source = order.source
     with borrowed(source, settings.sources_dir, Room(settings.max_model_bytes)) as fetched:
         taken = order.shape_of(fetched.source)
@@ -110,7 +118,12 @@ def import_here(settings: Settings, order: Order, say: Callable[[str], None]) ->
             say(taken.note)
         say(f"importing {source.name} for {taken}")
         shape = cache.Shape(taken.batch, taken.seq_len, bool(taken.texts), order.target.tvm["kind"] == "llvm")
-        return cache.import_source(fetched, shape, settings.imports_dir, settings.import_memory_bytes), taken
+        imported = cache.import_source(fetched, shape, settings.imports_dir, settings.import_memory_bytes)
+        if order.precision != FULL:
+            check_sentences(imported)
+            if from_records.runs_here({"target": order.target.tvm}):
+                know_sentences(settings.imports_dir, fetched, imported, shape)
+        return imported, taken
 
 
 def _usable(

@@ -68,7 +68,7 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
     """
     trials, seconds = no_budget(wish.budget) if wish.compile_only else budget(wish.budget, settings)
     target = resolve_target(session, settings, wish.target)
-    check_precision(wish, source, target)
+    check_precision(wish.precision, source, target)
     model = add_model(session, source)
     if is_upload(source.name):
         uploads.touch(session, uploads.get(session, source.name.removeprefix(PREFIX)))
@@ -101,12 +101,12 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
     return job
 
 
-def check_precision(wish: JobIn, source: ModelSource, target: Target) -> None:
+def check_precision(precision: str, source: ModelSource, target: Target) -> None:
     """Raise PrecisionUnavailable where no processor has it; what this one has only the engine knows."""
-    if wish.precision == "fp32":
+    if precision == "fp32":
         return
     if target.tvm.get("kind", "llvm") != "llvm":
-        raise PrecisionUnavailable(f"{wish.precision} is for CPUs; {target.name} is none.", "Leave out --precision.")
+        raise PrecisionUnavailable(f"{precision} is for CPUs; {target.name} is none.", "Leave out --precision.")
     if source.source == "operator":
         raise PrecisionUnavailable("An operator is computed as it is written.", "Leave out --precision.")
 
