@@ -16,11 +16,12 @@ from tuner.cli.common import notes, settings_with, token_for
 from tuner.cli.local_service import local_service
 from tuner.cli.progress import watch
 from tuner.cli.sending import seen_there
+from tuner.cli.text_file import sampled
 from tuner.client.answers import error_of
 from tuner.client.http import Client
 from tuner.errors import InvalidInput, StageFailed
 from tuner.schemas import JobOut
-from tuner.schemas.common import Precision
+from tuner.schemas.common import PrecisionWish
 from tunesmith.artifact import load
 from tunesmith.handing_over import hand_over, wish_for
 
@@ -33,6 +34,7 @@ def optimize(
     target: str = "local",
     budget: str | int = "express",
     precision: str = "fp32",
+    max_drop: float | None = None,
     tokenizer: Any = None,
     out: str | Path | None = None,
     service: str | Client | None = None,
@@ -43,7 +45,8 @@ def optimize(
     ``model`` is one of transformers, a SentenceTransformer, the name of a preset, folder or hub model, or any module of
     PyTorch with the ``example_inputs`` it is exported with. An encoder is tuned for texts as long as ``texts``, or for
     the shape of ``example_inputs``, or for texts of any lengths. ``budget`` is "express", "full" or a number of trials,
-    ``precision`` what products are computed in (docs/precision.md). The artifact is written to ``out`` (else
+    ``precision`` what products are computed in, or "fastest" for the quickest that loses at most ``max_drop`` (0.005:
+    half a percent), also on ``texts`` (docs/precision.md). The artifact is written to ``out`` (else
     ``NAME.tunesmith.tar`` here), and can be loaded again without a service.
 
     ``service`` is a client or an address; one elsewhere is sent the model. Without one, the service of this user's data
@@ -51,8 +54,9 @@ def optimize(
 
     Raises the TunerError the job failed with, and InvalidInput for what can't be asked for.
     """
-    if precision not in get_args(Precision):
-        raise InvalidInput(f"No module computes in {precision}.", f"It is one of {', '.join(get_args(Precision))}.")
+    known = get_args(PrecisionWish)
+    if precision not in known:
+        raise InvalidInput(f"No module computes in {precision}.", f"It is one of {', '.join(known)}.")
     if target != "local":
         raise InvalidInput(
             f"A module for {target} can't be given to this program.",
@@ -61,7 +65,9 @@ def optimize(
     with tempfile.TemporaryDirectory(prefix="tunesmith-") as scratch, service_for(service) as client:
         handed = hand_over(model, Path(scratch), tokenizer, example_inputs)
         handed = replace(handed, model=seen_there(client, handed.model, allow_pickle=False))
-        wish = wish_for(handed, example_inputs, texts, budget, tokenizer).model_copy(update={"precision": precision})
+        judged_on = sampled(list(texts)) if texts and precision != "fp32" else None
+        gate = {"precision": precision, "max_drop": max_drop, "judged_on": judged_on}
+        wish = wish_for(handed, example_inputs, texts, budget, tokenizer).model_copy(update=gate)
         job = _followed(client, client.submit(wish))
         path = client.download(job.id, out or f"{handed.name}.tunesmith.tar")
         said = words.verdict(job, client.benchmarks(job.id))

@@ -10,6 +10,7 @@ from typing import Any
 from api.dashboard.charts.bars import variant_name
 from api.dashboard.words import count, milliseconds, percent, scientific, significant, times
 from tuner.bench.rivals import fastest_pytorch, is_undecided
+from tuner.jobs.contest import in_words
 from tuner.schemas import BenchmarkOut, JobOut
 
 CANARY_TOLERANCE = 0.1  # a machine whose canary kernel moved further than this was not quiet
@@ -95,6 +96,7 @@ def evidence(
     """Why the numbers can be trusted: outputs, timing, machine, coverage. Leaves out what is not known."""
     found = [
         _outputs(manifest.get("verification") or {}),
+        _precisions(manifest),
         _faithful(manifest.get("faithful") or {}),
         _timing(benchmarks),
         _as_predicted(manifest),
@@ -128,6 +130,13 @@ def _outputs(check: Mapping[str, Any]) -> Evidence | None:
     if check.get("inputs"):
         notes.append(f"on {check['inputs']}")
     return Evidence("Same outputs", scientific(absolute), ", ".join(notes), True)
+
+
+def _precisions(manifest: Mapping[str, Any]) -> Evidence | None:
+    """The quickest of several precisions, beside the others."""
+    if not (tried := manifest.get("precisions")):
+        return None
+    return Evidence("Quickest near enough", str(manifest["precision"]), in_words(tried), True)
 
 
 def _faithful(check: Mapping[str, Any]) -> Evidence | None:

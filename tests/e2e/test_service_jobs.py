@@ -25,10 +25,13 @@ import pytest
 from tests.support.job_watch import JobWatch, engine_worker, mapped_libraries, secluded
 from tests.support.processes import ROOT, free_port, kill_hard, wait_until
 from tests.support.service import Service, serving
-from tests.support.tiny_models import write_model
+from tests.support.tiny_imports import local_target
+from tests.support.tiny_models import CONFIGS, write_model
 from tests.support.uploading import begun, put
 from tuner.client.events import ServerEvent, parse_events
 from tuner.importers.programs.loading import save_module
+from tuner.kernels.context import make_target
+from tuner.kernels.precision import available
 
 SEQ_LEN, TRIALS = 16, 8
 COMMAND = [sys.executable, "-m", "tuner.cli.main"]
@@ -458,3 +461,30 @@ def test_job_goes_on_after_the_supervisor_was_killed_and_ends_well(service: Serv
         assert job.ask()["latency_ms"] > 0
         wait_until(lambda: not list((data_dir / "jobs").glob("*")), 30, "the removal of what the job left on disk")
     job.close()
+
+
+@pytest.mark.timeout(900)
+def test_the_fastest_precision_near_enough_is_found_and_all_are_compared(service: Service, tmp_path: Path) -> None:
+    wide = CONFIGS["bert"] | {"hidden_size": 64, "intermediate_size": 128}
+    texts = ["the old river was small", "morning light on the water"]
+    watch = submit(
+        service,
+        write_model(tmp_path / "wide", wide),
+        precision="fastest",
+        max_drop=0.2,
+        judged_on=texts,
+        budget={"trials": TRIALS},
+    )
+    ended = watch.wait_for("succeeded", "failed", timeout_sec=600.0)
+    assert ended.state == "succeeded", ended.error
+    job = watch.ask()
+    manifest = service.ask("GET", f"/v1/artifacts/{job['artifact_id']}").json()["manifest"]
+    tried = available(make_target(local_target()))
+    timed = {row["variant"] for row in service.ask("GET", f"/v1/benchmarks?job_id={job['id']}").json()["items"]}
+    others = {f"tuned-{precision}" for precision in tried if precision != manifest["precision"]}
+    assert timed == {"torch-eager", "torch-sdpa", "untuned", "tuned"} | others
+    if len(tried) > 1:
+        found = manifest["precisions"]
+        assert found.keys() == set(tried)
+        assert min(found, key=lambda one: found[one]["median_ms"]) == manifest["precision"]
+        assert {one["fidelity"]["own_texts"] for name, one in found.items() if name != "fp32"} == {len(texts)}

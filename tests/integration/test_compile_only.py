@@ -26,7 +26,8 @@ from tuner.db.migrate import upgrade
 from tuner.db.models import Artifact, Job
 from tuner.importers import cache
 from tuner.jobs import stages
-from tuner.jobs.deliver import TUNED, UNTUNED, staging
+from tuner.jobs.contest import TUNED, UNTUNED
+from tuner.jobs.deliver import staging
 from tuner.schemas import JobIn
 
 SEQ_LEN = 16

@@ -20,9 +20,11 @@ from tuner.db.models import Job, Workload
 from tuner.errors import VerificationFailed
 from tuner.importers import cache, shelf
 from tuner.importers.cache import Shape, import_key
+from tuner.importers.sentences import Gate
 from tuner.importers.snapshot import Fetched, bring
 from tuner.importers.source import resolve_source
-from tuner.jobs.deliver import TUNED, UNTUNED, staging, verify_job
+from tuner.jobs.contest import TUNED, UNTUNED
+from tuner.jobs.deliver import staging, verify_job
 from tuner.jobs.provenance import coverage, keep_records
 
 SEQ_LEN = 16
@@ -137,4 +139,4 @@ def test_wrong_weights_fail_the_verification_with_both_errors(model: Path, setti
         params = compile_into(folder, one, target, {})
         write_manifest(folder, base_manifest(imported, 1, SEQ_LEN, target, params) | {"precision": "fp32"})
     with pytest.raises(VerificationFailed, match=r"The tuned module of job-1 differs.*absolute error \d.*relative \d"):
-        verify_job(settings, job, imported, device=None)
+        verify_job(settings, job, imported, device=None, gate=Gate())

@@ -21,7 +21,9 @@ from tuner.db.models import Job, JobWorkload, Record
 from tuner.errors import LimitExceeded
 from tuner.importers import cache
 from tuner.importers.cache import Imported
-from tuner.jobs.deliver import TUNED, compile_job, staging
+from tuner.jobs.contenders import Contender
+from tuner.jobs.contest import TUNED
+from tuner.jobs.deliver import compile_job, staging
 from tuner.jobs.from_records import Wanted, compile_known
 from tuner.kernels.context import Replay, make_target, record_json, tuning_record
 from tuner.kernels.defaults import default_schedule, schedule_by_default
@@ -205,5 +207,5 @@ def test_a_record_that_finals_can_not_use_is_said_in_the_same_words(
     final = finals.decide(one.id, one.tir, one.weight_bytes, [operator.record])
     assert (final.winner, final.plain) == (None, None)
     rows = [(JobWorkload(job_id=job.id, workload_id=one.id, weight=1), one.as_row())]
-    compile_job(settings, job, operator.imported, rows, {one.id: final}, None, {})
+    compile_job(settings, job, operator.imported, [Contender("fp32", rows, 0.0)], {one.id: final}, None, {})
     assert _names_the_record(read_manifest(staging(settings, job.id) / TUNED), why)

@@ -21,7 +21,7 @@ from tuner.cli.whose import check_is_own
 from tuner.client.http import Client
 from tuner.config import DEFAULT_PORT, Settings
 from tuner.errors import InvalidInput, TunerError
-from tuner.schemas.common import Head, Precision
+from tuner.schemas.common import Head, Precision, PrecisionWish
 from tuner.tokens import known_token
 
 M = TypeVar("M", bound=BaseModel)
@@ -45,6 +45,13 @@ SeqLenOption = Annotated[
 ]
 PrecisionOption = Annotated[
     str, typer.Option("--precision", help=f"Of the model's products: {', '.join(get_args(Precision))}.")
+]
+WishedPrecisionOption = Annotated[
+    str, typer.Option("--precision", help=f"Of the model's products: {', '.join(get_args(PrecisionWish))}.")
+]
+MaxDropOption = Annotated[
+    str | None,
+    typer.Option("--max-drop", help="What a lower precision may lose: 0.5%.", show_default="the usual bounds"),
 ]
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder that holds all state.", show_default="~/.tunesmith")
@@ -97,6 +104,16 @@ def checked(kind: type[M], wish: Mapping[str, Any], argument: str = "MODEL") -> 
         typed = argument if field in ("model", "name") else "--" + field.replace("_", "-")
         got = reprlib.repr(first["input"])  # whose middle is left out when it is long
         raise InvalidInput(f"{typed}: {first['msg']}, got {got}.", "See the command's --help.") from None
+
+
+def part(text: str | None) -> float | None:
+    """``0.5%``, or 0.005, as a number. Raises InvalidInput."""
+    if text is None:
+        return None
+    try:
+        return float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
+    except ValueError:
+        raise InvalidInput(f"--max-drop: {text} is no part.", "Write 0.5%, or 0.005.") from None
 
 
 def service_url(settings: Settings) -> str:

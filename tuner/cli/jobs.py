@@ -12,19 +12,21 @@ from tuner.cli.common import (
     BatchOption,
     HeadOption,
     JsonOption,
-    PrecisionOption,
+    MaxDropOption,
     SeqLenOption,
     UrlOption,
+    WishedPrecisionOption,
     checked,
     connected,
     console,
     notes,
+    part,
     print_json,
 )
 from tuner.cli.progress import watch
 from tuner.cli.records import RecordsOption, log_content, say_imported
 from tuner.cli.sending import seen_there
-from tuner.cli.text_file import token_counts
+from tuner.cli.text_file import sampled, texts_in, token_counts
 from tuner.client.http import Client
 from tuner.schemas import BenchmarkOut, BudgetIn, JobIn, JobOut
 
@@ -46,9 +48,11 @@ def tune(
         typer.Option(help="For texts in any batch, of these lengths in tokens: 4:256, or mix."),
     ] = None,
     texts: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="The same, lengths as in this file, a text a line.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="The same, lengths as in this file; it judges precision, too."),
     ] = None,
-    precision: PrecisionOption = "fp32",
+    precision: WishedPrecisionOption = "fp32",
+    max_drop: MaxDropOption = None,
     records: RecordsOption = None,
     cold: Annotated[bool, typer.Option("--cold", help="Ignore records that are already known.")] = False,
     compile_only: Annotated[
@@ -74,6 +78,8 @@ def tune(
         "lengths": lengths,
         "text_lengths": token_counts(texts) if texts else None,
         "precision": precision,
+        "max_drop": part(max_drop),
+        "judged_on": sampled(texts_in(texts)) if texts and precision != "fp32" else None,
         "cold": cold,
         "compile_only": compile_only,
         "priority": priority,

@@ -34,6 +34,9 @@ _VARIANTS = {
     "untuned": "TVM untuned",
     "tuned": "TVM tuned",
     "product": "PyTorch, product alone",
+    "tuned-fp32": "TVM tuned, fp32",
+    "tuned-bf16": "TVM tuned, bf16",
+    "tuned-int8": "TVM tuned, int8",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from tuner.errors import InvalidInput
 
 _PIECES = re.compile(r"\w{1,6}|[^\w\s]")  # a word piece has about so many letters; punctuation marks are their own
 _MARKS = 2  # that tokenizers put around a text
+_JUDGED, _JUDGED_CHARS = 500, 4000  # texts of a job, and what each may have: tuner.schemas.JobIn
 _USUAL = ("text", "sentence")  # how the column is called that holds the texts
 _JSON, _TABLES = (".jsonl", ".ndjson"), {".tsv": "\t", ".csv": ","}
 
@@ -43,6 +45,12 @@ def texts_in(file: Path, column: str | None = None) -> list[str]:
     else:
         raise InvalidInput(f"{file} has no columns.", "Give a .tsv, .csv or .jsonl file, or leave out --column.")
     return [text for text in (_cell(file, row, column) for row in rows) if text.strip()]
+
+
+def sampled(texts: Sequence[str]) -> list[str]:
+    """So many of the texts as a service takes to judge a precision on, from the first to the last, none too long."""
+    count = min(len(texts), _JUDGED)
+    return [texts[n * len(texts) // count][:_JUDGED_CHARS] for n in range(count)]
 
 
 def _table(file: Path, suffix: str) -> list[dict[str, object]]:

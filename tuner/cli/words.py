@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tuner.bench.rivals import is_undecided
+from tuner.jobs.contest import in_words
 from tuner.jobs.eta import time_left
 from tuner.schemas import BenchmarkOut, JobOut, LeftOut, LegacyOut, LegacyPoint, TargetOut
 from tuner.spans import in_largest_unit
@@ -72,8 +73,9 @@ def compiled(manifest: Mapping[str, Any]) -> str:
 
 def fidelity(precision: str, found: Mapping[str, Any]) -> str:
     """What a lower precision loses."""
+    own = f", {found['own_texts']} of them yours" if found.get("own_texts") else ""
     return (
-        f"{precision} against float32 on {found['sentences']} sentences: cosine {found['cosine_mean']:.5f} in the "
+        f"{precision} against float32 on {found['sentences']} sentences{own}: cosine {found['cosine_mean']:.5f} in the "
         f"mean, {found['cosine_min']:.5f} at worst; {found['neighbours']:.1%} of nearest neighbours kept"
     )
 
@@ -94,6 +96,8 @@ def brought(manifest: Mapping[str, Any]) -> str:
         lines.append(f"from the library's own forward at most {check['max_abs_error']:.1e} off (rows: {rows})")
     if lost := (manifest.get("verification") or {}).get("fidelity"):
         lines.append(fidelity(manifest["precision"], lost))
+    if tried := manifest.get("precisions"):
+        lines.append(f"{manifest['precision']} is the quickest near enough: {in_words(tried)}")
     return "\n".join(lines)
 
 

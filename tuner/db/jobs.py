@@ -17,6 +17,7 @@ from tuner.db.models import (
     Evidence,
     Job,
     JobWorkload,
+    JudgedTexts,
     Model,
     Round,
     Submission,
@@ -138,9 +139,15 @@ def evidence(session: Session, job_id: str) -> dict[str, Any]:
     return made.manifest if made is not None else {}
 
 
+def judged_texts(session: Session, job_id: str) -> list[str]:
+    """The user's texts on which the job is compared with float32; none: there are sample sentences for it."""
+    given = session.get(JudgedTexts, job_id)
+    return given.texts if given is not None else []
+
+
 def delete(session: Session, job: Job) -> None:
     """Delete the job and what only it owns; its records, which stay, have left it (``bulk.leave_job``)."""
-    for table in (Event, Round, JobWorkload, Benchmark, Evidence, Submission):
+    for table in (Event, Round, JobWorkload, Benchmark, Evidence, JudgedTexts, Submission):
         session.execute(sql_delete(table).where(col(table.job_id) == job.id))
     session.delete(job)
     session.flush()

@@ -34,10 +34,22 @@ class Fidelity:
         """For a manifest."""
         return {name: round(value, 6) for name, value in asdict(self).items()}
 
-    def is_within(self, precision: str) -> bool:
-        """May a module of this precision be so far off?"""
+    def drop(self, has_labels: bool) -> float:
+        """What is lost, 0..1: of the mean cosine or, where outputs are labels, of those, whichever is more."""
+        return max(1.0 - self.cosine_mean, 1.0 - self.decisions if has_labels else 0.0)
+
+    def refusal(self, precision: str, max_drop: float | None = None, has_labels: bool = False) -> str:
+        """Why a module of this precision may not be so far off; empty: it may."""
         mean, least = BOUNDS[precision]
-        return self.cosine_mean >= mean and self.cosine_min >= least
+        if self.cosine_mean < mean or self.cosine_min < least:
+            return (
+                f"cosine {self.cosine_mean:.4f} in the mean and {self.cosine_min:.4f} at worst; at least {mean:g} and "
+                f"{least:g} are asked for"
+            )
+        if max_drop is None or self.drop(has_labels) <= max_drop:
+            return ""
+        lost = f"{self.cosine_mean:.5f} in the mean" + (f", {self.decisions:.2%} of labels" if has_labels else "")
+        return f"cosine {lost}, which is a drop of {self.drop(has_labels):.2%}; at most {max_drop:.2%} is asked for"
 
 
 def fidelity(got: Mapping[str, np.ndarray], want: Mapping[str, np.ndarray]) -> Fidelity:

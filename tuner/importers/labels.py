@@ -8,6 +8,11 @@ from typing import Any
 _LABELLED = ("sequence-classification", "token-classification")
 
 
+def decides(head: str) -> bool:
+    """Is it the largest number that counts in outputs of this head: a label, a word, a place?"""
+    return head not in ("", "encoder", "sentence-embedding")
+
+
 def labels_of(head: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """``num_labels``, ``id2label`` and ``label2id``, and ``problem_type`` where it is said; nothing for other heads."""
     names = config.get("id2label")

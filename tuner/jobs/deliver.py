@@ -20,23 +20,25 @@ from tuner.bench.spec import Result, Spec, Timing, Variant
 from tuner.compiler.module import base_manifest, read_manifest, seal, write_manifest
 from tuner.config import Settings
 from tuner.db import benchmarks, events
-from tuner.db.models import Artifact, Benchmark, Job, JobWorkload, Model, Record, Workload
+from tuner.db.models import Artifact, Benchmark, Job, Model, Record
 from tuner.importers import cache
 from tuner.importers.cache import Imported
 from tuner.importers.operators.files import is_own
+from tuner.importers.sentences import Gate
 from tuner.importers.snapshot import Fetched
 from tuner.jobs import publish
-from tuner.jobs.making import Module, holds_foreign, is_foreign, most_bytes, verification
+from tuner.jobs.contenders import Contender, Rows
+from tuner.jobs.contest import TUNED, UNTUNED, compared, is_near, named_by_speed
+from tuner.jobs.making import Module, check_loss, holds_foreign, is_foreign, most_bytes, verification
 from tuner.jobs.provenance import keep_records
 from tuner.jobs.workbench import fetched_of
 from tuner.kernels.left_out import in_words
-from tuner.kernels.precision import FULL
+from tuner.kernels.precision import FULL, LOWER
 from tuner.measuring.measure import DeviceAddress
 from tuner.measuring.remote import RemoteModule, session
 from tuner.search.finals import Final
 from tuner.targets.roofline import Peak
 
-TUNED, UNTUNED = "tuned", "untuned"
 _ROUNDS, _PER_ROUND = 10, 5
 _QUIET_SEC = 600.0  # a person's build is waited for so long
 _MAX_SEC, _TEXTS_MAX_SEC = 120.0, 45.0  # of timing; a run of a large model takes seconds, one of texts is of many
@@ -49,72 +51,107 @@ def staging(settings: Settings, job_id: str) -> Path:
 
 def is_staged(settings: Settings, job: Job, verified: bool = False) -> bool:
     """Are the job's modules here, or, with ``verified``, also seen to be right?"""
-    folders = [staging(settings, job.id) / name for name in ((TUNED,) if job.compile_only else (UNTUNED, TUNED))]
-    found = [read_manifest(folder) for folder in folders if (folder / "manifest.json").is_file()]
-    return len(found) == len(folders) and all(not verified or "verification" in manifest for manifest in found)
+    found = staged(settings, job)
+    return TUNED in found and all(not verified or "verification" in manifest for manifest in found.values())
+
+
+def staged(settings: Settings, job: Job) -> dict[str, dict[str, Any]]:
+    """Manifests of the job's modules that are here, by name: the untuned one, those that compete at lower precisions,
+    and the tuned one, which is made last."""
+    folders = {name: staging(settings, job.id) / name for name in (UNTUNED, *LOWER, TUNED)}
+    return {name: read_manifest(folder) for name, folder in folders.items() if (folder / "manifest.json").is_file()}
 
 
 def compile_job(
     settings: Settings,
     job: Job,
     imported: Imported,
-    rows: list[tuple[JobWorkload, Workload]],
+    contenders: list[Contender],
     decided: Mapping[str, Final],
     canary_us: float | None,
     given_up: Mapping[str, str],
 ) -> None:
-    """Compile the winners, and beside them the plain schedules as the untuned module.
+    """Compile the winners at each precision, and beside them the plain schedules as the untuned module. The first
+    contender is the tuned module until another one is quicker.
 
     ``decided`` is the outcome of each workload's finals; one without a winner gets the plain schedule. ``canary_us`` is
     what the reference kernel took meanwhile, ``given_up`` why workloads, by id, were not tuned to their end.
     """
-    winners: dict[str, tuple[str, list[float]]] = {}
-    kept: dict[str, Record] = {}
-    ready_made: dict[str, str] = {}
-    left_out = []
-    for _, workload in rows:
-        final = decided[workload.id]
-        left_out += [in_words(record.candidate, workload.name, reason) for record, reason in final.left_out]
-        if final.winner is None or not final.winner.trace:
-            continue
-        winners[workload.tir] = (final.winner.trace, final.winner.run_secs)
-        if final.winner.record is not None:
-            kept[workload.id] = final.winner.record
-        else:
-            ready_made[workload.id] = final.winner.ready_made
-    for name, chosen, used in ((UNTUNED, {}, {}), (TUNED, winners, kept)):
-        folder = staging(settings, job.id) / name
-        precision = job.precision if name == TUNED else FULL
-        module = Module(settings.imports_dir, imported, folder, holds_foreign(imported, used), precision)
-        compiled = module.compile(job.target_json, chosen)
-        about = base_manifest(imported, job.batch, job.seq_len, job.target_json, compiled)
-        write_manifest(folder, about | {"precision": precision})
-    folder = staging(settings, job.id) / TUNED
-    kernels = [(link.weight, workload) for link, workload in rows]
-    found = keep_records(folder, kernels, kept, ready_made, left_out)
-    found |= {"predicted_ms": job.predicted_ms, "canary": {"kernels_us": canary_us}}
-    if given_up:
-        names = {workload.id: workload.name for _, workload in rows}
-        found["given_up"] = [f"{names[workload_id]}: {why}" for workload_id, why in given_up.items()]
-    write_manifest(folder, read_manifest(folder) | found)
+    _compile(settings, job, imported, UNTUNED, FULL, {}, {})
+    for contender in reversed(contenders):
+        name = TUNED if contender is contenders[0] else contender.precision
+        ids = {workload.id for _, workload in contender.rows}
+        found = _Winners.of(contender.rows, decided)
+        folder = _compile(settings, job, imported, name, contender.precision, found.traces, found.kept)
+        kernels = [(link.weight, workload) for link, workload in contender.rows]
+        manifest = read_manifest(folder) | keep_records(folder, kernels, found.kept, found.ready_made, found.left_out)
+        manifest |= {"predicted_ms": contender.predicted_ms, "canary": {"kernels_us": canary_us}}
+        if reasons := {workload: why for workload, why in given_up.items() if workload in ids}:
+            names = {workload.id: workload.name for _, workload in contender.rows}
+            manifest["given_up"] = [f"{names[workload]}: {why}" for workload, why in reasons.items()]
+        write_manifest(folder, manifest)
 
 
-def verify_job(settings: Settings, job: Job, imported: Imported, device: DeviceAddress | None) -> None:
+@dataclass(frozen=True)
+class _Winners:
+    """Of a module's workloads: traces and run times by TIR, records and names of ready-made schedules by id, and what
+    was left out, in words."""
+
+    traces: dict[str, tuple[str, list[float]]]
+    kept: dict[str, Record]
+    ready_made: dict[str, str]
+    left_out: list[str]
+
+    @classmethod
+    def of(cls, rows: Rows, decided: Mapping[str, Final]) -> _Winners:
+        found = cls({}, {}, {}, [])
+        for _, workload in rows:
+            final = decided[workload.id]
+            found.left_out.extend(in_words(one.candidate, workload.name, reason) for one, reason in final.left_out)
+            if final.winner is None or not final.winner.trace:
+                continue
+            found.traces[workload.tir] = (final.winner.trace, final.winner.run_secs)
+            if final.winner.record is not None:
+                found.kept[workload.id] = final.winner.record
+            else:
+                found.ready_made[workload.id] = final.winner.ready_made
+        return found
+
+
+def _compile(
+    settings: Settings,
+    job: Job,
+    imported: Imported,
+    name: str,
+    precision: str,
+    winners: Mapping[str, tuple[str, list[float]]],
+    kept: Mapping[str, Record],
+) -> Path:
+    folder = staging(settings, job.id) / name
+    module = Module(settings.imports_dir, imported, folder, holds_foreign(imported, kept), precision)
+    compiled = module.compile(job.target_json, winners)
+    about = base_manifest(imported, job.batch, job.seq_len, job.target_json, compiled)
+    write_manifest(folder, about | {"precision": precision})
+    return folder
+
+
+def verify_job(settings: Settings, job: Job, imported: Imported, device: DeviceAddress | None, gate: Gate) -> None:
     """Run the staged modules on the import's samples, on ``device`` or (None) here.
 
-    Raises VerificationFailed when an output is out of tolerance.
+    Raises VerificationFailed when an output is out of tolerance, PrecisionLossTooLarge when the module that was asked
+    for loses too much; one that only competes does not win then.
     """
-    for name in (UNTUNED, TUNED):
+    for name, manifest in staged(settings, job).items():
         folder, what = staging(settings, job.id) / name, f"{name} module of {job.id}"
-        manifest = read_manifest(folder)
-        module = Module(
-            settings.imports_dir, imported, folder, is_foreign(imported, manifest), manifest.get("precision", FULL)
-        )
+        precision = manifest.get("precision", FULL)
+        module = Module(settings.imports_dir, imported, folder, is_foreign(imported, manifest), precision, gate)
         if device is None:
             found = module.verify(what)
         else:
             with session(device) as remote:
                 found = verification(RemoteModule(remote, folder).run, module, what)
+        if name == TUNED:
+            check_loss(found, precision, what)
         manifest |= {"verification": found} | load_check(DEVICE, job.target_json)
         write_manifest(folder, manifest)
 
@@ -139,9 +176,9 @@ def benchmark_job(
 ) -> None:
     """Time the staged modules, here beside PyTorch; store the figures, publish the artifact."""
     folder = staging(settings, job.id)
-    manifest = read_manifest(folder / TUNED)
+    manifests = {name: one for name, one in staged(settings, job).items() if is_near(one)}
     if terms.device is None:
-        spec = _spec(job, model, fetched_of(settings, job), manifest, folder, terms.canary)
+        spec = _spec(job, model, fetched_of(settings, job), manifests, folder, terms.canary)
         if is_own(imported.location):
             spec.memory_bytes = most_bytes(settings.imports_dir, imported)
         with measuring(settings.quiet_lock, _QUIET_SEC):
@@ -149,11 +186,13 @@ def benchmark_job(
         facts = device_facts()
     else:
         inputs = cache.load_samples(settings.imports_dir, imported)[0].inputs
-        folders = {name: folder / name for name in (UNTUNED, TUNED)}
+        folders = {name: folder / name for name in manifests}
         result, facts = run_remote_benchmark(
             terms.device, folders, inputs, _ROUNDS, _PER_ROUND, _MAX_SEC, terms.canary, progress
         )
+    winner, result = named_by_speed(result, manifests)
     timings = {timing.variant: timing for timing in result.timings}
+    manifest = manifests[winner] | compared(staged(settings, job), timings)
     manifest |= arithmetic(model, timings, terms.peak)
     manifest |= {
         "device": facts,
@@ -161,33 +200,37 @@ def benchmark_job(
         "latency": _figures(timings[TUNED]),
         "baselines": {name: _figures(timing) for name, timing in timings.items() if name != TUNED},
     }
-    sealed = seal(folder / TUNED, manifest)
+    sealed = seal(folder / winner, manifest)
 
     def keep_figures(db: Session, row: Job, stored: Artifact) -> None:
         row.latency_ms = timings[TUNED].median_ms
         benchmarks.replace(db, job.id, [_row(job.id, stored.id, timing, result) for timing in result.timings])
         events.emit(db, "benchmark", {name: timing.median_ms for name, timing in timings.items()}, job.id)
 
-    with publish.packed(settings, job.id, folder / TUNED, sealed) as made:
+    with publish.packed(settings, job.id, folder / winner, sealed) as made:
         publish.publish(engine, job.id, made, keep_figures)
 
 
-def _spec(job: Job, model: Model, fetched: Fetched, manifest: dict[str, Any], folder: Path, canary: str | None) -> Spec:
+def _spec(
+    job: Job, model: Model, fetched: Fetched, manifests: Mapping[str, dict[str, Any]], folder: Path, canary: str | None
+) -> Spec:
     return Spec(
         source=fetched.source,
         folder=fetched.folder,
         batch=job.batch,
         seq_len=job.seq_len,
         lengths=job.lengths or [],
-        threads=manifest["threads"],
+        threads=manifests[TUNED]["threads"],
         rounds=_ROUNDS,
         per_round=1 if job.lengths else _PER_ROUND,
         max_sec=_TEXTS_MAX_SEC if job.lengths else _MAX_SEC,
         canary=canary,
         variants=[
             *baselines(model),
-            Variant(name=UNTUNED, kind="tvm", path=str(folder / UNTUNED)),
-            Variant(name=TUNED, kind="tvm", path=str(folder / TUNED), precision=manifest.get("precision", FULL)),
+            *(
+                Variant(name=name, kind="tvm", path=str(folder / name), precision=one.get("precision", FULL))
+                for name, one in manifests.items()
+            ),
         ],
     )
 

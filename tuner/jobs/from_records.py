@@ -18,7 +18,8 @@ from tuner.compiler.module import base_manifest, read_manifest, write_manifest
 from tuner.db import records
 from tuner.db.models import Record
 from tuner.importers.cache import Imported
-from tuner.jobs.making import Module, holds_foreign, is_foreign
+from tuner.importers.sentences import Gate
+from tuner.jobs.making import Module, check_loss, holds_foreign, is_foreign
 from tuner.jobs.provenance import Kernels, keep_records
 from tuner.kernels.context import make_target
 from tuner.kernels.left_out import in_words
@@ -75,15 +76,18 @@ def runs_here(manifest: dict[str, Any]) -> bool:
     return manifest["target"]["kind"] == "llvm" and not misfit(manifest)
 
 
-def verify_here(imports_dir: Path, imported: Imported, folder: Path, what: str) -> dict[str, Any]:
-    """Compare the module's outputs with the samples' where it runs; elsewhere the checks of its symbols must do.
+def verify_here(imports_dir: Path, imported: Imported, folder: Path, what: str, gate: Gate) -> dict[str, Any]:
+    """Compare the module's outputs with the samples' where it runs, at a lower precision by the gate; elsewhere the
+    checks of its symbols must do.
 
-    Returns the manifest. Raises VerificationFailed naming ``what``.
+    Returns the manifest. Raises VerificationFailed or PrecisionLossTooLarge naming ``what``.
     """
     manifest = read_manifest(folder)
     if runs_here(manifest):
-        module = Module(imports_dir, imported, folder, is_foreign(imported, manifest), manifest.get("precision", FULL))
+        precision = manifest.get("precision", FULL)
+        module = Module(imports_dir, imported, folder, is_foreign(imported, manifest), precision, gate)
         manifest["verification"] = module.verify(what)
+        check_loss(manifest["verification"], precision, what)
         manifest |= load_check(DEVICE, manifest["target"])
         write_manifest(folder, manifest)
     return manifest

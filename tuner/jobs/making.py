@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from tuner.importers import cache
 from tuner.importers.cache import Imported, Sample
 from tuner.importers.comparison import ATOL, RTOL, compare, worst
 from tuner.importers.fidelity import BOUNDS
+from tuner.importers.labels import decides
 from tuner.importers.operators.files import is_own, label
-from tuner.importers.sentences import fidelity_of
+from tuner.importers.sentences import Gate, fidelity_of
 from tuner.kernels.context import make_target
 from tuner.kernels.precision import FULL, lowered
 
@@ -32,7 +33,7 @@ _MEMORY_BYTES, _TIMES_PARAMS = 4 * 2**30, 8  # constants are folded, packed and 
 class Module:
     """The module of an import, in ``folder``; ``is_foreign``: an operator of a user's, or made of others' records.
 
-    At a ``precision`` below float32 its outputs are judged by ``importers/fidelity``, on sentences that are known.
+    At a ``precision`` below float32 its outputs are judged by ``gate``, on sentences that are known.
     """
 
     imports_dir: Path
@@ -40,6 +41,7 @@ class Module:
     folder: Path
     is_foreign: bool
     precision: str = FULL
+    gate: Gate = field(default_factory=Gate)
 
     def compile(self, target: dict[str, Any], winners: Mapping[str, tuple[str, list[float]]]) -> Compiled:
         """As ``compile_into``, and the model's tokenizer beside it."""
@@ -109,13 +111,14 @@ def is_foreign(imported: Imported, manifest: Mapping[str, Any]) -> bool:
 
 
 def verification(run: Callable[..., dict[str, np.ndarray]], module: Module, what: str) -> dict[str, Any]:
-    """A manifest's ``verification``: outputs of ``run`` against the samples', or, at a lower precision, its fidelity.
+    """A manifest's ``verification``: outputs of ``run`` against the samples', or, at a lower precision, its fidelity,
+    with the reason why it is ``refused`` where it is.
 
-    Raises VerificationFailed or PrecisionLossTooLarge, naming ``what``.
+    Raises VerificationFailed, naming ``what``.
     """
     imported = module.imported
     if module.precision != FULL:
-        return _fidelity(run, module, what)
+        return _fidelity(run, module)
     samples = cache.load_samples(module.imports_dir, imported)
     found = worst([compare(run(**sample.inputs), sample.outputs) for sample in samples])
     if imported.texts:
@@ -135,22 +138,31 @@ def verification(run: Callable[..., dict[str, np.ndarray]], module: Module, what
     }
 
 
-def _fidelity(run: Callable[..., dict[str, np.ndarray]], module: Module, what: str) -> dict[str, Any]:
-    found = fidelity_of(module.imports_dir, module.imported, run)
+def _fidelity(run: Callable[..., dict[str, np.ndarray]], module: Module) -> dict[str, Any]:
+    gate = module.gate
+    found = fidelity_of(module.imports_dir, module.imported, gate, run)
     least_mean, least = BOUNDS[module.precision]
-    if not found.is_within(module.precision):
+    bounds = {"cosine_mean": least_mean, "cosine_min": least}
+    refused = found.refusal(module.precision, gate.max_drop, decides(module.imported.head))
+    return {
+        "fidelity": found.as_dict()
+        | {"bounds": bounds if gate.max_drop is None else bounds | {"drop": gate.max_drop}}
+        | {"own_texts": len(gate.texts)},
+        "max_abs_error": found.max_abs_error,
+        "inputs": f"{found.sentences} sentences, {len(gate.texts) or 'none'} of them given",
+        "against": module.imported.against,
+        **({"refused": refused} if refused else {}),
+    }
+
+
+def check_loss(found: Mapping[str, Any], precision: str, what: str) -> None:
+    """Raise PrecisionLossTooLarge, naming ``what``, where a ``verification`` says that it is refused."""
+    if reason := found.get("refused"):
+        count = found["fidelity"]["sentences"]
         raise PrecisionLossTooLarge(
-            f"The {what} in {module.precision} is too far from float32 on {found.sentences} sentences: cosine "
-            f"{found.cosine_mean:.4f} in the mean and {found.cosine_min:.4f} at worst; at least {least_mean:g} and "
-            f"{least:g} are asked for.",
+            f"The {what} in {precision} is too far from float32 on {count} sentences: {reason}.",
             "Submit it with a higher --precision: bf16 loses less than int8, fp32 nothing.",
         )
-    return {
-        "fidelity": found.as_dict() | {"bounds": {"cosine_mean": least_mean, "cosine_min": least}},
-        "max_abs_error": found.max_abs_error,
-        "inputs": f"{found.sentences} sample sentences",
-        "against": module.imported.against,
-    }
 
 
 def alone(samples: Sequence[Sample]) -> list[Sample]:

@@ -20,16 +20,17 @@ from tuner.db import events, jobs, known, models_, records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, JobWorkload, Record
 from tuner.errors import DeviceUnavailable, ProcessLost
-from tuner.importers import cache
 from tuner.importers.operators import catalog
 from tuner.importers.operators.files import is_own
 from tuner.importers.sentences import check_sentences, know_sentences
-from tuner.jobs import deliver, from_records, housekeeping, job_folders, making, publish, seclusion, tuning
+from tuner.jobs import contenders, deliver, from_records, housekeeping, job_folders, making, publish, seclusion, tuning
+from tuner.jobs.contest import TUNED
 from tuner.jobs.workbench import (
     database,
     device_address,
     fetched_of,
     finals_of,
+    gate_of,
     imported_of,
     job_of,
     peak_of,
@@ -38,10 +39,8 @@ from tuner.jobs.workbench import (
     shape_of,
     tuner_of,
 )
-from tuner.kernels.context import make_target
-from tuner.kernels.precision import FULL, lowered
+from tuner.kernels.precision import FULL
 from tuner.kernels.workload import ExtractedWorkload
-from tuner.kernels.workload import extract as extract_workloads
 from tuner.legacy import seeds
 from tuner.measuring.outputs import RIGHT
 from tuner.measuring.peaks import know_peak
@@ -126,9 +125,7 @@ def extract(settings: Settings, job_id: str) -> None:
     """List the model's workloads, bring in shipped records that fit them, and time their plain schedules."""
     engine, job = database(settings), job_of(settings, job_id)
     imported = imported_of(settings, job)
-    target = make_target(job.target_json)
-    kernels = lowered(cache.load_module(settings.imports_dir, imported), job.precision, target)
-    found = extract_workloads(kernels, target)
+    found = contenders.all_of(contenders.workloads_of(settings, job, imported))
     if not job.cold:
         ids = {w.id for w in found}
         brought = shipped.bring_in(engine, settings, ids, job.target_family, to_search=not job.compile_only)
@@ -199,9 +196,10 @@ def compile_module(settings: Settings, job_id: str) -> None:
     for number, (_, workload) in enumerate(rows, 1):
         say(settings, job_id, f"measuring the best kernels once more ({number}/{len(rows)})")
         decided[workload.id] = finals.decide(workload.id, workload.tir, workload.weight_bytes, best[workload.id])
+    members = contenders.members(settings, job, imported, rows)
+    took_us = {}
     with write(engine) as db:
         job = jobs.get(db, job_id)
-        total_us = 0.0
         for link, workload in jobs.workloads(db, job_id):
             final = decided[workload.id]
             if final.winner:
@@ -210,10 +208,11 @@ def compile_module(settings: Settings, job_id: str) -> None:
                 records.judge(db, workload.id, job.target_family, record.candidate, *(problem or RIGHT))
             if final.plain:
                 link.untuned_us = final.plain.seconds * 1e6
-            total_us += link.weight * (link.best_us or link.untuned_us or 0.0)
-        job.predicted_ms = total_us / 1e3
+            took_us[workload.id] = link.weight * (link.best_us or link.untuned_us or 0.0)
+        entered = contenders.contenders(members, took_us)
+        job.predicted_ms = min(one.predicted_ms for one in entered)
     say(settings, job_id, "compiling the module")
-    deliver.compile_job(settings, job, imported, rows, decided, finals.canary_us, given_up)
+    deliver.compile_job(settings, job, imported, entered, decided, finals.canary_us, given_up)
 
 
 @_stage
@@ -226,15 +225,16 @@ def verify(settings: Settings, job_id: str) -> None:
     imported = imported_of(settings, job)
     if not deliver.is_staged(settings, job):
         compile_module(settings, job_id)
+    gate = gate_of(settings, job)
     if job.precision != FULL:
-        say(settings, job_id, "computing what float32 makes of the sample sentences")
-        know_sentences(settings.imports_dir, fetched_of(settings, job), imported, shape_of(job))
+        say(settings, job_id, "computing what float32 makes of the sentences")
+        know_sentences(settings.imports_dir, fetched_of(settings, job), imported, shape_of(job), gate)
     if job.compile_only:
         folder = _module_folder(settings, job_id)
-        manifest = from_records.verify_here(settings.imports_dir, imported, folder, f"module of {job_id}")
+        manifest = from_records.verify_here(settings.imports_dir, imported, folder, f"module of {job_id}", gate)
         publish.publish_unmeasured(settings, engine, job_id, folder, manifest)
         return
-    deliver.verify_job(settings, job, imported, remote_device(settings, job))
+    deliver.verify_job(settings, job, imported, remote_device(settings, job), gate)
 
 
 @_stage
@@ -256,7 +256,7 @@ def benchmark(settings: Settings, job_id: str) -> None:
 
 
 def _module_folder(settings: Settings, job_id: str) -> Path:
-    return deliver.staging(settings, job_id) / deliver.TUNED
+    return deliver.staging(settings, job_id) / TUNED
 
 
 def _best(db: Session, job: Job, workload_id: str, k: int) -> list[Record]:

@@ -21,7 +21,7 @@ from tuner.db.models import Record
 from tuner.errors import InvalidInput
 from tuner.importers import cache
 from tuner.importers.copies import Room
-from tuner.importers.sentences import check_sentences, know_sentences
+from tuner.importers.sentences import Gate, check_sentences, know_sentences
 from tuner.importers.snapshot import borrowed
 from tuner.importers.source import ModelSource
 from tuner.jobs import from_records
@@ -89,7 +89,7 @@ def compile_model(settings: Settings, order: Order, out: Path, say: Callable[[st
             rows = [(one.weight, one.as_row()) for one in found]
             if from_records.runs_here(from_records.compile_known(imports, wanted, rows, best, folder)):
                 say("comparing its outputs with PyTorch's")
-            manifest = seal(folder, from_records.verify_here(imports, imported, folder, "compiled module"))
+            manifest = seal(folder, from_records.verify_here(imports, imported, folder, "compiled module", Gate()))
             _deliver(folder, manifest, out)
     finally:
         engine.dispose()
@@ -122,7 +122,7 @@ def import_here(settings: Settings, order: Order, say: Callable[[str], None]) ->
         if order.precision != FULL:
             check_sentences(imported)
             if from_records.runs_here({"target": order.target.tvm}):
-                know_sentences(settings.imports_dir, fetched, imported, shape)
+                know_sentences(settings.imports_dir, fetched, imported, shape, Gate())
         return imported, taken
 
 

@@ -11,8 +11,8 @@ from sqlmodel import Session
 from tuner.config import Settings
 from tuner.db import events, models_, uploads
 from tuner.db.engine import read
-from tuner.db.models import Job, Model
-from tuner.errors import BudgetInvalid, PrecisionUnavailable
+from tuner.db.models import Job, JudgedTexts, Model
+from tuner.errors import BudgetInvalid, InvalidInput, PrecisionUnavailable
 from tuner.importers.memory import check_source
 from tuner.importers.source import ModelSource, resolve_source
 from tuner.jobs.shape import fixed, job_shape
@@ -69,6 +69,7 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
     trials, seconds = no_budget(wish.budget) if wish.compile_only else budget(wish.budget, settings)
     target = resolve_target(session, settings, wish.target)
     check_precision(wish.precision, source, target)
+    check_gate(wish)
     model = add_model(session, source)
     if is_upload(source.name):
         uploads.touch(session, uploads.get(session, source.name.removeprefix(PREFIX)))
@@ -85,6 +86,7 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
         lengths=shape.lengths,
         shape_is_open=shape.is_open,
         precision=wish.precision,
+        max_drop=wish.max_drop,
         budget_trials=trials,
         budget_sec=seconds,
         cold=wish.cold,
@@ -95,6 +97,8 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
     )
     session.add(job)
     session.flush()
+    if wish.judged_on:
+        session.add(JudgedTexts(job_id=job.id, texts=wish.judged_on))
     events.emit(session, "state", {"state": job.state, "message": job.message}, job.id)
     if shape.note:
         events.emit(session, "message", {"message": shape.note}, job.id)
@@ -109,6 +113,17 @@ def check_precision(precision: str, source: ModelSource, target: Target) -> None
         raise PrecisionUnavailable(f"{precision} is for CPUs; {target.name} is none.", "Leave out --precision.")
     if source.source == "operator":
         raise PrecisionUnavailable("An operator is computed as it is written.", "Leave out --precision.")
+
+
+def check_gate(wish: JobIn) -> None:
+    """Raise InvalidInput for a loss that nobody asks for, or that nobody would see."""
+    if wish.precision == "fp32" and (wish.max_drop is not None or wish.judged_on):
+        raise InvalidInput("float32 loses nothing.", "Leave out max_drop and judged_on, or give a lower precision.")
+    if wish.precision == "fastest" and wish.compile_only:
+        raise InvalidInput(
+            "Which precision is the fastest is measured, and a job that only compiles measures nothing.",
+            "Name a precision, or tune.",
+        )
 
 
 def add_model(session: Session, source: ModelSource) -> Model:

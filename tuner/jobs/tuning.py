@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tuner.db.models import Job, JobWorkload, Round, Workload
 from tuner.errors import StageFailed
 from tuner.jobs.course import Course, History, follow
+from tuner.jobs.precisions import precision_in, product_in, sums
 from tuner.jobs.tasks import Task
 from tuner.jobs.traffic import traffic_bytes
 from tuner.search.planner import Budget, WorkloadState
@@ -52,14 +53,15 @@ def rest_after(tail: Sequence[Round]) -> tuple[float, str]:
 
 
 def predicted_ms(states: Iterable[WorkloadState]) -> float | None:
-    """Latency of the model: the sum of launches x best known time; None while a tunable workload has no time."""
-    total_us = 0.0
+    """Latency of the model: the sum of launches x best known time, at the quickest of the precisions that are tried;
+    None while a tunable workload has no time."""
+    parts = []
     for state in states:
         launch_us = state.best_us if state.best_us is not None else state.untuned_us
         if launch_us is None and state.tunable:
             return None
-        total_us += state.weight * (launch_us or 0.0)
-    return total_us / 1e3
+        parts.append((state.product or state.workload_id, state.precision, state.weight * (launch_us or 0.0)))
+    return min(sums(parts).values(), default=0.0) / 1e3
 
 
 def measured(courses: Mapping[str, Course]) -> int:
@@ -111,4 +113,6 @@ def _workload_state(link: JobWorkload, workload: Workload, course: Course) -> Wo
         sec_per_trial=course.busy_sec / course.measured if course.busy_sec else None,
         traffic_bytes=traffic_bytes(workload.summary, workload.weight_bytes),
         left_before=bool(course.known_trials) and not link.trials,
+        product=product_in(workload.name, workload.summary),
+        precision=precision_in(workload.name),
     )

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from sqlmodel import Session, col, select
 
@@ -16,11 +16,11 @@ from tuner.db.models import Benchmark, Device, Job, JobWorkload, Model, Record, 
 from tuner.importers.operators import catalog
 from tuner.jobs.device_watch import trouble
 from tuner.jobs.eta import Band, band
+from tuner.jobs.precisions import FULL, precision_in
 from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.traffic import traffic_bytes
 from tuner.lengths import flops_of_text
 from tuner.schemas import BudgetOut, DeviceOut, ErrorBody, JobOut, JobState, JobWorkloadOut, RecordOut
-from tuner.schemas.common import Precision
 from tuner.state import TUNING_AHEAD
 from tuner.targets.roofline import Peak
 
@@ -118,15 +118,10 @@ def describe_workloads(
                 gflops=reached,
                 share=row.weight * row.best_us / total_us if row.best_us else None,
                 intensity=_intensity(workload),
-                peak_share=reached / peak.gflops if reached and peak and not _is_lower(workload) else None,
+                peak_share=reached / peak.gflops if reached and peak and precision_in(workload.name) == FULL else None,
             )
         )
     return found
-
-
-def _is_lower(workload: Workload) -> bool:
-    """Is it computed at a precision whose peak is not measured? Its name ends with it."""
-    return workload.name.rpartition("_")[2] in get_args(Precision)
 
 
 def _intensity(workload: Workload) -> float | None:

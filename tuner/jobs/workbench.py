@@ -13,6 +13,7 @@ from tuner.db.models import Job
 from tuner.errors import ModelUnreachable
 from tuner.importers import cache
 from tuner.importers.cache import Imported, Shape
+from tuner.importers.sentences import Gate
 from tuner.importers.snapshot import Fetched
 from tuner.importers.source import ModelSource
 from tuner.jobs import job_folders
@@ -104,6 +105,12 @@ def imported_of(settings: Settings, job: Job) -> Imported:
 def shape_of(job: Job) -> Shape:
     """What a job's model is imported for."""
     return Shape(job.batch, job.seq_len, bool(job.lengths), job.target_json["kind"] == "llvm")
+
+
+def gate_of(settings: Settings, job: Job) -> Gate:
+    """What the job's module has to pass at a lower precision."""
+    with read(database(settings)) as db:
+        return Gate(job.max_drop, tuple(jobs.judged_texts(db, job.id)))
 
 
 def peak_of(settings: Settings, job: Job) -> Peak | None:

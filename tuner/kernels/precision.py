@@ -3,6 +3,7 @@ of its own, with records of its own."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import tvm
@@ -13,7 +14,7 @@ from tuner.kernels import dot_blocks, row_products
 from tuner.kernels.dots import dot_of
 
 ATTRIBUTE = "tunesmith.precision"
-FULL, LOWER = "fp32", ("bf16", "int8")
+FULL, LOWER, FASTEST = "fp32", ("bf16", "int8"), "fastest"
 _LEAST_COLUMNS = 16  # of a product that is worth it: a classifier's last one has as many as there are labels
 
 
@@ -48,6 +49,18 @@ def lowered(mod: Any, precision: str, target: Any) -> Any:
             "Leave out --precision.",
         )
     return mod
+
+
+def modules(mod: Any, wish: str, target: Any) -> dict[str, Any]:
+    """The module at the precision that is wished for or, for the fastest, at each that the target has instructions for
+    and the module products. Raises as ``lowered``."""
+    if wish != FASTEST:
+        return {wish: lowered(mod, wish, target)}
+    found = {FULL: mod}
+    for precision in available(target)[1:]:
+        with suppress(PrecisionUnavailable):
+            found[precision] = lowered(mod, precision, target)
+    return found
 
 
 def available(target: Any) -> list[str]:

@@ -21,6 +21,8 @@ Head = Literal[
 
 # What products are computed in; sums are of 32 bits, and all else of float32.
 Precision = Literal["fp32", "bf16", "int8"]
+# What is asked for: one of them, or the quickest of those that are near enough to float32.
+PrecisionWish = Literal["fp32", "bf16", "int8", "fastest"]
 
 
 class In(BaseModel):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from tuner.schemas.common import ErrorBody, Head, In, Precision
+from tuner.schemas.common import ErrorBody, Head, In, PrecisionWish
 
 JobState = Literal[
     "submitted", "importing", "extracting", "tuning", "paused", "compiling", "verifying", "benchmarking",
@@ -45,8 +45,20 @@ class JobIn(In):
     text_lengths: list[int] | None = Field(
         None, max_length=100_000, description="the same, by the lengths in tokens of texts as they are"
     )
-    precision: Precision = Field(
-        "fp32", description="of the model's products: what bf16 and int8 lose is measured and bounded"
+    precision: PrecisionWish = Field(
+        "fp32",
+        description="of the model's products: what bf16 and int8 lose is measured and bounded; fastest: the quickest "
+        "that stays within the bounds",
+    )
+    max_drop: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="how much a lower precision may lose, 0.005 is half a percent: of the mean cosine to float32, and "
+        "of a classifier's labels",
+    )
+    judged_on: list[Annotated[str, Field(max_length=4000)]] | None = Field(
+        None, max_length=500, description="texts on which that is measured, in place of as many sample sentences"
     )
     cold: bool = Field(False, description="ignore records that are already known")
     compile_only: bool = Field(
@@ -72,7 +84,8 @@ class JobOut(BaseModel):
     batch: int
     seq_len: int
     lengths: list[int] | None = None  # of a job for texts: shortest, median, longest of its profile
-    precision: Precision = "fp32"
+    precision: PrecisionWish = "fp32"
+    max_drop: float | None = None
     budget: BudgetOut
     cold: bool
     compile_only: bool = False

@@ -41,6 +41,7 @@ class WorkloadState:
 
     ``trials`` and ``history`` include what earlier jobs measured, so a workload with records starts warm.
     ``traffic_bytes`` is what one launch reads and writes; ``left_before``: earlier jobs measured it, this one has not.
+    ``product`` is what it computes, whatever its ``precision``.
     """
 
     workload_id: str
@@ -54,6 +55,8 @@ class WorkloadState:
     sec_per_trial: float | None = None
     traffic_bytes: float = 0.0
     left_before: bool = False
+    product: str = ""
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ VARIANT_NAMES = {
     "torch-eager": "PyTorch eager",
     "torch-sdpa": "PyTorch SDPA",
     "product": "PyTorch, product alone",
+    "tuned-fp32": "TuneSmith in float32",
+    "tuned-bf16": "TuneSmith in bf16",
+    "tuned-int8": "TuneSmith in int8",
 }
 
 

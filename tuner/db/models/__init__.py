@@ -2,7 +2,7 @@
 
 from tuner.db.models.artifacts import Artifact, Benchmark, Evidence
 from tuner.db.models.columns import new_id
-from tuner.db.models.jobs import Event, Job, JobWorkload, Model, Round, Submission
+from tuner.db.models.jobs import Event, Job, JobWorkload, JudgedTexts, Model, Round, Submission
 from tuner.db.models.records import CanaryTime, Record, Workload
 from tuner.db.models.service import Device, Identity, Lease, Token
 from tuner.db.models.uploads import Upload
@@ -17,6 +17,7 @@ __all__ = [
     "Identity",
     "Job",
     "JobWorkload",
+    "JudgedTexts",
     "Lease",
     "Model",
     "Record",

@@ -51,7 +51,8 @@ class Job(SQLModel, table=True):
     seq_len: int = 128
     lengths: list[int] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))  # of texts, sorted
     shape_is_open: bool = False  # nobody asked for texts: it becomes one shape if the model, once known, takes none
-    precision: str = "fp32"  # of its products: tuner.schemas.common.Precision
+    precision: str = "fp32"  # of its products: tuner.schemas.common.PrecisionWish
+    max_drop: float | None = None  # what a lower precision may lose at most, 0..1; None: what is always allowed
     budget_trials: int
     budget_sec: float | None = None
     cold: bool = False  # ignore records that are already known
@@ -75,6 +76,14 @@ class Job(SQLModel, table=True):
     started_at: datetime | None = Field(default=None, sa_type=UtcTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcTime)
     thinned: bool = False  # of its events only those that are kept for good are left
+
+
+class JudgedTexts(SQLModel, table=True):
+    """The user's texts on which a job at a lower precision is compared with float32."""
+
+    __tablename__ = "judged_texts"
+    job_id: str = Field(foreign_key="job.id", primary_key=True)
+    texts: list[str] = json_column(default_factory=list)
 
 
 class JobWorkload(SQLModel, table=True):

@@ -62,4 +62,18 @@ def test_what_is_no_number_is_infinitely_far() -> None:
     ],
 )
 def test_both_bounds_hold(precision: str, mean: float, least: float, allowed: bool) -> None:
-    assert Fidelity(200, mean, least, 0.1, 1.0, 1.0).is_within(precision) is allowed
+    assert (Fidelity(200, mean, least, 0.1, 1.0, 1.0).refusal(precision) == "") is allowed
+
+
+@pytest.mark.parametrize(
+    ("max_drop", "has_labels", "reason"),
+    [
+        (None, True, ""),
+        (0.01, False, ""),
+        (0.004, False, "a drop of 0.50%; at most 0.40% is asked for"),
+        (0.01, True, "97.00% of labels, which is a drop of 3.00%"),
+    ],
+)
+def test_what_is_lost_at_most_can_be_asked_for(max_drop: float | None, has_labels: bool, reason: str) -> None:
+    assert reason in (found := Fidelity(200, 0.995, 0.98, 0.1, 1.0, 0.97).refusal("int8", max_drop, has_labels))
+    assert bool(found) is bool(reason)
