@@ -97,6 +97,27 @@ def test_kernels_of_this_machine_round_and_no_more(
     check(precision, target, here(target), rows, symbolic)
 
 
+@pytest.mark.parametrize("outlier", [300.0, -300.0])
+@pytest.mark.parametrize("place", [0, 37, DEPTH - 1])
+def test_one_value_far_beyond_the_others_does_not_make_them_coarse(outlier: float, place: int) -> None:
+    target = local_target()
+    dot, mod = dot_of("int8", make_target(target)), product(2)
+    if dot is None:
+        pytest.skip("this processor has no instructions for int8")
+    found = row_products.find(mod)
+    assert found is not None
+    left, constant, bias = operands(2)
+    left[1, place] = outlier
+    others = left.copy()
+    others[1, place] = 0.0
+    kernel = dot_blocks.write(mod, found, dot_blocks.tiles(found, dot)[0], dot, packed=False)
+    out, exact, part = np.zeros((2, COLUMNS), "float32"), left @ constant + bias, np.abs(others @ constant).max()
+    got = here(target)(kernel, [left, constant, bias, out])
+    # What the outlier is multiplied with is rounded to a byte, like everything else in its column.
+    allowed = ERROR["int8"] * part + abs(outlier) * np.abs(constant).max(axis=0) / 127 / 2
+    assert (np.abs(got - np.maximum(exact, 0.0)) < allowed * 1.01).all()
+
+
 def test_sixteen_bits_round_less_than_bytes_do_and_never_overflow() -> None:
     if misfit({"target": MACHINES[1]}):
         pytest.skip("this processor has no AVX2")

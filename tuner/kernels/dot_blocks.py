@@ -1,7 +1,8 @@
 """Products at a lower precision: blocks of rows as ``row_blocks.py`` makes them, summed up by dot instructions.
 
 The left operand is rounded row by row at the kernel's beginning, each row once: to bf16, or to bytes whose range is the
-row's own (``x = scale * byte + offset``: what a row's largest and least values are is known only when it runs). The
+row's own (``x = scale * byte + offset``: what a row's largest and least values are is known only when it runs), but for
+one outlier, which is added apart. The
 constant is packed in groups of neighbours along the reduction, to bytes with a scale for each column. Where an
 instruction takes 16 bits, a row has more steps than bytes have: as many as no sum of 32 bits overflows by. Sums are of
 32 bits; what follows the product is computed on float32 as ever.
@@ -21,12 +22,11 @@ from tvm.tirx.script import builder as T
 from tuner.graph.attention_kernel import body
 from tuner.kernels import row_blocks
 from tuner.kernels.dots import Dot
-from tuner.kernels.emit import argument, block, fold, kernel, store
+from tuner.kernels.emit import argument, block, kernel, store
 from tuner.kernels.row_blocks import Emitter, RowTile
 from tuner.kernels.row_products import RowProduct
+from tuner.kernels.row_rounding import LEAST_RANGE, MOST_WEIGHT, ROUND, pair
 
-_MOST_WEIGHT, _MOST_SUM = 127, 2**31 - 1
-_LEAST_RANGE = 1e-20  # of a row whose values are all alike
 _SCALES = 2  # rows that a panel of bytes has more: its columns' scales, and scaled sums
 
 
@@ -66,10 +66,10 @@ def write(mod: Any, found: RowProduct, tile: RowTile, dot: Dot, packed: bool = T
                 left = T.alloc_buffer((rows, found.depth // dot.group), "int32")
             else:
                 left = T.alloc_buffer((rows, found.depth), dot.left)
-            ranges = T.alloc_buffer((rows, 2), "float32")
+            ranges, places = T.alloc_buffer((rows, 3), "float32"), T.alloc_buffer((rows,), "int32")
             with T.parallel(0, rows) as row:
-                _ROUND[dot.precision](buffers[found.left], left, ranges, row, found.depth, dot)
-            _DotEmitter(found, tile, buffers, True, dot, left, ranges).run()
+                ROUND[dot.precision](buffers[found.left], left, (ranges, places), row, found.depth, dot)
+            _DotEmitter(found, tile, buffers, True, dot, left, ranges, places).run()
     return builder.get()
 
 
@@ -100,7 +100,7 @@ def _pack_bf16(plain: Any, packed: Any, steps: int, column: Any, place: tuple[An
     """A column, at its ``place``: panel and lane."""
     panel, j = place
     with T.serial(0, steps) as k:
-        store(packed, _pair(*(plain[k * 2 + n, column] for n in range(2))), panel, k, j)
+        store(packed, pair(*(plain[k * 2 + n, column] for n in range(2))), panel, k, j)
 
 
 def _pack_bytes(plain: Any, packed: Any, steps: int, column: Any, place: tuple[Any, Any]) -> None:
@@ -108,17 +108,17 @@ def _pack_bytes(plain: Any, packed: Any, steps: int, column: Any, place: tuple[A
     panel, j = place
     group, lane = int(plain.shape[0]) // steps, str(packed.dtype)
     most, total = T.alloc_buffer((1,), "float32"), T.alloc_buffer((1,), "int32")
-    store(most, T.float32(_LEAST_RANGE), 0)
+    store(most, T.float32(LEAST_RANGE), 0)
     store(total, T.int32(0), 0)
     with T.serial(0, steps * group) as k:
         value = plain[k, column]
         store(most, T.max(most[0], T.max(value, -value)), 0)
     with T.serial(0, steps) as k:
-        bytes_ = [_rounded(plain[k * group + n, column] * (T.float32(_MOST_WEIGHT) / most[0])) for n in range(group)]
+        bytes_ = [_rounded(plain[k * group + n, column] * (T.float32(MOST_WEIGHT) / most[0])) for n in range(group)]
         lanes = [(byte & 255) << (8 * n) for n, byte in enumerate(bytes_)]
         store(packed, T.Cast(lane, reduce(or_, lanes)), panel, k, j)
         store(total, total[0] + sum(bytes_), 0)
-    scale = most[0] / T.float32(_MOST_WEIGHT)
+    scale = most[0] / T.float32(MOST_WEIGHT)
     for n, value in enumerate((scale, scale * T.Cast("float32", total[0]))):
         _store_float(packed, value, panel, steps, n, j)
 
@@ -143,66 +143,9 @@ def _loaded_floats(packed: Any, panel: Any, steps: int, n: int, first: Any, lane
 _PACK: dict[str, Callable[..., None]] = {"bf16": _pack_bf16, "int8": _pack_bytes}
 
 
-def _pair(low: Any, high: Any) -> Any:
-    """Two float32 as bf16 in one int32."""
-    return _to_bf16(low) | (_to_bf16(high) << 16)
-
-
-def _to_bf16(value: Any) -> Any:
-    """The upper half of a float32, rounded to nearest even, as an int32."""
-    bits = tirx.reinterpret("uint32", value)
-    bits = (bits + T.uint32(0x7FFF) + ((bits >> T.uint32(16)) & T.uint32(1))) >> T.uint32(16)
-    return T.Cast("int32", bits)
-
-
 def _rounded(value: Any) -> Any:
     """To the nearest int32."""
     return T.Cast("int32", T.floor(value + T.float32(0.5)))
-
-
-def _round_to_bf16(plain: Any, rounded: Any, _: Any, row: Any, depth: int, dot: Dot) -> None:
-    lanes = dot.lanes
-    with T.serial(0, depth // (2 * lanes)) as n:
-        if dot.convert:
-            first, second = (plain[row, T.Ramp((n * 2 + half) * lanes, 1, lanes)] for half in range(2))
-            value = T.call_extern(f"int32x{lanes}", dot.convert, first, second)
-            store(rounded, value, row, T.Ramp(n * lanes, 1, lanes))
-        else:
-            with T.vectorized(0, lanes) as lane:
-                pair = _pair(*(plain[row, (n * lanes + lane) * 2 + half] for half in range(2)))
-                store(rounded, pair, row, n * lanes + lane)
-
-
-def _round_to_bytes(plain: Any, rounded: Any, ranges: Any, row: Any, depth: int, dot: Dot) -> None:
-    """``x = scale * byte + offset`` of a row, both kept in ``ranges``."""
-    lanes = dot.lanes
-    least, most = T.alloc_buffer((lanes,), "float32"), T.alloc_buffer((lanes,), "float32")
-    with T.vectorized(0, lanes) as lane:
-        store(least, plain[row, lane], lane)
-        store(most, plain[row, lane], lane)
-    with T.serial(1, depth // lanes) as n, T.vectorized(0, lanes) as lane:
-        store(least, T.min(least[lane], plain[row, n * lanes + lane]), lane)
-        store(most, T.max(most[lane], plain[row, n * lanes + lane]), lane)
-    fold(least, lanes, T.min)
-    fold(most, lanes, T.max)
-    largest, shift = _steps_of_a_row(depth, dot)
-    scale = T.bind(T.max(most[0] - least[0], T.float32(_LEAST_RANGE)) * T.float32(1.0 / largest))
-    back = T.bind(T.float32(1.0) / scale)
-    with T.serial(0, depth // lanes) as n, T.vectorized(0, lanes) as lane:
-        byte = T.Cast("int32", (plain[row, n * lanes + lane] - least[0]) * back + T.float32(0.5))
-        store(rounded, T.Cast(dot.left, T.min(byte, T.int32(largest)) - shift), row, n * lanes + lane)
-    store(ranges, scale, row, 0)
-    store(ranges, least[0] + scale * T.float32(shift), row, 1)
-
-
-def _steps_of_a_row(depth: int, dot: Dot) -> tuple[int, int]:
-    """The largest number that a row's values are rounded to, from 0 on, and what is taken off it to fit its type."""
-    if dot.left == "int16":
-        return min(2**15 - 1, _MOST_SUM // (_MOST_WEIGHT * depth)), 0
-    return 255, 128 if dot.left == "int8" else 0
-
-
-_ROUND: dict[str, Callable[..., None]] = {"bf16": _round_to_bf16, "int8": _round_to_bytes}
 
 
 @dataclass(frozen=True)
@@ -210,6 +153,7 @@ class _DotEmitter(Emitter):
     dot: Dot
     left: Any
     ranges: Any
+    places: Any
 
     @property
     def steps(self) -> int:
@@ -233,9 +177,16 @@ class _DotEmitter(Emitter):
                 scale, summed = (
                     _loaded_floats(constant, panel, self.steps, n, vector * lanes, lanes) for n in range(_SCALES)
                 )
-                of_row, offset = (T.Broadcast(self.ranges[start + row, n], lanes) for n in range(2))
-                total = T.Cast(f"float32x{lanes}", total) * of_row * scale + offset * summed
+                of_row, offset, excess = (T.Broadcast(self.ranges[start + row, n], lanes) for n in range(3))
+                outlier = excess * T.Cast(f"float32x{lanes}", self._weights(self.places[start + row], panel, at))
+                total = (T.Cast(f"float32x{lanes}", total) * of_row + outlier) * scale + offset * summed
             store(done, total, row, at)
+
+    def _weights(self, place: Any, panel: Any, at: Any) -> Any:
+        """A row of the constant, as it is packed: numbers of a byte, as int32."""
+        dot, lanes = self.dot, self.tile.lanes
+        lane = T.Cast(f"int32x{lanes}", self.buffers[self.found.constant][panel, place // dot.group, at])
+        return (lane << T.Broadcast(24 - place % dot.group * 8, lanes)) >> T.Broadcast(T.int32(24), lanes)
 
     def _lane(self, row: Any, k: Any) -> Any:
         """A group of the left operand, as an int32."""
