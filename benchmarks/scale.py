@@ -30,6 +30,7 @@ from tuner.config import Settings
 from tuner.db import jobs
 from tuner.db.engine import make_engine, read, write
 from tuner.db.migrate import create_or_check
+from tuner.db.paging import MOST_COUNTED
 from tuner.jobs import garbage
 from tuner.jobs.coordinator import Coordinator
 from tuner.jobs.device_watch import DeviceWatch
@@ -263,7 +264,7 @@ def _asked(size: Size) -> Iterator[tuple[str, dict[str, Any]]]:
     for chosen in ({}, family, workload, {**family, **workload}, {"job_id": ended}, {"job_id": BIG_JOB}):
         for failed in ({}, {"failed": True}, {"failed": False}):
             yield "/v1/records", {**chosen, **failed}
-    yield "/v1/records", {"offset": 100_000}
+    yield "/v1/records", {"offset": MOST_COUNTED}
     yield from (("/v1/artifacts", query) for query in ({}, {"job_id": ended}))
     yield from (("/v1/benchmarks", query) for query in ({}, {"job_id": ended}))
     yield from ((f"/v1/jobs/{one}/evidence", {}) for one in (ended, BIG_JOB))

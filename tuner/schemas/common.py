@@ -32,7 +32,7 @@ class In(BaseModel):
 
 
 class Page(BaseModel, Generic[T]):
-    """One page of a list; ``total`` counts up to 100,000, ``cursor`` asks for the next page (null: there is none)."""
+    """One page of a list; ``total`` counts up to 10,000, ``cursor`` asks for the next page (null: there is none)."""
 
     items: list[T]
     total: int
