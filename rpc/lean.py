@@ -1,9 +1,12 @@
-"""Importing TVM for running kernels only."""
+"""Importing large libraries as cheaply as it goes: TVM for running kernels only, and without looking for garbage."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def prepare_lean_import() -> None:
@@ -15,3 +18,16 @@ def prepare_lean_import() -> None:
     """
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import large libraries in the block: what they make stays, and to look for garbage among it takes a sixth of the
+    time (TVM with PyTorch and transformers: 7.5 s of a core become 6.2 s)."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

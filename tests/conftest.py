@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,17 @@ _SLOW = {"deadline": None, "suppress_health_check": list(HealthCheck), "database
 hypothesis_settings.register_profile("few", derandomize=True, max_examples=15, **_SLOW)
 hypothesis_settings.register_profile("many", max_examples=int(os.environ.get("EXAMPLES", "1000")), **_SLOW)
 hypothesis_settings.load_profile("few")
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Test modules import all large libraries: nobody looks for garbage among these, now or later."""
+    gc.disable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from tests.support.processes import python_code
 from tests.support.tiny_models import write_model
 from tuner.bench import launch
 from tuner.bench.launch import run_benchmark
-from tuner.bench.process import run
+from tuner.bench.running import run
 from tuner.bench.spec import Result, Spec, Variant
 from tuner.errors import SequenceTooLong, StageFailed
 

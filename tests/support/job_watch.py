@@ -18,6 +18,7 @@ from tuner.db.engine import make_engine, read, write
 from tuner.db.models import Job, Record, Round
 from tuner.jobs import seclusion
 
+_LOOK_SEC = 0.1  # each look is a question to the database, on the cores that the service computes on
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -52,7 +53,7 @@ class JobWatch:
             assert row.state in states or row.state not in ENDED, (row.state, row.error)
             return row.state in states
 
-        wait_until(there, timeout_sec, f"{' or '.join(states)} of {self.id}")
+        wait_until(there, timeout_sec, f"{' or '.join(states)} of {self.id}", _LOOK_SEC)
         return self.row
 
     def rounds(self, state: str | None = None) -> list[Round]:
@@ -78,12 +79,12 @@ class JobWatch:
                 for row in db.exec(query):
                     if db.exec(select(Record.id).where(Record.round_id == row.id).limit(1)).first():
                         return row
-            time.sleep(0.005)
+            time.sleep(0.02)
         raise AssertionError(f"no round of {self.id} began to measure within {timeout_sec:g} s: {self.row.state}")
 
     def wait_for_rounds_after(self, done: int, more: int = 1, timeout_sec: float = 90.0) -> None:
         """Wait until ``more`` rounds than ``done`` have ended well."""
-        wait_until(lambda: self._done() >= done + more, timeout_sec, f"another round of {self.id}")
+        wait_until(lambda: self._done() >= done + more, timeout_sec, f"another round of {self.id}", _LOOK_SEC)
 
     def _done(self) -> int:
         assert self.row.state == "tuning", (self.row.state, self.row.message, self.row.error)

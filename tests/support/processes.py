@@ -27,12 +27,15 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def wait_until(happened: Callable[[], object], timeout_sec: float, what: str = "it") -> None:
-    """Look until ``happened`` is true; fails the test when it is not in time, of which there is ``SLACK`` as much."""
+def wait_until(happened: Callable[[], object], timeout_sec: float, what: str = "it", every_sec: float = 0.02) -> None:
+    """Look until ``happened`` is true; fails the test when it is not in time, of which there is ``SLACK`` as much.
+
+    ``every_sec``: where a look is dear, take it less often.
+    """
     start = time.monotonic()
     while not happened():
         assert time.monotonic() - start < timeout_sec * SLACK, f"{what} did not happen within {timeout_sec:g} s"
-        time.sleep(0.02)
+        time.sleep(every_sec)
 
 
 @contextmanager

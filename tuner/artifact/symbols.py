@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
-
-import lief
+from typing import TYPE_CHECKING, Any
 
 from tuner.errors import LoadCheckFailed
 from tuner.targets import triples
+
+if TYPE_CHECKING:
+    import lief
 
 SYMBOLS, DEVICE, NONE = "symbols", "device", "none"  # how far a library's loading was checked
 MODULE_ENTRY = "__tvm_ffi__library_bin"  # where TVM's loader finds the modules inside a library
@@ -44,6 +45,8 @@ class Library:
 
 def read_library(path: Path) -> Library:
     """Parse a library. Raises LoadCheckFailed when it is neither Mach-O nor ELF."""
+    import lief  # half a second of a core, of which the process of a round knows nothing
+
     lief.logging.disable()
     binary = lief.parse(str(path))
     if isinstance(binary, lief.MachO.Binary):

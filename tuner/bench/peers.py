@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from tuner.errors import StageFailed
-from tuner.importers.pytorch import export
 from tuner.importers.reference import in_batches
 from tuner.importers.sentences import sentences
 from tuner.importers.wrapper import variant
@@ -157,6 +156,8 @@ def _openvino_int8(loaded: LoadedModel, inputs: dict[str, Any], threads: int) ->
 
 
 def _converted(loaded: LoadedModel, inputs: dict[str, Any]) -> Any:
+    from tuner.importers.pytorch import export  # a second, which only OpenVINO asks for
+
     batch, seq_len = next(iter(inputs.values())).shape
     return importlib.import_module("openvino").convert_model(export(loaded, batch, seq_len))
 

@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol
 from distributed import Client, Future, Nanny
 from distributed.client import ClosedClientError
 
+from rpc.lean import importing
 from tuner.config import Settings
 from tuner.db.engine import storage_full
 from tuner.errors import EngineUnavailable, StageFailed, TunerError
@@ -242,7 +243,8 @@ def run_stage(module: str, name: str, kwargs: dict[str, str]) -> dict[str, str] 
     Returns None, or the body of an error answer: exceptions don't survive every pickle.
     """
     try:
-        stage = getattr(importlib.import_module(module), name)
+        with importing():
+            stage = getattr(importlib.import_module(module), name)
         stage(Settings(), **kwargs)
     except TunerError as error:
         log.warning("%s(%s): %s", name, kwargs, error.message)
