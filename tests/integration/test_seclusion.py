@@ -25,7 +25,7 @@ from tuner.db.engine import read, write
 from tuner.db.models import JobWorkload
 from tuner.errors import DeviceUnavailable, StageFailed
 from tuner.importers.operators import files
-from tuner.jobs import making, seclusion, stages
+from tuner.jobs import contenders, making, seclusion, stages
 from tuner.jobs.seclusion import Secluded
 from tuner.schemas import JobIn, OperatorIn
 from tuner.state import ROUND
@@ -99,7 +99,7 @@ def test_an_operator_of_ones_own_is_scheduled_there_and_a_bomb_fails_its_job_alo
     path = files.write(tmp_path / "operators", OperatorIn(name="scaled", tir=str(tvm.ir.save_json(made))))
     wish = JobIn(model=str(path), target="m1-cpu", compile_only=True)
     here: list[str] = []
-    monkeypatch.setattr(stages, "extract_workloads", lambda *_: here.append("scheduled"))
+    monkeypatch.setattr(contenders, "workloads_of", lambda *_: here.append("scheduled"))
     bomb, job_id = (submit_fetched(engine, settings, wish).id for _ in range(2))
     for one in (bomb, job_id):
         stages.import_model(settings, one)
