@@ -22,7 +22,7 @@ from tvm.tirx.script import builder as T
 from tuner.graph.attention_kernel import body
 from tuner.kernels import row_blocks
 from tuner.kernels.dots import Dot
-from tuner.kernels.emit import argument, block, kernel, store
+from tuner.kernels.emit import argument, kernel, store
 from tuner.kernels.row_blocks import Emitter, RowTile
 from tuner.kernels.row_products import RowProduct
 from tuner.kernels.row_rounding import LEAST_RANGE, MOST_WEIGHT, ROUND, pair
@@ -159,28 +159,32 @@ class _DotEmitter(Emitter):
     def steps(self) -> int:
         return self.found.depth // self.dot.group
 
-    def sum_up(self, rows: int, panel: Any, start: Any, done: Any, turn: tuple[Any, Any]) -> None:
-        tile, dot, lanes = self.tile, self.dot, self.tile.lanes
+    def sum_up(self, rows: int, panel: Any, start: Any, done: Any) -> None:
+        dot, lanes = self.dot, self.tile.lanes
         constant = self.buffers[self.found.constant]
-        sums = T.alloc_buffer((rows, tile.width), dot.sums)
-        with block(rows, tile.vectors, lanes) as (row, column):
-            store(sums, T.Cast(dot.sums, T.int32(0)), row, column)
-        with self.stretches(panel, turn) as k, T.unroll(0, rows) as row, T.unroll(0, tile.vectors) as vector:
-            at = T.Ramp(vector * lanes, 1, lanes)
-            left = T.Broadcast(self._lane(start + row, k), lanes)
-            added = T.call_extern(f"{dot.sums}x{lanes}", dot.name, sums[row, at], left, constant[panel, k, at])
-            store(sums, added, row, at)
-        with T.unroll(0, rows) as row, T.unroll(0, tile.vectors) as vector:
-            at = T.Ramp(vector * lanes, 1, lanes)
-            total = sums[row, at]
-            if dot.precision == "int8":
-                scale, summed = (
-                    _loaded_floats(constant, panel, self.steps, n, vector * lanes, lanes) for n in range(_SCALES)
-                )
-                of_row, offset, excess = (T.Broadcast(self.ranges[start + row, n], lanes) for n in range(3))
-                outlier = excess * T.Cast(f"float32x{lanes}", self._weights(self.places[start + row], panel, at))
-                total = (T.Cast(f"float32x{lanes}", total) * of_row + outlier) * scale + offset * summed
-            store(done, total, row, at)
+        whole = T.Ramp(0, 1, lanes)
+        sums = self.registers(rows, dot.sums)
+        with self.stretches(panel) as k:
+            for row, vector, column in self.block(rows):
+                left = T.Broadcast(self._lane(start + row, k), lanes)
+                weights = constant[panel, k, T.Ramp(column, 1, lanes)]
+                added = T.call_extern(f"{dot.sums}x{lanes}", dot.name, sums[vector][row, whole], left, weights)
+                store(sums[vector], added, row, whole)
+        for row, vector, column in self.block(rows):
+            total = self._scaled(sums[vector][row, whole], panel, start + row, column)
+            store(done, total, row, T.Ramp(column, 1, lanes))
+
+    def _scaled(self, total: Any, panel: Any, row: Any, column: int) -> Any:
+        """A vector of sums, from a panel's ``column`` on, as float32."""
+        dot, lanes = self.dot, self.tile.lanes
+        if dot.precision != "int8":
+            return total
+        constant = self.buffers[self.found.constant]
+        scale, summed = (_loaded_floats(constant, panel, self.steps, n, column, lanes) for n in range(_SCALES))
+        of_row, offset, excess = (T.Broadcast(self.ranges[row, n], lanes) for n in range(3))
+        weights = self._weights(self.places[row], panel, T.Ramp(column, 1, lanes))
+        outlier = excess * T.Cast(f"float32x{lanes}", weights)
+        return (T.Cast(f"float32x{lanes}", total) * of_row + outlier) * scale + offset * summed
 
     def _weights(self, place: Any, panel: Any, at: Any) -> Any:
         """A row of the constant, as it is packed: numbers of a byte, as int32."""

@@ -5,6 +5,9 @@ kernel runs. A block holds at most so many rows as its sums fit the registers; `
 whose sizes differ by one at most. For each size there is a loop of its own, so that not one row too many is computed,
 and no block is too small to keep a core busy. The constant operand lies in panels as wide as a block, in the order in
 which they are read: its layout depends on the width alone, never on the number of rows.
+
+A panel comes from memory while its first block is summed up. A core's own prefetchers stop at the end of each page of
+4 KiB and wait there for its first line; asked for a few lines some steps ahead, they go on: some percent with few rows.
 """
 
 from __future__ import annotations
@@ -19,12 +22,13 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from tuner.graph.attention_kernel import body
-from tuner.kernels.emit import argument, block, kernel, scratch, store, vectors
+from tuner.kernels.emit import argument, kernel, scratch, store, vectors
 from tuner.kernels.row_products import RowProduct
 from tuner.kernels.tiles import Cpu
 
 _MOST_ROWS, _MOST_VECTORS = 16, 6
-_STRETCHES = (0, 96)  # steps of the reduction between requests for the next panel, about; 0: none are made
+_STRETCHES = (16, 0)  # steps of the reduction between requests for what comes next, about; 0: none are made
+_ASKED = 4  # cache lines of a request: a core's own prefetchers go on from there
 _VISITS = (0, 64, 192)
 _LINE = 16  # float32 of a cache line
 _READ, _SECOND_LEVEL, _DATA = 0, 2, 1  # arguments of llvm.prefetch
@@ -34,7 +38,7 @@ _READ, _SECOND_LEVEL, _DATA = 0, 2, 1  # arguments of llvm.prefetch
 class RowTile:
     """Blocks of at most ``rows`` by ``vectors`` of ``lanes``; a panel is used for ``visit`` rows at a time, or (0) all.
 
-    Every ``stretch`` steps of the reduction a part of the next panel is asked for.
+    Every ``stretch`` steps of the reduction the beginning of the next such stretch is asked for.
     """
 
     rows: int
@@ -159,7 +163,7 @@ class Emitter:
             start = T.bind(first + n * size + T.min(n, larger))
             for most in self._sizes(rows):
                 with T.If(count == most), T.Then():
-                    self.sum_up(most, panel, start, done, (n, blocks))
+                    self.sum_up(most, panel, start, done)
             with T.serial(0, count) as row, vectors(tile.vectors, tile.lanes) as column:
                 at = start + row, panel * tile.width + column
                 store(self.buffers[-1], self.found.follow(done[row, column], *at, self.buffers), *at)
@@ -172,25 +176,41 @@ class Emitter:
         blocks = -(-int(rows) // most)
         return sorted({int(rows) // blocks, -(-int(rows) // blocks)}, reverse=True)
 
-    def sum_up(self, rows: int, panel: Any, start: Any, done: Any, turn: tuple[Any, Any]) -> None:
+    def sum_up(self, rows: int, panel: Any, start: Any, done: Any) -> None:
         """The sums of a block of ``rows`` rows from ``start`` on, into ``done``."""
         tile = self.tile
         left = self.buffers[self.found.left]
-        sums = scratch((rows, tile.width))
-        with block(rows, tile.vectors, tile.lanes) as (row, column):
-            store(sums, T.float32(0), row, column)
-        with self.stretches(panel, turn) as k, block(rows, tile.vectors, tile.lanes) as (row, column):
-            store(sums, sums[row, column] + left[start + row, k] * self._constant(panel, k, column), row, column)
-        with block(rows, tile.vectors, tile.lanes) as (row, column):
-            store(done, sums[row, column], row, column)
+        sums = self.registers(rows, "float32")
+        with self.stretches(panel) as k:
+            for row, vector, column in self.block(rows):
+                with T.vectorized(0, tile.lanes) as lane:
+                    product = left[start + row, k] * self._constant(panel, k, column + lane)
+                    store(sums[vector], sums[vector][row, lane] + product, row, lane)
+        for row, vector, column in self.block(rows):
+            with T.vectorized(0, tile.lanes) as lane:
+                store(done, sums[vector][row, lane], row, column + lane)
+
+    def registers(self, rows: int, dtype: str) -> list[Any]:
+        """Sums of a block of rows, zeros, a buffer for each vector of columns: one for all would be too large for the
+        stack, where LLVM knows that no request touches it, and keeps it in registers."""
+        sums = [T.alloc_buffer((rows, self.tile.lanes), dtype) for _ in range(self.tile.vectors)]
+        for row, vector, _ in self.block(rows):
+            with T.vectorized(0, self.tile.lanes) as lane:
+                store(sums[vector], T.Cast(dtype, T.int32(0)), row, lane)
+        return sums
+
+    def block(self, rows: int) -> Iterator[tuple[int, int, int]]:
+        """Row, vector and first column of each register of a block."""
+        for row, vector in combinations(range(rows), range(self.tile.vectors)):
+            yield row, vector, vector * self.tile.lanes
 
     @contextmanager
-    def stretches(self, panel: Any, turn: tuple[Any, Any]) -> Iterator[Any]:
+    def stretches(self, panel: Any) -> Iterator[Any]:
         """The loop over the reduction, with requests for what comes next; its step."""
         stretch = self.tile.stretch or self.steps
         with T.serial(0, self.steps // stretch) as part:
             if self.tile.stretch and self.packed:
-                self._ask(panel, part, turn)
+                self._ask(panel, part)
             with T.serial(0, stretch) as step:
                 yield part * stretch + step
 
@@ -198,18 +218,14 @@ class Emitter:
         constant = self.buffers[self.found.constant]
         return constant[panel, k, column] if self.packed else constant[k, panel * self.tile.width + column]
 
-    def _ask(self, panel: Any, part: Any, turn: tuple[Any, Any]) -> None:
-        """Request this part's share of the next panel: each block of rows asks for another, so that all is asked for
-        when the panel is done."""
-        number, blocks = turn
+    def _ask(self, panel: Any, part: Any) -> None:
+        """Request the beginning of the next stretch, of the next panel at the end of this one."""
         constant = self.buffers[self.found.constant]
-        parts = self.steps // self.tile.stretch
-        lines = int(constant.shape[1]) * self.tile.width // _LINE
-        share = T.bind((lines + blocks * parts - 1) // (blocks * parts))
-        with T.serial(0, share) as line:
-            ahead = (panel + 1) * (lines * _LINE) + ((number * parts + part) * share + line) * _LINE
-            hints = [T.int32(value) for value in (_READ, _SECOND_LEVEL, _DATA)]
-            T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch", T.address_of(constant[0, 0, ahead]), *hints))
+        ahead = panel * (int(constant.shape[1]) * self.tile.width) + (part + 1) * (self.tile.stretch * self.tile.width)
+        hints = [T.int32(value) for value in (_READ, _SECOND_LEVEL, _DATA)]
+        for line in range(_ASKED):
+            place = T.address_of(constant[0, 0, ahead + line * _LINE])
+            T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch", place, *hints))
 
 
 def _divisor(depth: int, wanted: int) -> int:
