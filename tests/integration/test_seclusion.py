@@ -91,11 +91,18 @@ def test_an_error_for_people_keeps_its_kind(secluded: Secluded, settings: Settin
         run(secluded, settings, "refuse")
 
 
+def scaled(values: Any, by: Any, name: str) -> Any:
+    return te.compute((4, 8), lambda i, j: values[i, j] * by[j], name=name)
+
+
 def test_an_operator_of_ones_own_is_scheduled_there_and_a_bomb_fails_its_job_alone(
     settings: Settings, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = te.placeholder((4, 8), name="a"), te.placeholder((8,), name="b")
-    made = te.create_prim_func([a, b, te.compute((4, 8), lambda i, j: a[i, j] * b[j], name="out")])
+    last = a
+    for number in range(150):  # so that to list it takes more memory than what its process happens to have left over
+        last = scaled(last, b, f"step{number}")
+    made = te.create_prim_func([a, b, last])
     path = files.write(tmp_path / "operators", OperatorIn(name="scaled", tir=str(tvm.ir.save_json(made))))
     wish = JobIn(model=str(path), target="m1-cpu", compile_only=True)
     here: list[str] = []
