@@ -31,7 +31,7 @@ from tuner.db import jobs
 from tuner.db.engine import make_engine, read, write
 from tuner.db.migrate import create_or_check
 from tuner.db.paging import MOST_COUNTED
-from tuner.jobs import garbage
+from tuner.jobs import garbage, housekeeping
 from tuner.jobs.coordinator import Coordinator
 from tuner.jobs.device_watch import DeviceWatch
 from tuner.jobs.engine import Outcome
@@ -188,6 +188,8 @@ def _coordination(settings: Settings, engine: Engine) -> list[Timed]:
     whole = Timed("round: all of its bookkeeping", "round")
     journal = Journal(engine)
     read_up_to: dict[str, int] = {}  # by kernel, as a search that is kept knows
+    for _ in housekeeping.clean(settings, engine):
+        pass  # what is due this hour goes between two rounds, and is no part of either
     while not still.running:
         coordinator.tick()
     for _ in range(200):

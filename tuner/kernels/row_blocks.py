@@ -199,10 +199,11 @@ class Emitter:
                 store(sums[vector], T.Cast(dtype, T.int32(0)), row, lane)
         return sums
 
-    def block(self, rows: int) -> Iterator[tuple[int, int, int]]:
-        """Row, vector and first column of each register of a block."""
-        for row, vector in combinations(range(rows), range(self.tile.vectors)):
-            yield row, vector, vector * self.tile.lanes
+    def block(self, rows: int) -> Iterator[tuple[Any, int, int]]:
+        """Row, vector and first column of each register of a block; rows are unrolled late, by TVM."""
+        with T.unroll(0, rows) as row:
+            for vector in range(self.tile.vectors):
+                yield row, vector, vector * self.tile.lanes
 
     @contextmanager
     def stretches(self, panel: Any) -> Iterator[Any]:
