@@ -190,15 +190,15 @@ def _write_files(model: str, folder: Path) -> None:
 
 
 def _after_calls(contestant: Contestant, texts: list[Text], calls: int) -> dict[str, int]:
-    """Bytes held after some calls with batches of 1 to 32 texts, and after all ``calls``."""
+    """Bytes held after some calls with batches of 1 to 32 texts, and after all ``calls``; before each look the same
+    two, a large one and a small one, as what is held for a moment depends on the last call's size."""
     rng = np.random.default_rng(_SEED)
     batches = [
         [texts[n] for n in rng.integers(0, len(texts), size)] for size in rng.choice([1, 1, 1, 1, 2, 4, 8, 32], calls)
     ]
     found, first = dict[str, int](), 0
     for last in sorted({min(calls, _MIXED_CALLS[0]), calls}):
-        if batches[first:last]:
-            contestant.seconds(batches[first:last])
+        contestant.seconds([*batches[first:last], texts[:32], texts[:1]])
         found[f"after_{last}"], first = contestant.memory()["now"], last
     return found
 
