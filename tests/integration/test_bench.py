@@ -16,8 +16,8 @@ from tests.support.tiny_models import write_model
 from tuner.bench import launch
 from tuner.bench.launch import run_benchmark
 from tuner.bench.running import run
-from tuner.bench.spec import Result, Spec, Variant
-from tuner.errors import SequenceTooLong, StageFailed
+from tuner.bench.spec import NO_SPACE, Result, Spec, Variant
+from tuner.errors import ProcessLost, SequenceTooLong, StageFailed, StorageFull, TunerError
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +164,20 @@ def test_killed_process_is_a_failed_stage(plays: Callable[[str], Spec], tmp_path
 
     with pytest.raises(StageFailed, match="ended with code -9"):
         run_benchmark(plays(RUNS_FOR_EVER), tmp_path, kill)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (f"raise SystemExit({NO_SPACE})", StorageFull),
+        ("raise SystemExit(1)", ProcessLost),
+        ("raise ValueError('whatever')", StageFailed),
+    ],
+    ids=["a full disk", "without a word", "its own fault"],
+)
+def test_who_is_to_blame_for_a_process_without_a_result(
+    plays: Callable[[str], Spec], tmp_path: Path, code: str, error: type[TunerError]
+) -> None:
+    with pytest.raises(error) as raised:
+        run_benchmark(plays(code), tmp_path)
+    assert type(raised.value) is error

@@ -12,7 +12,8 @@ from typing import IO
 
 from rpc.facts import BIND_ENV, THREADS_ENV
 from rpc.lifeline import python_module, told_env
-from tuner.bench.spec import Result, Spec
+from tuner.bench.spec import NO_SPACE, Result, Spec
+from tuner.db.engine import storage_full
 from tuner.errors import ProcessLost, StageFailed, all_error_classes
 
 TIMEOUT_SEC = 1800.0
@@ -84,8 +85,10 @@ def _pump(stream: IO[str], lines: queue.Queue[str | None]) -> None:
 
 def _read_result(result_file: Path, log_file: Path, exit_code: int) -> Result:
     if not result_file.exists():
+        if exit_code == NO_SPACE:
+            raise storage_full(result_file)
         tail = log_file.read_text(errors="replace")[-_LOG_TAIL_CHARS:].strip()
-        kind = ProcessLost if exit_code < 0 else StageFailed  # killed, or at its end by itself
+        kind = StageFailed if tail and exit_code > 0 else ProcessLost  # killed, or kept from saying anything
         raise kind(f"The benchmark process ended with code {exit_code}.", f"Its last words: {tail}")
     result = Result.model_validate_json(result_file.read_bytes())
     if failure := result.error:

@@ -5,6 +5,7 @@ Start it through ``tuner.bench.launch``, which sets the thread counts before any
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -12,14 +13,24 @@ from pathlib import Path
 from rpc.drafts import have_own_tempdir
 from rpc.expendable import go_first, is_short_of_memory, limit_memory
 from rpc.lean import importing
-from tuner.bench.spec import Failure, Result, Spec
+from tuner.bench.spec import NO_SPACE, Failure, Result, Spec
 from tuner.errors import StageFailed, TunerError
 
 _SMALLER = "Use smaller extents."
 
 
 def main() -> None:
-    """Entry of the process; a ``TunerError`` becomes the result's ``error`` and exit code 1."""
+    """Entry of the process. A ``TunerError`` becomes the result's ``error`` and exit code 1; a full disk, which takes
+    no result, is a code of its own."""
+    try:
+        _main()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        sys.exit(NO_SPACE)
+
+
+def _main() -> None:
     if len(sys.argv) != 3:
         raise SystemExit("usage: python -m tuner.bench.process SPEC.json RESULT.json")
     go_first()

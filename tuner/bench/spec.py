@@ -14,6 +14,7 @@ Kind = Literal[
     "torch-eager", "torch-sdpa", "torch-compile", "torch-product", "torch-bf16", "onnxruntime", "onnxruntime-int8",
     "openvino", "openvino-default", "openvino-int8", "tvm",
 ]  # fmt: skip
+NO_SPACE = 28  # exit code of a process that the disk took no result of
 
 
 class Variant(BaseModel):

@@ -175,13 +175,13 @@ def test_a_damaged_operator_file_is_named(tmp_path: Path) -> None:
 
 
 def test_an_operator_is_timed_beside_pytorch_as_far_as_that_knows_it() -> None:
-    def kinds(name: str, source: str = "operator") -> list[str]:
-        return [variant.kind for variant in baselines(Model(name=name, source=source, location=name))]
+    def kinds(name: str, source: str = "operator", family: str = "") -> list[str]:
+        return [variant.kind for variant in baselines(Model(name=name, source=source, location=name, family=family))]
 
     assert kinds("op:gemm:8,8,8") == ["torch-eager"]
     assert kinds("op:swish_gemm:8,8,8") == ["torch-eager", "torch-product"]
     assert kinds("/data/add.operator.json") == []
-    assert kinds("bert-base-uncased", "preset") == ["torch-eager", "torch-sdpa"]
+    assert kinds("bert-base-uncased", "preset", "bert") == ["torch-eager", "torch-sdpa"]
 
 
 def test_gflops_are_flops_by_the_median_beside_the_targets_peak() -> None:
