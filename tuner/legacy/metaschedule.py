@@ -69,6 +69,8 @@ class _Unpacked:
         return in_lines(self._blocks(name))
 
     def _blocks(self, name: str) -> Iterator[bytes | Damage]:
+        if name not in self._archive.namelist():
+            raise ValueError(f"{name} is not in it")
         with self._archive.open(name) as member:
             packed = self._archive.getinfo(name).compress_size
             of_member = 0
