@@ -40,6 +40,7 @@ from tuner.search.journal import Journal, Task
 from tuner.search.session import Proposal
 from tuner.tokens import own_token
 
+_ROUNDS = 200  # in one of thirty or so the write-ahead log is brought into the database
 GOALS_MS = {"pass": 20.0, "round": 50.0, "request": 200.0}
 _BYTES_EACH = 5_000  # of a record, with its share of all else
 _ADDRESS = DeviceAddress("127.0.0.1", 1, "local", 1.0, 1.0)
@@ -195,7 +196,7 @@ def _coordination(settings: Settings, engine: Engine) -> list[Timed]:
     for _ in range(200):
         with passes.once():
             coordinator.tick()
-    for number in range(20):
+    for number in range(_ROUNDS):
         (key,) = still.running
         task = Task(*journal.rows(BIG_JOB, key), None, _ADDRESS)
         if task.workload.id not in read_up_to:  # once a kernel of a job
