@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, event
 from tuner.db import clock, parameters
 
 BUSY_TIMEOUT_MS = 15_000  # how long one waits for the writer before
-_WAL_PAGES = 8_000  # a round writes some 250, many of them again in the next: so it waits for the disk less often
+_WAL_PAGES = 16_000  # 64 MB: a round writes some 250, many again in the next, and so waits for the disk less often
 _WRITERS_LOCK = int.from_bytes(b"tunesmit", "big")  # among the advisory locks of a Postgres database
 
 
