@@ -81,14 +81,15 @@ def _with_requests(loop: Any, nest: list[Any], enclosing: list[Any], constant: A
     lines = -(-panel // (line * prod(int(one.extent) for one in turns)))
     leading = (0,) * (len(constant.region) - 1)  # one index for all: the address is linear, and may lie past the last
     places = [(*leading, start + (turn * lines + n) * line) for n in range(lines)]
-    requests = [_request(constant.source[place]) for place in places]
+    requests = [Evaluate(request(constant.source[place])) for place in places]
     annotations = {key: value for key, value in loop.annotations.items() if key != MARK}
     return _rebuilt(loop, SeqStmt([*requests, loop.body]), annotations)
 
 
-def _request(element: Any) -> Any:
+def request(element: Any) -> Any:
+    """The call that asks for an element's cache line, into the second-level cache."""
     arguments = [tirx.IntImm("int32", value) for value in (_READ, _SECOND_LEVEL, _DATA)]
-    return Evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch", tirx.address_of(element), *arguments))
+    return tirx.call_llvm_intrin("void", "llvm.prefetch", tirx.address_of(element), *arguments)
 
 
 def names_in(region: Any) -> set[str]:

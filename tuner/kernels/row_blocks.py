@@ -23,6 +23,7 @@ from tvm.tirx.script import builder as T
 
 from tuner.graph.attention_kernel import body
 from tuner.kernels.emit import argument, kernel, scratch, store, vectors
+from tuner.kernels.prefetch import request
 from tuner.kernels.row_products import RowProduct
 from tuner.kernels.tiles import Cpu
 
@@ -31,7 +32,6 @@ _STRETCHES = (16, 0)  # steps of the reduction between requests for what comes n
 _ASKED = 4  # cache lines of a request: a core's own prefetchers go on from there
 _VISITS = (0, 64, 192)
 _LINE = 16  # float32 of a cache line
-_READ, _SECOND_LEVEL, _DATA = 0, 2, 1  # arguments of llvm.prefetch
 
 
 @dataclass(frozen=True)
@@ -222,11 +222,8 @@ class Emitter:
     def _ask(self, panel: Any, part: Any) -> None:
         """Request the beginning of the next stretch, of the next panel at the end of this one."""
         constant = self.buffers[self.found.constant]
-        ahead = panel * (int(constant.shape[1]) * self.tile.width) + (part + 1) * (self.tile.stretch * self.tile.width)
-        hints = [T.int32(value) for value in (_READ, _SECOND_LEVEL, _DATA)]
-        for line in range(_ASKED):
-            place = T.address_of(constant[0, 0, ahead + line * _LINE])
-            T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch", place, *hints))
+        for line in range(_ASKED):  # addresses are linear: they may lie past the row's end, and past the panel's
+            T.evaluate(request(constant[panel, (part + 1) * self.tile.stretch, line * _LINE]))
 
 
 def _divisor(depth: int, wanted: int) -> int:
