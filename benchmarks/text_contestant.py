@@ -9,7 +9,6 @@ median of those after it; ``{}`` with the bytes it holds and those it ever held.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -20,6 +19,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+
+from tuner.bench.runtimes import onnxruntime_session, openvino_compiled
 
 ONNX, OPTIMISED, OPENVINO, ABOUT = "model.onnx", "optimised.onnx", "openvino.xml", "about.json"  # of a model's folder
 _LATER = 20  # calls after the first that it is compared with
@@ -69,21 +70,14 @@ def _torch(path: str, folder: Path, names: Sequence[str], threads: int) -> Run:
 
 def _onnxruntime(file: str) -> Callable[[str, Path, Sequence[str], int], Run]:
     def make(_path: str, folder: Path, names: Sequence[str], threads: int) -> Run:
-        onnxruntime = importlib.import_module("onnxruntime")
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(folder / file, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime_session(folder / file, threads)
         return lambda batch: session.run(None, padded(batch, names))[0]
 
     return make
 
 
 def _openvino(_path: str, folder: Path, names: Sequence[str], threads: int) -> Run:
-    openvino = importlib.import_module("openvino")
-
-    hints = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    compiled = openvino.Core().compile_model(folder / OPENVINO, "CPU", hints)
+    compiled = openvino_compiled(folder / OPENVINO, threads, INFERENCE_PRECISION_HINT="f32")
     return lambda batch: compiled(padded(batch, names))[0]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import io
 import logging
 import tempfile
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from tuner.bench.runtimes import how_to_install, onnxruntime_session, openvino_compiled
 from tuner.errors import StageFailed
 from tuner.importers.reference import in_batches
 from tuner.importers.sentences import sentences
@@ -44,9 +44,8 @@ def peer(kind: str, loaded: LoadedModel, inputs: dict[str, Any], threads: int) -
 
     Raises ``StageFailed`` when its package is not installed.
     """
-    missing = [name for name in _PACKAGES[kind] if importlib.util.find_spec(name) is None]
-    if missing:
-        raise StageFailed(f"{kind} can't take part, it is not installed.", f"Run: pip install {' '.join(missing)}")
+    if command := how_to_install(_PACKAGES[kind]):
+        raise StageFailed(f"{kind} can't take part, it is not installed.", f"Run: {command}")
     return _BUILD[kind](loaded, inputs, threads)
 
 
@@ -128,10 +127,7 @@ def onnx_of(
 
 
 def _onnx_session(model: bytes, inputs: dict[str, Any], threads: int) -> Call:
-    onnxruntime = importlib.import_module("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime_session(model, threads)
     return lambda given=inputs: session.run(None, given)
 
 
@@ -163,9 +159,7 @@ def _converted(loaded: LoadedModel, inputs: dict[str, Any]) -> Any:
 
 
 def _compiled_by_openvino(model: Any, loaded: LoadedModel, inputs: dict[str, Any], threads: int, **hints: str) -> Call:
-    openvino = importlib.import_module("openvino")
-    given_hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **hints}
-    compiled = openvino.compile_model(model, "CPU", given_hints)
+    compiled = openvino_compiled(model, threads, **hints)
     return lambda given=inputs: compiled([given[name] for name in loaded.input_names])
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tuner.artifact.fitting import Shape, parts
+from tuner.bench.runtimes import how_to_install, onnxruntime_session, openvino_compiled
 from tuner.errors import InvalidInput
 
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -23,15 +22,9 @@ Logits = Callable[[dict[str, np.ndarray]], np.ndarray]
 _GRAPH = "model.onnx"
 
 
-def how_to_install(backend: str) -> str | None:
-    """The command that brings what a backend lacks; None: it lacks nothing."""
-    missing = [name for name in PACKAGES[backend] if importlib.util.find_spec(name) is None]
-    return f"pip install {' '.join(missing)}" if missing else None
-
-
 def check_installed(backend: str) -> None:
     """Raises InvalidInput for a backend that lacks a package."""
-    if command := how_to_install(backend):
+    if command := how_to_install(PACKAGES[backend]):
         raise InvalidInput(f"{backend} is not installed.", f"Run: {command}")
 
 
@@ -96,18 +89,13 @@ def _torch(place: Path, threads: int) -> Logits:
 
 
 def _onnxruntime(place: Path, threads: int) -> Logits:
-    runtime = importlib.import_module("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = runtime.InferenceSession(str(place), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime_session(place, threads)
     names = [one.name for one in session.get_inputs()]
     return lambda given: np.asarray(session.run(None, {name: given[name] for name in names})[0])
 
 
 def _openvino(place: Path, threads: int) -> Logits:
-    """In the precision that it takes by itself: bf16 where the CPU has instructions for it."""
-    hints: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    compiled = importlib.import_module("openvino").Core().compile_model(str(place), "CPU", hints)
+    compiled = openvino_compiled(place, threads)
     names = [one.get_any_name() for one in compiled.inputs]
     return lambda given: np.asarray(compiled([given[name] for name in names])[0])
 

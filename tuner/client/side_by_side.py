@@ -14,8 +14,9 @@ import numpy as np
 
 from rpc.facts import BIND_ENV, THREADS_ENV
 from rpc.lifeline import python_module, told_env
+from tuner.bench.runtimes import how_to_install
 from tuner.bench.stats import Stats, summarise
-from tuner.client.runtimes import how_to_install
+from tuner.client.runtimes import PACKAGES
 from tuner.errors import TunerError
 
 IDLE_SEC = 10.0
@@ -70,7 +71,7 @@ def side_by_side(
         }
         np.savez(scratch / "texts.npz", **arrays)
         for backend in backends:
-            if command := how_to_install(backend):
+            if command := how_to_install(PACKAGES[backend]):
                 yield Row(backend, f"not installed: {command}")
                 continue
             try:
