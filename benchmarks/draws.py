@@ -8,7 +8,6 @@ from typing import Any
 
 from tvm.s_tir import meta_schedule as ms
 
-from rpc.facts import physical_cores
 from tuner.kernels import products, tiles
 from tuner.kernels.context import Replay, candidate_id, make_context, make_target
 from tuner.kernels.space import space_for
@@ -41,8 +40,10 @@ class Space:
     def sketches(self, count: int, seed: int, known: Container[str] = ()) -> dict[str, str]:
         """Up to ``count`` of MetaSchedule's sketches with random decisions, as its search starts from, likewise."""
         strategy = ms.search_strategy.ReplayTrace()
-        threads = physical_cores()
-        context = make_context(self._mod, self._target, space_for(self._target), strategy, seed + 1, threads, "draws")
+        one_thread = 1  # several share their random states by whose turn it is, so that a seed would not decide
+        context = make_context(
+            self._mod, self._target, space_for(self._target), strategy, seed + 1, one_thread, "draws"
+        )
         context.pre_tuning(_BATCH * _BATCHES, _BATCH, context.generate_design_space())
         batches = (context.generate_measure_candidates() or () for _ in range(_BATCHES))
         return self._distinct((candidate.sch for batch in batches for candidate in batch), count, known)

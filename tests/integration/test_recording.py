@@ -71,6 +71,7 @@ def test_what_is_drawn_is_distinct_and_can_be_made_again(cpu: dict[str, Any]) ->
     assert len(drawn) == 8
     again = Replay(mod, target, space_for(target))
     assert [candidate_id(again.schedule(trace)) for trace in drawn.values()] == list(drawn)
+    assert space(mod, cpu).sketches(8, seed=1) == drawn
     assert set(space(mod, cpu).sketches(8, seed=2)) != set(drawn)
 
 
