@@ -80,8 +80,11 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """Parse the command line and serve."""
-    args = _parser().parse_args()
+    brand = cpu_model()
+    args = _parser(apple.cpu_key(brand)).parse_args()
     start_logging(args.log_level)
+    if args.key == apple.cpu_key(brand) and not apple.is_known(brand):
+        log.warning("this release knows no %s: it is offered as %s, whose kernels it runs", brand, args.key)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     try:
@@ -102,11 +105,10 @@ def main() -> None:
         sys.exit(f"error: {error.message}\nhint: {error.hint}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(key: str | None) -> argparse.ArgumentParser:
     description = "Make this machine an RPC device of a tracker."
     parser = argparse.ArgumentParser(prog="tunesmith agent", description=description)
     parser.add_argument("--tracker", type=addresses.address, required=True, metavar="HOST:PORT")
-    key = apple.cpu_key(cpu_model())
     parser.add_argument(
         "--key", type=_key, default=key, required=key is None, help=f"what jobs ask for{key and f' (default: {key})'}"
     )

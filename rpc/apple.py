@@ -1,4 +1,4 @@
-"""What a Mac says of itself: performance cores, macOS, the GPU and its Metal family."""
+"""What a Mac says of itself: its chip, performance cores, macOS, the GPU and its Metal family."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ import re
 import subprocess
 from typing import Any
 
+# Kinds of each generation, the plainest first. Every chip is a target of its own: ``tuner.targets.apple`` has figures.
+CHIPS = {
+    1: ("", "pro", "max", "ultra"),
+    2: ("", "pro", "max", "ultra"),
+    3: ("", "pro", "max", "ultra"),
+    4: ("", "pro", "max"),
+    5: ("", "pro", "max"),
+}
 _TIMEOUT_SEC = 20.0
 
 
@@ -51,10 +59,34 @@ def parse_gpu(report: str) -> dict[str, Any]:
     return facts
 
 
-def cpu_key(chip: str) -> str | None:
-    """The device key of a chip's CPU: ``m1-cpu`` for "Apple M1 Pro"; None for what is no Apple chip."""
-    found = re.match(r"Apple M(\d+)\b", chip)
-    return f"m{found[1]}-cpu" if found else None
+def chip_name(generation: int, kind: str) -> str:
+    """``m1``, ``m4-pro``: what the targets of a chip begin with."""
+    return f"m{generation}-{kind}" if kind else f"m{generation}"
+
+
+def chip_of(brand: str) -> str | None:
+    """The chip that targets are made for: ``m1-pro`` for "Apple M1 Pro"; None for what is no Apple silicon.
+
+    One that is not in `CHIPS` is the nearest older of its kind there, as it runs what that one runs.
+    """
+    found = re.match(r"Apple M([1-9]\d*)(?: (Pro|Max|Ultra))?\b", brand)
+    if not found:
+        return None
+    generation = min(int(found[1]), max(CHIPS))
+    kinds, kind = CHIPS[generation], (found[2] or "").lower()
+    return chip_name(generation, kind if kind in kinds else kinds[-1])
+
+
+def is_known(brand: str) -> bool:
+    """Is the chip itself in `CHIPS`, and not only an older one of its kind?"""
+    chip = chip_of(brand)
+    return chip is not None and brand.lower().replace(" ", "-") == f"apple-{chip}"
+
+
+def cpu_key(brand: str) -> str | None:
+    """The device key of a chip's CPU: ``m1-pro-cpu`` for "Apple M1 Pro"; None for what is no Apple silicon."""
+    chip = chip_of(brand)
+    return chip and f"{chip}-cpu"
 
 
 def _output(*command: str) -> str:

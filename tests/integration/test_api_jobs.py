@@ -248,6 +248,8 @@ APPLE_GPU = {"max_threads": 1024, "memory_bytes": 32768, "simd_width": 32}
         ),
         ("m2-cpu", "arm64-apple-macos", ".dylib", 4, (448.0, 102.4, "computed"), None),
         ("m2-metal", "arm64-apple-macos", ".dylib", 4, (3578.9, 102.4, "computed"), APPLE_GPU),
+        ("m3-pro-cpu", "arm64-apple-macos", ".dylib", 5, (648.0, 153.6, "computed"), None),
+        ("m4-metal", "arm64-apple-macos", ".dylib", 4, (None, None, None), APPLE_GPU),
         ("linux-arm64", "aarch64-linux-gnu", ".so", 4, (None, None, None), None),
     ],
 )
@@ -266,6 +268,7 @@ def test_a_target_says_all_there_is_to_know_of_it(
         session.add(Device(key="local", facts=facts | {"peak": {"gflops": 530.0, "gb_per_sec": 42.0}}))
         session.add(Device(key="m1-metal", state="busy"))
         session.add(Device(key="m2-cpu", state="incompatible"))
+        session.add(Device(key="m3-pro-cpu", state="offline", facts={"threads": 5}))
     found = {target["name"]: target for target in client.get("/v1/targets").json()}[name]
     assert (found["host_triple"], found["suffix"], found["cores"]) == (triple, suffix, cores)
     assert (found["peak_gflops"], found["bandwidth_gb_per_sec"], found["peak_source"]) == peak

@@ -15,7 +15,7 @@ def agent(
     tracker: Annotated[str, typer.Option(metavar="HOST:PORT", help="The service's tracker, or this end of a tunnel.")],
     key: Annotated[
         str | None,
-        typer.Option(help="The target's device, such as m1-metal.", show_default="the CPU, on Apple silicon"),
+        typer.Option(help="The target's device, such as m4-pro-metal.", show_default="the CPU, on Apple silicon"),
     ] = None,
     host: Annotated[str, typer.Option(help="Address sessions are accepted on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port sessions are accepted on; 0 is any.")] = 0,

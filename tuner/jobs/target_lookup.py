@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlmodel import Session
 
 from tuner.config import Settings
@@ -11,19 +13,19 @@ from tuner.errors import TargetUnknown
 from tuner.schemas import TargetOut
 from tuner.targets import presets
 from tuner.targets.presets import Target
-from tuner.targets.roofline import Peak, peak_of
+from tuner.targets.roofline import Peak
 
 _THERE = ("online", "busy")
 
 
 def known_targets(session: Session, settings: Settings) -> list[Target]:
     """All targets by name."""
-    return presets.known(settings.device_key, local_facts(session, settings), _measured(session))
+    return presets.known(settings.device_key, local_facts(session, settings), _seen(session))
 
 
 def resolve_target(session: Session, settings: Settings, name: str) -> Target:
     """The target of this name or JSON. Raises TargetUnknown."""
-    return presets.resolve(name, settings.device_key, local_facts(session, settings), _measured(session))
+    return presets.resolve(name, settings.device_key, local_facts(session, settings), _seen(session))
 
 
 def peak_for(session: Session, settings: Settings, job: Job) -> Peak | None:
@@ -53,6 +55,5 @@ def local_facts(session: Session, settings: Settings) -> dict[str, object] | Non
     return device.facts if device is not None and device.facts else None
 
 
-def _measured(session: Session) -> dict[str, Peak]:
-    found = {device.key: peak_of(device.facts) for device in devices.find(session)}
-    return {key: peak for key, peak in found.items() if peak is not None}
+def _seen(session: Session) -> dict[str, dict[str, Any]]:
+    return {device.key: device.facts for device in devices.find(session)}

@@ -36,6 +36,7 @@ class _Facts(BaseModel):
     cores: _Count | None = None
     logical_cores: _Count | None = None
     cache_bytes: dict[_Text, _Bytes] = {}
+    gpu_cores: _Count | None = None
     memory_bytes: _Bytes = 0
     tvm: _Text = ""
     cuda: _Cuda | None = None

@@ -12,8 +12,11 @@ from typing import Any
 
 from tuner.errors import TargetUnknown
 from tuner.targets import triples, tvm_strings
+from tuner.targets.apple import CHIPS, Chip
 from tuner.targets.custom import check, parse
-from tuner.targets.roofline import Peak
+from tuner.targets.roofline import Peak, peak_of
+
+Facts = Mapping[str, Any]
 
 _APPLE_GPU = {
     "kind": "metal",
@@ -87,58 +90,67 @@ def _named(name: str, description: str, tvm: dict[str, Any], device_key: str = "
     return Target(name, description, tvm, triples.family(tvm), device_key or name, **speed)
 
 
-def _peak(lanes: int, ghz: float, mega_transfers: int) -> Peak:
-    """Of single precision: two operations a lane and cycle; memory on a bus of 128 bits, as the M1 and the M2 have."""
-    return Peak(round(2 * lanes * ghz, 1), round(mega_transfers * 16 / 1000, 1), "computed")
+def _apple(chip: Chip, facts: Facts) -> list[Target]:
+    """A chip's targets, with the cores that ``facts`` of a device of it tell.
 
-
-def _apple(chip: str, cpu_ghz: float, gpu_cores: int, gpu_ghz: float, mega_transfers: int) -> tuple[Target, ...]:
-    """A chip's targets. Its four performance cores have four NEON units of four lanes, its GPU's cores 128 lanes."""
-    short, title = chip.lower(), f"Apple {chip}"
-    host = {"kind": "llvm", "mtriple": "arm64-apple-macos", "mcpu": f"apple-{short}"}
-    gpu = _APPLE_GPU | {"host": host}
-    narrow = gpu | {"max_threads_per_block": 256, "max_num_threads": 256}
-    on_cpu, on_gpu = (_peak(4 * 4 * 4, cpu_ghz, mega_transfers), _peak(gpu_cores * 128, gpu_ghz, mega_transfers))
-    title_gpu = f"{title}, its GPU (peak: {gpu_cores} cores)"
-    title_narrow = f"{title}, its GPU, at most 256 threads in a threadgroup: for kernels that need many registers"
-    return (
-        _named(f"{short}-cpu", f"{title}, its 4 performance cores", host | {"num-cores": 4}, cores=4, peak=on_cpu),
-        _named(f"{short}-metal", title_gpu, gpu, cores=4, peak=on_gpu),
-        _named(f"{short}-metal-restricted", title_narrow, narrow, f"{short}-metal", cores=4, peak=on_gpu),
+    The kind is the host's tag, as no record of an M1 is for an M1 Max. TVM has names of its own for the first two
+    generations' GPUs with short threadgroups.
+    """
+    cores, gpu_cores = facts.get("threads") or chip.cores, facts.get("gpu_cores") or chip.gpu_cores
+    host = {"kind": "llvm", "mtriple": "arm64-apple-macos", "mcpu": chip.mcpu} | (
+        {"tag": chip.kind} if chip.kind else {}
     )
+    gpu = _APPLE_GPU | {"host": host}
+    on_gpu: dict[str, Any] = {"cores": cores, "peak": chip.gpu_peak(gpu_cores)}
+    title = f"{chip.title}, its GPU"
+    found = [
+        _named(
+            f"{chip.name}-cpu",
+            f"{chip.title}, its {cores} performance cores",
+            host | {"num-cores": cores},
+            cores=cores,
+            peak=chip.cpu_peak(cores),
+        ),
+        _named(f"{chip.name}-metal", f"{title} ({gpu_cores} cores)", gpu, **on_gpu),
+    ]
+    if chip.name in _WITH_SHORT_THREADGROUPS:
+        short = gpu | {"max_threads_per_block": 256, "max_num_threads": 256}
+        title_short = f"{title}, at most 256 threads in a threadgroup: for kernels that need many registers"
+        found.append(_named(f"{chip.name}-metal-restricted", title_short, short, f"{chip.name}-metal", **on_gpu))
+    return found
 
 
-# Clocks and memory as measurements of the chips give them: LPDDR4X-4266 and LPDDR5-6400.
-_FOREIGN = (
-    *_apple("M1", cpu_ghz=3.2, gpu_cores=8, gpu_ghz=1.278, mega_transfers=4266),
-    *_apple("M2", cpu_ghz=3.5, gpu_cores=10, gpu_ghz=1.398, mega_transfers=6400),
-    _named(
-        "linux-arm64",
-        "64-bit ARM with Linux, whatever its make; four cores",
-        {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "generic", "mattr": ["+neon"], "num-cores": 4},
-        cores=4,
-    ),
+_WITH_SHORT_THREADGROUPS = ("m1", "m2")
+_LINUX = _named(
+    "linux-arm64",
+    "64-bit ARM with Linux, whatever its make; four cores",
+    {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "generic", "mattr": ["+neon"], "num-cores": 4},
+    cores=4,
 )
 
-Facts = Mapping[str, Any]
 
-
-def known(device_key: str, facts: Facts | None = None, measured: Mapping[str, Peak] | None = None) -> list[Target]:
+def known(device_key: str, facts: Facts | None = None, seen: Mapping[str, Facts] | None = None) -> list[Target]:
     """All named targets; ``cuda`` is among them when the local device has such a GPU.
 
-    ``facts`` are what the local device said of itself, if it was ever seen; ``measured`` are peaks of devices by key: a
-    target has its device's where units and clocks of the chip are not known.
+    ``facts`` are what the local device said of itself, if it was ever seen, ``seen`` those of devices by key, with
+    their measured peaks: a target has its device's where units and clocks of the chip are not known. How many cores a
+    kind of Apple's has differs: that of its device counts, before one was seen the most.
     """
+    seen = seen or {}
     local = Target("local", "CPU of the machine the service runs on", {"kind": "llvm"}, "", device_key)
     told = facts if facts and facts.keys() >= _NEEDED else None
     here = localised(local, told) if told else local
-    found = [here, *(_cuda(here, told) if told else []), *_FOREIGN]
-    return [_with_peak(target, measured or {}) for target in found]
+    apple = [target for chip in CHIPS for target in _apple(chip, _of_chip(chip.name, seen))]
+    found = [here, *(_cuda(here, told) if told else []), *apple, _LINUX]
+    return [_with_peak(target, seen.get(target.device_key, {})) for target in found]
 
 
-def resolve(
-    name: str, device_key: str, facts: Facts | None = None, measured: Mapping[str, Peak] | None = None
-) -> Target:
+def _of_chip(name: str, seen: Mapping[str, Facts]) -> Facts:
+    """What is known of a Mac: the same, whether it offered its CPU or its GPU."""
+    return seen.get(f"{name}-cpu") or seen.get(f"{name}-metal") or {}
+
+
+def resolve(name: str, device_key: str, facts: Facts | None = None, seen: Mapping[str, Facts] | None = None) -> Target:
     """The target of this name, or of a TVM target given as JSON text (``{"kind": "llvm", ...}``) or as tvmc takes it
     (``llvm -mcpu=...``; without options it is the local one); see ``known``.
 
@@ -146,7 +158,7 @@ def resolve(
     host and for limits beyond the chip's.
     """
     text = name.strip()
-    targets = {target.name: target for target in known(device_key, facts, measured)}
+    targets = {target.name: target for target in known(device_key, facts, seen)}
     if tvm_strings.is_string(text):
         text = tvm_strings.as_json(text)
     if is_json(text):
@@ -181,11 +193,11 @@ def localised(target: Target, facts: Facts) -> Target:
     return replace(target, tvm=tvm, family=triples.family(tvm), cores=facts["threads"])
 
 
-def _with_peak(target: Target, measured: Mapping[str, Peak]) -> Target:
+def _with_peak(target: Target, facts: Facts) -> Target:
     """What is measured of a device is its CPU."""
     if target.peak is not None or target.tvm["kind"] != "llvm":
         return target
-    return replace(target, peak=measured.get(target.device_key))
+    return replace(target, peak=peak_of(facts))
 
 
 def _cuda(local: Target, facts: Facts) -> list[Target]:
@@ -219,8 +231,9 @@ def _custom(text: str, targets: list[Target]) -> Target:
             f"No device runs {tvm['kind']} on {machine}.",
             f"There are devices for {', '.join(target.name for target in targets)}.",
         )
-    mcpu = triples.host_of(tvm).get("mcpu")
-    same = [target for target in alike if triples.host_of(target.tvm).get("mcpu") == mcpu]
+    host = triples.host_of(tvm)
+    same = [target for target in alike if triples.host_of(target.tvm).get("mcpu") == host.get("mcpu")]
+    same.sort(key=lambda target: triples.host_of(target.tvm).get("tag") != host.get("tag"))
     like = (same or alike)[0]
     tvm = check(tvm, like.tvm)
     return Target(

@@ -46,14 +46,16 @@ def is_here(tvm: Mapping[str, Any]) -> bool:
 
 def family(tvm: Mapping[str, Any]) -> str:
     """What records are shared by: ``llvm-x86_64-znver5-2c`` (kind, architecture, mcpu, extra features, cores),
-    ``metal-apple-m1-1024t`` (kind, chip, threads of a threadgroup), ``cuda-sm_90``.
+    ``metal-apple-m1-1024t`` (kind, chip, threads of a threadgroup), ``cuda-sm_90``. The host's tag belongs to the chip:
+    ``metal-apple-m1-max-1024t``.
     """
     host = host_of(tvm)
+    chip = "-".join(filter(None, [str(host.get("mcpu", "generic")), str(host.get("tag", ""))]))
     if tvm["kind"] == "cuda":
         return f"cuda-{tvm['arch']}"
     if tvm["kind"] == "metal":
-        return f"metal-{host.get('mcpu', 'generic')}-{tvm['max_threads_per_block']}t"
-    parts = [str(tvm["kind"]), architecture(tvm), str(host.get("mcpu", "generic")), *sorted(host.get("mattr", []))]
+        return f"metal-{chip}-{tvm['max_threads_per_block']}t"
+    parts = [str(tvm["kind"]), architecture(tvm), chip, *sorted(host.get("mattr", []))]
     if "num-cores" in tvm:
         parts.append(f"{tvm['num-cores']}c")
     return "-".join(parts)

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 import pytest
 
 from rpc import server
-from rpc.apple import cpu_key, parse_gpu
+from rpc.apple import cpu_key, is_known, parse_gpu
 from rpc.errors import UnsafeAddress
 from rpc.loopback import check_loopback, is_loopback
 from rpc.registration import Registration
@@ -94,14 +94,29 @@ def test_a_port_that_can_not_be_is_refused(options: list[str]) -> None:
     ("chip", "key"),
     [
         ("Apple M1", "m1-cpu"),
-        ("Apple M2 Ultra", "m2-cpu"),
-        ("Apple M12", "m12-cpu"),
+        ("Apple M1 Pro", "m1-pro-cpu"),
+        ("Apple M2 Ultra", "m2-ultra-cpu"),
+        ("Apple M4", "m4-cpu"),
+        ("Apple M5 Max", "m5-max-cpu"),
+        ("Apple M4 Ultra", "m4-max-cpu"),  # no such chip here: the nearest kind
+        ("Apple M12", "m5-cpu"),  # newer than all that are known here
+        ("Apple M12 Pro", "m5-pro-cpu"),
+        ("Apple M1 Prodigy", "m1-cpu"),
         ("Apple", None),
+        ("Apple M0", None),
+        ("Apple A18 Pro", None),
         ("Intel(R) Core(TM) i7", None),
     ],
 )
 def test_an_apple_chip_offers_its_cpu_by_name(chip: str, key: str | None) -> None:
     assert cpu_key(chip) == key
+
+
+@pytest.mark.parametrize(
+    ("brand", "is_one"), [("Apple M3 Ultra", True), ("Apple M4 Ultra", False), ("Apple M6", False), ("Intel", False)]
+)
+def test_a_chip_newer_than_the_release_is_told_from_those_it_knows(brand: str, is_one: bool) -> None:
+    assert is_known(brand) is is_one
 
 
 @pytest.mark.parametrize(

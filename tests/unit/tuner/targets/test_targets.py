@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from rpc.apple import cpu_key
 from tuner.errors import TargetUnknown
-from tuner.targets import llvm_names, presets
+from tuner.targets import llvm_names, presets, triples
+from tuner.targets.apple import CHIPS
 from tuner.targets.presets import Target, Threadgroup, known, resolve
 from tuner.targets.roofline import Peak
 from tuner.targets.triples import family, file_name
@@ -32,7 +34,8 @@ def test_local_is_what_its_device_says() -> None:
 
 
 def test_peaks_are_measured_here_and_computed_elsewhere() -> None:
-    measured = {"local": Peak(530.0, 40.0), "m1-cpu": Peak(1.0, 1.0), "linux-arm64": Peak(50.0, 10.0)}
+    peaks = {"local": Peak(530.0, 40.0), "m1-cpu": Peak(1.0, 1.0), "linux-arm64": Peak(50.0, 10.0)}
+    measured = {key: {"peak": peak.as_fact()} for key, peak in peaks.items()}
     here = resolve("local", "local", FACTS, measured)
     assert (here.peak_gflops, here.bandwidth_gb_per_sec, here.peak_source) == (530.0, 40.0, "measured")
     assert resolve("local", "local", FACTS).peak is None
@@ -43,14 +46,44 @@ def test_peaks_are_measured_here_and_computed_elsewhere() -> None:
 
 def test_a_peak_measured_on_a_cpu_is_not_its_gpus() -> None:
     gpu = FACTS | {"cuda": {"name": "NVIDIA H200", "arch": "sm_90"}}
-    assert resolve("cuda", "local", gpu, {"local": Peak(530.0, 40.0)}).peak is None
+    assert resolve("cuda", "local", gpu, {"local": {"peak": {"gflops": 530.0, "gb_per_sec": 40.0}}}).peak is None
 
 
 def test_apple_silicon_is_known_on_every_machine() -> None:
-    apple = [f"{chip}-{part}" for chip in ("m1", "m2") for part in ("cpu", "metal", "metal-restricted")]
-    names = ["local", *apple, "linux-arm64"]
+    kinds = {"m1": 4, "m2": 4, "m3": 4, "m4": 3, "m5": 3}
+    chips = [f"{chip}{kind}" for chip, count in kinds.items() for kind in ("", "-pro", "-max", "-ultra")[:count]]
+    parts = {"m1": ("cpu", "metal", "metal-restricted"), "m2": ("cpu", "metal", "metal-restricted")}
+    names = ["local", *(f"{c}-{p}" for c in chips for p in parts.get(c, ("cpu", "metal"))), "linux-arm64"]
     assert [target.name for target in known("local")] == names
     assert [target.name for target in known("local", FACTS)] == names
+
+
+def test_a_chips_cores_are_those_its_device_tells() -> None:
+    assert resolve("m3-pro-cpu", "local").tvm["num-cores"] == 6
+    seen = {"m3-pro-cpu": {"threads": 5, "gpu_cores": 14}, "m1-metal": {"threads": 4, "gpu_cores": 7}}
+    binned = resolve("m3-pro-cpu", "local", None, seen)
+    assert (binned.cores, binned.family) == (5, "llvm-aarch64-apple-m3-pro-5c")
+    assert binned.peak_gflops == pytest.approx(5 / 6 * (resolve("m3-pro-cpu", "local").peak_gflops or 0))
+    gpu, whole = (resolve("m1-metal", "local", None, told) for told in (seen, None))
+    assert gpu.family == whole.family  # a kernel for eight cores runs on seven as it is
+    assert gpu.peak_gflops == pytest.approx(7 / 8 * (whole.peak_gflops or 0), abs=0.1)
+
+
+def test_what_an_agent_offers_by_itself_is_what_some_target_uses() -> None:
+    used = {target.device_key for target in known("local")}
+    kinds = ("", " Pro", " Max", " Ultra")
+    offered = {cpu_key(f"Apple M{generation}{kind}") for generation in range(1, 10) for kind in kinds}
+    assert offered == {key for key in used if key.endswith("-cpu")}
+
+
+def test_llvm_knows_every_chip_by_name() -> None:
+    of_apple = [target for target in known("local") if target.name.startswith("m")]
+    assert {triples.host_of(target.tvm)["mcpu"] for target in of_apple} <= set(llvm_names.cpus("aarch64"))
+
+
+def test_a_gpu_whose_clock_is_not_known_has_no_peak() -> None:
+    assert resolve("m4-metal", "local").peak is None
+    assert resolve("m4-cpu", "local").bandwidth_gb_per_sec == 120.0
 
 
 @pytest.mark.parametrize(
@@ -121,9 +154,10 @@ def test_a_target_may_be_given_as_json() -> None:
 
 
 def test_a_target_as_json_runs_on_the_device_most_like_it() -> None:
-    m4 = json.dumps(M1 | {"mcpu": "apple-m4"})
-    assert resolve(m4, "local").device_key == "m1-cpu"
-    assert resolve(m4, "local").peak_gflops is None
+    assert resolve(json.dumps(M1 | {"mcpu": "apple-m4"}), "local").device_key == "m4-cpu"
+    assert resolve(json.dumps(M1 | {"mcpu": "apple-m4", "tag": "pro"}), "local").device_key == "m4-pro-cpu"
+    phone = json.dumps(M1 | {"mcpu": "apple-a14"})
+    assert (resolve(phone, "local").device_key, resolve(phone, "local").peak_gflops) == ("m1-cpu", None)
     assert resolve(json.dumps(M1), "local").peak_gflops == resolve("m1-cpu", "local").peak_gflops
     linux = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "apple-m1"}
     if HERE != "aarch64":
@@ -207,3 +241,11 @@ def test_a_target_may_be_written_as_tvmc_took_it() -> None:
     assert presets.resolve("llvm", "local", facts) == presets.resolve("local", "local", facts)
     with pytest.raises(TargetUnknown, match="'skylake' is no option"):
         presets.resolve("llvm -mcpu=skylake skylake", "local", facts)
+
+
+def test_the_page_about_targets_has_the_figures_of_every_chip() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "targets.md").read_text()
+    for chip in CHIPS:
+        gpu = chip.gpu_peak(chip.gpu_cores)
+        peaks = f"{chip.cpu_peak(chip.cores).gflops:.0f}, {f'{gpu.gflops:.0f}' if gpu else 'not known'}"
+        assert f"| `{chip.name}` | {chip.cores} | {chip.gpu_cores} | {chip.gb_per_sec:g} | {peaks} |" in page
