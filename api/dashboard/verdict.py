@@ -10,6 +10,7 @@ from typing import Any
 from api.dashboard.charts.bars import variant_name
 from api.dashboard.words import count, milliseconds, percent, scientific, significant, times
 from tuner.bench.rivals import fastest_pytorch, is_undecided
+from tuner.importers.layers import where_lost
 from tuner.jobs.contest import in_words
 from tuner.schemas import BenchmarkOut, JobOut
 
@@ -119,6 +120,8 @@ def _outputs(check: Mapping[str, Any]) -> Evidence | None:
     if lost := check.get("fidelity"):
         worst = f"{lost['cosine_min']:.4f} at worst, {lost['neighbours']:.0%} of nearest neighbours kept"
         note = f"cosine to float32 on {lost['sentences']} sentences, {worst}"
+        if layers := lost.get("layers"):
+            note += f"; {where_lost(layers)}"
         return Evidence("Same meaning", f"{lost['cosine_mean']:.5f}", note, True)
     if "max_abs_error" not in check or "max_rel_error" not in check:
         return None

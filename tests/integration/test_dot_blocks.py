@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import tvm
 from tvm import te, tirx
 
@@ -17,6 +18,7 @@ from tests.support.rpc_device import HOST, tracker_process
 from tests.support.tiny_imports import local_target
 from tuner.artifact.machine import misfit
 from tuner.errors import PrecisionUnavailable
+from tuner.importers import rounded
 from tuner.kernels import dot_blocks, row_products, written
 from tuner.kernels.context import make_target
 from tuner.kernels.dots import dot_of
@@ -116,6 +118,25 @@ def test_one_value_far_beyond_the_others_does_not_make_them_coarse(outlier: floa
     # What the outlier is multiplied with is rounded to a byte, like everything else in its column.
     allowed = ERROR["int8"] * part + abs(outlier) * np.abs(constant).max(axis=0) / 127 / 2
     assert (np.abs(got - np.maximum(exact, 0.0)) < allowed * 1.01).all()
+
+
+@pytest.mark.parametrize("target", MACHINES, ids=lambda target: str(target["mcpu"]))
+@pytest.mark.parametrize("precision", LOWER)
+def test_pytorch_rounds_as_the_kernels_do(target: dict[str, Any], precision: str) -> None:
+    if misfit({"target": target}):
+        pytest.skip(f"this processor is no {target['mcpu']}")
+    mod, dot = product(9), dot_of(precision, make_target(target))
+    if dot is None:
+        pytest.skip(f"{target['mcpu']} has no instructions for {precision}")
+    found = row_products.find(mod)
+    assert found is not None
+    left, constant, bias = operands(9)
+    kernel = dot_blocks.write(mod, found, dot_blocks.tiles(found, dot)[0], dot, packed=False)
+    got = here(target)(kernel, [left, constant, bias, np.zeros((9, COLUMNS), "float32")])
+    foretold = rounded.product(torch.from_numpy(left), torch.from_numpy(constant.T), dot).numpy() + bias
+    exact = np.maximum(left @ constant + bias, 0.0)
+    off = np.abs(got - np.maximum(foretold, 0.0)).max()
+    assert off < 0.02 * np.abs(got - exact).max(), "what rounding changes is foretold"
 
 
 def test_sixteen_bits_round_less_than_bytes_do_and_never_overflow() -> None:

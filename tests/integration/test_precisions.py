@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from sqlalchemy import Engine
 
 from rpc.facts import device_facts
@@ -89,6 +92,11 @@ def test_a_module_says_what_it_loses(
     assert lost["sentences"] == len(sentences())
     assert lost["bounds"]["cosine_mean"] <= lost["cosine_mean"] < 1.0 - 1e-9  # it was rounded, and not too much
     assert "Same meaning" in page
+    layers = lost["layers"]
+    assert set(layers["alone"]) == {"encoder.layer.0", "encoder.layer.1", "pooler.dense"}
+    assert f"{layers['worst']} loses most" in page
+    # PyTorch rounds as the kernels do: it foretells what they lose, on other sentences.
+    assert (1.0 - layers["together"]) / (1.0 - lost["cosine_mean"]) == pytest.approx(1.0, abs=0.5)
 
 
 def test_a_loss_beyond_the_bounds_makes_no_artifact(
@@ -99,6 +107,23 @@ def test_a_loss_beyond_the_bounds_makes_no_artifact(
     monkeypatch.setitem(fidelity.BOUNDS, "int8", (1.0, 1.0))
     with pytest.raises(PrecisionLossTooLarge, match=r"too far from float32 on 202 sentences: cosine 0\.9"):
         compiled(settings, database, wish_for(model, "int8", batch=1))
+
+
+def test_a_refusal_names_the_layer_that_loses_most_and_what_loses_less(
+    settings: Settings, database: Engine, tmp_path: Path
+) -> None:
+    if "int8" not in HERE:
+        pytest.skip("this processor has no instructions for int8")
+    folder = write_model(tmp_path / "coarse", WIDE)
+    weights = load_file(folder / "model.safetensors")
+    (name,) = [one for one in weights if one.endswith("encoder.layer.1.output.dense.weight")]
+    weights[name][:, 0] = 40.0 * np.abs(weights[name]).max()  # bytes have steps as large as the others
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    where = r"encoder\.layer\.1 loses most: cosine 0\.\d+ where it alone"
+    with pytest.raises(PrecisionLossTooLarge, match=where) as found:
+        compiled(settings, database, wish_for(folder, "int8", batch=1))
+    if "bf16" in HERE:
+        assert re.search(r"--precision bf16, which keeps a cosine of 0\.99", found.value.hint)
 
 
 def test_what_the_target_can_not_compute_is_refused(settings: Settings, database: Engine, model: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tuner.bench.rivals import is_undecided
+from tuner.importers.layers import where_lost
 from tuner.jobs.contest import in_words
 from tuner.jobs.eta import time_left
 from tuner.schemas import BenchmarkOut, JobOut, LeftOut, LegacyOut, LegacyPoint, TargetOut
@@ -74,9 +75,10 @@ def compiled(manifest: Mapping[str, Any]) -> str:
 def fidelity(precision: str, found: Mapping[str, Any]) -> str:
     """What a lower precision loses."""
     own = f", {found['own_texts']} of them yours" if found.get("own_texts") else ""
+    where = f"; {where_lost(found['layers'])}" if found.get("layers") else ""
     return (
         f"{precision} against float32 on {found['sentences']} sentences{own}: cosine {found['cosine_mean']:.5f} in the "
-        f"mean, {found['cosine_min']:.5f} at worst; {found['neighbours']:.1%} of nearest neighbours kept"
+        f"mean, {found['cosine_min']:.5f} at worst; {found['neighbours']:.1%} of nearest neighbours kept{where}"
     )
 
 

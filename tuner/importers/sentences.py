@@ -1,4 +1,5 @@
-"""What a model in float32 makes of the sample sentences, kept beside its import, for those at a lower precision.
+"""What a model in float32 makes of the sample sentences, and what each layer would lose at a lower precision, kept
+beside its import.
 
 The sentences were written for this product, which they share the licence of.
 """
@@ -6,11 +7,12 @@ The sentences were written for this product, which they share the licence of.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +21,9 @@ from tuner.errors import PrecisionUnavailable
 from tuner.importers.cache import Imported, Shape
 from tuner.importers.fidelity import Fidelity, fidelity, gathered
 from tuner.importers.snapshot import Fetched
+
+if TYPE_CHECKING:
+    from tuner.kernels.dots import Dot
 
 _LEAST = 200  # texts, on which a loss is measured
 _BATCH, _MOST_TOKENS = 16, 96  # of a module for texts
@@ -45,8 +50,16 @@ class Gate:
     @property
     def file(self) -> str:
         """Where an import keeps what float32 makes of them."""
-        texts = "\0".join(self.texts).encode()
-        return f"sentences-{hashlib.sha256(texts).hexdigest()[:16]}.npz" if self.texts else "sentences.npz"
+        return f"sentences-{_digest(*self.texts)}.npz" if self.texts else "sentences.npz"
+
+    def file_of_layers(self, precision: str, dots: Mapping[str, Dot]) -> str:
+        """Where it keeps what each layer would lose of them, by a target's instructions."""
+        names = sorted(dot.name for dot in dots.values())
+        return f"{self.file.removesuffix('.npz')}-{precision}-{_digest(*names)}.json"
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
 def check_sentences(imported: Imported) -> None:
@@ -57,25 +70,40 @@ def check_sentences(imported: Imported) -> None:
         )
 
 
-def know_sentences(root: Path, fetched: Fetched, imported: Imported, shape: Shape, gate: Gate) -> None:
-    """Compute what PyTorch makes of the sentences, unless that was done: it loads the model for it."""
-    path = root / imported.key / gate.file
-    if path.is_file():
+def know_sentences(
+    root: Path, fetched: Fetched, imported: Imported, shape: Shape, gate: Gate, dots: Mapping[str, Dot]
+) -> None:
+    """Compute what PyTorch makes of the sentences, and which layers lose how much at the precisions that a target has
+    ``dots`` for, unless that was done: it loads the model for it."""
+    folder = root / imported.key
+    layers = {precision: folder / gate.file_of_layers(precision, dots) for precision in dots}
+    if all(path.is_file() for path in (folder / gate.file, *layers.values())):
         return
     from tuner.importers.huggingface import load_torch
-    from tuner.importers.reference import in_batches, reference_outputs
+    from tuner.importers.rounded import layer_losses
 
     loaded = load_torch(fetched)
-    lines = gate.lines
-    rows = _BATCH if imported.texts else shape.batch
     tokens = min(imported.texts["longest"], _MOST_TOKENS) if imported.texts else shape.seq_len
+    if not (folder / gate.file).is_file():
+        _keep_outputs(folder / gate.file, loaded, gate, _BATCH if imported.texts else shape.batch, tokens)
+    for precision, path in layers.items():
+        found = layer_losses(loaded, gate.lines, tokens, precision, dots)
+        with draft(root) as scratch:
+            (scratch / path.name).write_text(json.dumps(found and found.as_dict()))
+            (scratch / path.name).rename(path)
+
+
+def _keep_outputs(path: Path, loaded: Any, gate: Gate, rows: int, tokens: int) -> None:
+    from tuner.importers.reference import in_batches, reference_outputs
+
+    lines = gate.lines
     inputs = in_batches(loaded, lines, rows, tokens)
     want = gathered(((reference_outputs(loaded, one), one["attention_mask"]) for one in inputs), len(lines))
     arrays = {f"want.{name}": value for name, value in want.items()}
     arrays |= {f"in.{name}": np.stack([one[name] for one in inputs]) for name in inputs[0]}
-    with draft(root) as scratch:
-        np.savez(scratch / gate.file, **arrays)  # type: ignore[arg-type]
-        (scratch / gate.file).rename(path)
+    with draft(path.parent.parent) as scratch:
+        np.savez(scratch / path.name, **arrays)  # type: ignore[arg-type]
+        (scratch / path.name).rename(path)
 
 
 def fidelity_of(root: Path, imported: Imported, gate: Gate, run: Callable[..., Mapping[str, Any]]) -> Fidelity:
@@ -86,3 +114,9 @@ def fidelity_of(root: Path, imported: Imported, gate: Gate, run: Callable[..., M
     batches = [{name: value[n] for name, value in inputs.items()} for n in range(len(inputs["attention_mask"]))]
     count = len(next(iter(want.values())))
     return fidelity(gathered(((run(**batch), batch["attention_mask"]) for batch in batches), count), want)
+
+
+def layers_of(root: Path, imported: Imported, gate: Gate, precision: str, dots: Mapping[str, Dot]) -> dict[str, Any]:
+    """What each layer loses, as ``LayerLosses.as_dict``; nothing where that is not known."""
+    path = root / imported.key / gate.file_of_layers(precision, dots)
+    return (json.loads(path.read_text()) if path.is_file() else None) or {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from tuner.apart import Limits, answered
 from tuner.artifact.loader import load
-from tuner.compiler.module import Compiled, compile_into
+from tuner.compiler.module import Compiled, compile_into, read_manifest
 from tuner.db.models import Record
 from tuner.errors import PrecisionLossTooLarge, StageFailed, VerificationFailed
 from tuner.importers import cache
@@ -19,9 +19,11 @@ from tuner.importers.cache import Imported, Sample
 from tuner.importers.comparison import ATOL, RTOL, compare, worst
 from tuner.importers.fidelity import BOUNDS
 from tuner.importers.labels import decides
+from tuner.importers.layers import what_helps, where_lost
 from tuner.importers.operators.files import is_own, label
-from tuner.importers.sentences import Gate, fidelity_of
+from tuner.importers.sentences import Gate, fidelity_of, layers_of
 from tuner.kernels.context import make_target
+from tuner.kernels.dots import dots_of
 from tuner.kernels.precision import FULL, lowered
 
 OTHERS_HINT = "It holds an operator or records of others: delete those of its kernels, or submit the job with --cold."
@@ -143,11 +145,14 @@ def _fidelity(run: Callable[..., dict[str, np.ndarray]], module: Module) -> dict
     found = fidelity_of(module.imports_dir, module.imported, gate, run)
     least_mean, least = BOUNDS[module.precision]
     bounds = {"cosine_mean": least_mean, "cosine_min": least}
+    dots = dots_of(make_target(read_manifest(module.folder)["target"]))
+    layers = layers_of(module.imports_dir, module.imported, gate, module.precision, dots)
     refused = found.refusal(module.precision, gate.max_drop, decides(module.imported.head))
     return {
         "fidelity": found.as_dict()
         | {"bounds": bounds if gate.max_drop is None else bounds | {"drop": gate.max_drop}}
-        | {"own_texts": len(gate.texts)},
+        | {"own_texts": len(gate.texts)}
+        | ({"layers": layers} if layers else {}),
         "max_abs_error": found.max_abs_error,
         "inputs": f"{found.sentences} sentences, {len(gate.texts) or 'none'} of them given",
         "against": module.imported.against,
@@ -158,10 +163,11 @@ def _fidelity(run: Callable[..., dict[str, np.ndarray]], module: Module) -> dict
 def check_loss(found: Mapping[str, Any], precision: str, what: str) -> None:
     """Raise PrecisionLossTooLarge, naming ``what``, where a ``verification`` says that it is refused."""
     if reason := found.get("refused"):
-        count = found["fidelity"]["sentences"]
+        count, layers = found["fidelity"]["sentences"], found["fidelity"].get("layers", {})
+        where = f" {where_lost(layers)}." if layers else ""
         raise PrecisionLossTooLarge(
-            f"The {what} in {precision} is too far from float32 on {count} sentences: {reason}.",
-            "Submit it with a higher --precision: bf16 loses less than int8, fp32 nothing.",
+            f"The {what} in {precision} is too far from float32 on {count} sentences: {reason}.{where}",
+            what_helps(layers),
         )
 
 

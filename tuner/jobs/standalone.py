@@ -28,6 +28,7 @@ from tuner.jobs import from_records
 from tuner.jobs.shape import JobShape, fixed, open_shape, settled_shape
 from tuner.jobs.submit import check_precision
 from tuner.kernels.context import make_target
+from tuner.kernels.dots import dots_of
 from tuner.kernels.precision import FULL, lowered
 from tuner.kernels.workload import ExtractedWorkload, extract
 from tuner.legacy import store
@@ -122,7 +123,8 @@ def import_here(settings: Settings, order: Order, say: Callable[[str], None]) ->
         if order.precision != FULL:
             check_sentences(imported)
             if from_records.runs_here({"target": order.target.tvm}):
-                know_sentences(settings.imports_dir, fetched, imported, shape, Gate())
+                dots = dots_of(make_target(order.target.tvm))
+                know_sentences(settings.imports_dir, fetched, imported, shape, Gate(), dots)
         return imported, taken
 
 

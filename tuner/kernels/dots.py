@@ -158,3 +158,9 @@ def dot_of(precision: str, target: Any) -> Dot | None:
         return None
     features = {str(feature) for feature in codegen.llvm_get_cpu_features(target)}
     return next((dot for dot in _DOTS if dot.precision == precision and dot.feature in features), None)
+
+
+def dots_of(target: Any) -> dict[str, Dot]:
+    """The instruction of each precision that a target has one for."""
+    found = {precision: dot_of(precision, target) for precision in dict.fromkeys(dot.precision for dot in _DOTS)}
+    return {precision: dot for precision, dot in found.items() if dot is not None}

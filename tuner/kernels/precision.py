@@ -15,7 +15,7 @@ from tuner.kernels.dots import dot_of
 
 ATTRIBUTE = "tunesmith.precision"
 FULL, LOWER, FASTEST = "fp32", ("bf16", "int8"), "fastest"
-_LEAST_COLUMNS = 16  # of a product that is worth it: a classifier's last one has as many as there are labels
+LEAST_COLUMNS = 16  # of a product that is worth it: a classifier's last one has as many as there are labels
 
 
 def precision_of(function: Any) -> str:
@@ -41,7 +41,7 @@ def lowered(mod: Any, precision: str, target: Any) -> Any:
         if not isinstance(function, tirx.PrimFunc):
             continue
         found = row_products.find(tvm.IRModule({"main": function}))
-        if found is not None and found.columns >= _LEAST_COLUMNS and dot_blocks.tiles(found, dot):
+        if found is not None and found.columns >= LEAST_COLUMNS and dot_blocks.tiles(found, dot):
             mod[var] = function.with_attr(ATTRIBUTE, precision)
     if not any(precision_of(function) == precision for function in mod.functions.values()):
         raise PrecisionUnavailable(

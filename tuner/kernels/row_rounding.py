@@ -64,7 +64,7 @@ def _round_to_bytes(plain: Any, rounded: Any, kept: tuple[Any, Any], row: Any, d
     least = T.bind(tirx.Select(is_high, lowest.first[0], lowest.second[0]))
     most = T.bind(tirx.Select(is_high, highest.second[0], highest.first[0]))
     outlier = T.bind(tirx.Select(is_high, highest.first[0], lowest.first[0]))
-    largest, shift = _steps_of_a_row(depth, dot)
+    largest, shift = steps_of_a_row(depth, dot)
     scale = T.bind(T.max(most - least, T.float32(LEAST_RANGE)) * T.float32(1.0 / largest))
     back = T.bind(T.float32(1.0) / scale)
     at = T.alloc_buffer((lanes,), "int32")
@@ -111,7 +111,7 @@ class _Two:
                 store(self.first, self._outer(self.first[lane], self.first[lane + lanes]), lane)
 
 
-def _steps_of_a_row(depth: int, dot: Dot) -> tuple[int, int]:
+def steps_of_a_row(depth: int, dot: Dot) -> tuple[int, int]:
     """The largest number that a row's values are rounded to, from 0 on, and what is taken off it to fit its type."""
     if dot.left == "int16":
         return min(2**15 - 1, _MOST_SUM // (MOST_WEIGHT * depth)), 0
