@@ -87,7 +87,7 @@ def _without_pytorch(job: JobOut, manifest: Mapping[str, Any]) -> Headline:
         device = (manifest.get("device") or {}).get("cpu") or job.target
         return Headline(f"{milliseconds(job.latency_ms)} on {device}", "timed without PyTorch beside it", "good")
     records, kernels = manifest.get("records", 0), manifest.get("kernels", 0)
-    detail = f"{records} of {kernels} kernels from records, the rest by default schedules; no device has timed it"
+    detail = f"{records} of {kernels} kernels from records, the rest by guesses or plain; no device has timed it"
     return Headline(f"Compiled for {job.target}, {manifest.get('tested', 'not load-tested')}", detail, "idle")
 
 
@@ -103,7 +103,7 @@ def evidence(
         _as_predicted(manifest),
         _quiet_machine(drift),
         _arithmetic(manifest.get("gflops") or {}, manifest.get("peak_gflops"), manifest.get("peak_source")),
-        _coverage(manifest.get("coverage")),
+        _coverage(manifest.get("coverage"), manifest.get("guessed")),
         _machine(benchmarks),
         _left_out(manifest.get("left_out") or []),
         _given_up(manifest.get("given_up") or []),
@@ -193,10 +193,15 @@ def _arithmetic(gflops: Mapping[str, float], peak: float | None, source: str | N
     return Evidence("Arithmetic", f"{significant(gflops['tuned'])} GFLOPS", note + against)
 
 
-def _coverage(coverage: float | None) -> Evidence | None:
+def _coverage(coverage: float | None, guessed: float | None) -> Evidence | None:
+    """A module made before there were guesses does not tell what of the rest is plain."""
     if coverage is None:
         return None
-    return Evidence("Coverage", percent(coverage), "of the arithmetic runs in kernels that were tuned", coverage >= 0.9)
+    note = "of the arithmetic runs in kernels that were measured"
+    if guessed is not None:
+        plain = max(0.0, 1 - coverage - guessed)
+        note += f", {percent(guessed)} in guesses by a model of the core, {percent(plain)} in plain ones"
+    return Evidence("Coverage", percent(coverage), note, coverage >= 0.9)
 
 
 def _left_out(reasons: Sequence[str]) -> Evidence | None:

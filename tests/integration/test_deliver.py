@@ -26,6 +26,7 @@ from tuner.importers.source import resolve_source
 from tuner.jobs.contest import TUNED, UNTUNED
 from tuner.jobs.deliver import staging, verify_job
 from tuner.jobs.provenance import coverage, keep_records
+from tuner.search.guess import MODEL, Guess
 
 SEQ_LEN = 16
 
@@ -47,8 +48,20 @@ def test_ready_made_schedules_that_won_count_as_covered_and_default_ones_do_not(
     kernels = [kernel(number, flops=flops, launches=1) for number, flops in ((1, 100.0), (2, 200.0), (3, 100.0))]
     found, made, _ = (workload.id for _, workload in kernels)
     said = keep_records(tmp_path, kernels, {found: make_record("c", 1e-3)}, {made: "dlight"})
-    assert said == {"records": 1, "kernels": 3, "coverage": 0.75, "winners": ["c", f"{made}:dlight"]}
+    assert (said["records"], said["kernels"], said["coverage"], said["guessed"]) == (1, 3, 0.75, 0.0)
+    assert said["winners"] == ["c", f"{made}:dlight"]
     assert (tmp_path / "records.jsonl").read_text().count("\n") == 1
+
+
+def test_a_manifest_says_of_each_kernel_how_it_was_chosen(tmp_path: Path) -> None:
+    kernels = [kernel(number, flops=flops, launches=2) for number, flops in ((1, 100.0), (2, 200.0), (3, 100.0))]
+    found, guessed, _ = (workload.id for _, workload in kernels)
+    guesses = {guessed: Guess("a trace", MODEL)}
+    said = keep_records(tmp_path, kernels, {found: make_record("c", 1e-3)}, {}, (), guesses)
+    assert [one["by"] for one in said["schedules"]] == ["measured: record c", f"guessed: {MODEL}", "plain"]
+    assert (said["coverage"], said["guessed"]) == (0.25, 0.5)
+    other = keep_records(tmp_path, kernels, {found: make_record("c", 1e-3)}, {}, (), {guessed: Guess("other", MODEL)})
+    assert other["winners"] != said["winners"]
 
 
 @pytest.fixture(scope="module")

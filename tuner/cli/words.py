@@ -63,13 +63,22 @@ def compiled(manifest: Mapping[str, Any]) -> str:
     binary, check = manifest["binary"], manifest.get("verification")
     lines = [
         f"{manifest['library']}: {binary['format']}" + (f", {binary['minimum_os']}" if "minimum_os" in binary else ""),
-        f"coverage {manifest['coverage']:.0%}: {manifest['records']} of {manifest['kernels']} kernels from records",
+        f"coverage {coverage(manifest)}: {manifest['records']} of {manifest['kernels']} kernels from records",
         f"{manifest['tested']}" + (", every symbol checked" if manifest["load_check"] == "symbols" else ""),
     ]
     lines += [f"left out: {reason}" for reason in manifest.get("left_out", [])]
     if check and "fidelity" not in check:
         lines.append(f"largest difference from PyTorch {check['max_abs_error']:.1e}")
     return "\n".join(lines)
+
+
+def coverage(manifest: Mapping[str, Any]) -> str:
+    """How the kernels were chosen that do a module's arithmetic; of a module made before guesses, what was measured."""
+    measured, guessed = manifest["coverage"], manifest.get("guessed")
+    if guessed is None:
+        return f"{measured:.0%}"
+    parts = {"measured": measured, "guessed": guessed, "plain": max(0.0, 1 - measured - guessed)}
+    return ", ".join(f"{part:.0%} {name}" for name, part in parts.items())
 
 
 def fidelity(precision: str, found: Mapping[str, Any]) -> str:

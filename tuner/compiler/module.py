@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import tvm
 from safetensors.numpy import save_file
 from tvm.s_tir import meta_schedule as ms
 
@@ -23,7 +25,7 @@ from tuner.graph.pipeline import Prepared, build, finish, kernel_names
 from tuner.graph.replaced import Replacement
 from tuner.importers.cache import Imported, named_params
 from tuner.kernels import ready_made, written
-from tuner.kernels.context import Replay, make_target
+from tuner.kernels.context import NO_SCHEDULE, Replay, make_target
 from tuner.kernels.defaults import schedule_by_default
 from tuner.kernels.left_out import NO_CHOICE, refusal
 from tuner.kernels.link import linker_for
@@ -92,6 +94,21 @@ def _chosen(
         database.commit_workload(mod)
         database.commit_tuning_record(replay.record(schedule, run_secs))
     return database, replaced, left_out
+
+
+def can_be_built(tir: str, trace: str, target: dict[str, Any]) -> bool:
+    """Can a workload's kernel be built by this trace? To find out which one is to blame when a module could not."""
+    mod, tvm_target = module_from_json(tir), make_target(target)
+    with suppress(*NO_SCHEDULE):
+        if written.is_choice(trace):
+            made = written.rewritten(trace, mod, tvm_target)
+        else:
+            schedule = Replay(mod, tvm_target, space_for(tvm_target)).schedule(trace)
+            made = None if schedule is None else schedule.mod
+        if made is not None:
+            tvm.compile(insert_prefetches(made), tvm_target)
+            return True
+    return False
 
 
 def base_manifest(

@@ -1,11 +1,12 @@
-"""Modules made without search and without a device: from the records there are, else by default schedules.
+"""Modules made without search and without a device: from the records there are, else by the best guess.
 
 What the command line compiles here, and what a job that only compiles does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,21 @@ from sqlmodel import Session
 
 from tuner.artifact.machine import misfit
 from tuner.artifact.symbols import DEVICE, load_check
-from tuner.compiler.module import base_manifest, read_manifest, write_manifest
+from tuner.compiler.module import Compiled, base_manifest, can_be_built, read_manifest, write_manifest
 from tuner.db import records
-from tuner.db.models import Record
+from tuner.db.models import Record, Workload
 from tuner.importers.cache import Imported
 from tuner.importers.sentences import Gate
 from tuner.jobs.making import Module, check_loss, holds_foreign, is_foreign
 from tuner.jobs.provenance import Kernels, keep_records
-from tuner.kernels.context import make_target
+from tuner.kernels.context import NO_SCHEDULE, make_target
 from tuner.kernels.left_out import in_words
 from tuner.kernels.precision import FULL
 from tuner.kernels.workload import module_from_json
-from tuner.kernels.written import first_guess
+from tuner.search.guess import Guess, guess
+from tuner.search.transfer import Relative
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,29 +50,58 @@ def fastest(session: Session, workload_ids: Collection[str], family: str) -> dic
 
 
 def compile_known(
-    imports_dir: Path, wanted: Wanted, kernels: Kernels, best: Mapping[str, Record], folder: Path
+    imports_dir: Path,
+    wanted: Wanted,
+    kernels: Kernels,
+    best: Mapping[str, Record],
+    folder: Path,
+    relatives_of: Callable[[Workload], Sequence[Relative]] = lambda _: (),
 ) -> dict[str, Any]:
-    """Compile into ``folder``; returns the manifest, which is written there too. What can be written out, and has no
-    record, is by its first choice: the plain schedule of a kernel for any number of rows takes three times as long."""
-    winners = {w.tir: (best[w.id].trace, best[w.id].run_secs) for _, w in kernels if w.id in best}
-    if wanted.imported.texts or wanted.precision != FULL:
-        target = make_target(wanted.target)
-        guesses = {w.tir: first_guess(module_from_json(w.tir), target) for _, w in kernels if w.id not in best}
-        winners |= {tir: (trace, []) for tir, trace in guesses.items() if trace}
+    """Compile into ``folder``; returns the manifest, which is written there too.
+
+    A kernel without a record is as its search would begin, with what ``relatives_of`` says of others like it; it is
+    plain where that can't be built.
+    """
+    known = {w.tir: (best[w.id].trace, best[w.id].run_secs) for _, w in kernels if w.id in best}
+    target = make_target(wanted.target)
+    found = {w.id: guess(module_from_json(w.tir), target, relatives_of(w)) for _, w in kernels if w.id not in best}
+    guesses = {w.tir: one for _, w in kernels if (one := found.get(w.id)) is not None}
     chosen = {w.id: best[w.id] for _, w in kernels if w.id in best}
     module = Module(imports_dir, wanted.imported, folder, holds_foreign(wanted.imported, chosen), wanted.precision)
-    compiled = module.compile(wanted.target, winners)
+    compiled, guesses = _compiled(module, wanted.target, known, guesses)
     manifest = base_manifest(wanted.imported, wanted.batch, wanted.seq_len, wanted.target, compiled)
     used = {w.id: best[w.id] for _, w in kernels if w.id in best and w.tir not in compiled.left_out}
+    guessed = {w.id: guesses[w.tir] for _, w in kernels if w.tir in guesses and w.tir not in compiled.left_out}
     left_out = [
         in_words(best[w.id].candidate, w.name, compiled.left_out[w.tir])
         for _, w in kernels
-        if w.tir in compiled.left_out
+        if w.tir in compiled.left_out and w.id in best
     ]
     manifest["precision"] = wanted.precision
-    manifest |= keep_records(folder, kernels, used, {}, left_out)
+    manifest |= keep_records(folder, kernels, used, {}, left_out, guessed)
     write_manifest(folder, manifest)
     return manifest
+
+
+def _compiled(
+    module: Module,
+    target: dict[str, Any],
+    known: Mapping[str, tuple[str, list[float]]],
+    guesses: Mapping[str, Guess],
+) -> tuple[Compiled, dict[str, Guess]]:
+    """The module, and the guesses, by TIR, that are in it: without those that can't be built."""
+
+    def compiled(kept: Mapping[str, Guess]) -> Compiled:
+        return module.compile(target, {**known, **{tir: (one.trace, []) for tir, one in kept.items()}})
+
+    try:
+        return compiled(guesses), dict(guesses)
+    except NO_SCHEDULE:
+        sound = {tir: one for tir, one in guesses.items() if can_be_built(tir, one.trace, target)}
+        if len(sound) == len(guesses):
+            raise
+        log.warning("%d of %d guesses can't be built: plain instead", len(guesses) - len(sound), len(guesses))
+        return compiled(sound), sound
 
 
 def runs_here(manifest: dict[str, Any]) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tuner.db import log_line
 from tuner.db.models import Record, Workload
+from tuner.search.guess import Guess
 
 Kernels = Sequence[tuple[int, Workload]]  # of a model: launches of each workload, in the order of the graph
 
@@ -18,28 +20,56 @@ def keep_records(
     kept: Mapping[str, Record],
     ready_made: Mapping[str, str],
     left_out: Sequence[str] = (),
+    guessed: Mapping[str, Guess] | None = None,
 ) -> dict[str, Any]:
     """Write the records a module is made of beside it, by workload id; what its manifest says of where it is from.
 
     ``ready_made`` names the schedule of each workload that a ready-made one won, ``left_out`` are the records that
-    could not be used, in words.
+    could not be used, in words; ``guessed`` are schedules that nothing has measured.
     """
+    guesses = guessed or {}
     found = [(workload, kept[workload.id]) for _, workload in kernels if workload.id in kept]
     (folder / "records.jsonl").write_text("".join(log_line.line_of(record, workload) for workload, record in found))
     others = sum(record.source == "imported" for _, record in found)
     return {
         "records": len(found),
         **({"imported_records": others} if others else {}),
-        "winners": sorted([*(record.candidate for _, record in found), *map(":".join, ready_made.items())]),
+        "winners": sorted(
+            [
+                *(record.candidate for _, record in found),
+                *map(":".join, ready_made.items()),
+                *(f"{workload}:guess-{_digest(one.trace)}" for workload, one in guesses.items()),
+            ]
+        ),
         "coverage": coverage(kernels, {*kept, *ready_made}),
+        "guessed": coverage(kernels, guesses),
         "kernels": len(kernels),
+        "schedules": [
+            {"kernel": w.name, "arguments": w.summary, "launches": n, "by": _chosen_by(w.id, kept, ready_made, guesses)}
+            for n, w in kernels
+        ],
         **({"left_out": list(left_out)} if left_out else {}),
     }
 
 
-def coverage(kernels: Kernels, tuned: Collection[str]) -> float:
-    """Part of the model's floating-point operations, 0..1, in ``tuned`` workloads: those where a schedule that was
-    measured, found by search or ready-made, took the default one's place."""
+def _chosen_by(
+    workload: str, kept: Mapping[str, Record], ready_made: Mapping[str, str], guesses: Mapping[str, Guess]
+) -> str:
+    """How a kernel's schedule was chosen, in words."""
+    if workload in kept:
+        return f"measured: record {kept[workload].candidate}"
+    if workload in ready_made:
+        return f"measured: {ready_made[workload]}"
+    return f"guessed: {guesses[workload].by}" if workload in guesses else "plain"
+
+
+def _digest(trace: str) -> str:
+    return hashlib.sha256(trace.encode()).hexdigest()[:16]
+
+
+def coverage(kernels: Kernels, chosen: Collection[str]) -> float:
+    """Part of the model's floating-point operations, 0..1, in ``chosen`` workloads. A manifest's ``coverage`` is that
+    of schedules that were measured, found by search or ready-made, its ``guessed`` that of guesses."""
     total = sum(launches * workload.flops for launches, workload in kernels)
-    found = sum(launches * workload.flops for launches, workload in kernels if workload.id in tuned)
+    found = sum(launches * workload.flops for launches, workload in kernels if workload.id in chosen)
     return found / total if total else 0.0

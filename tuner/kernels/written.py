@@ -101,14 +101,6 @@ def plain(function: Any, target: Any) -> Any | None:
     return kernel.with_attr({**function.attrs, "tirx.is_scheduled": True})
 
 
-def first_guess(mod: Any, target: Any) -> str:
-    """The most promising choice for a workload whose extents are known only when it runs, or whose precision is lower,
-    as a record keeps it; empty where there is none: it is scheduled."""
-    function = mod["main"]
-    writer = writer_for(mod, target) if is_symbolic(function) or precision_of(function) != FULL else None
-    return to_json(writer.choices[0]) if writer is not None else ""
-
-
 def is_choice(trace: str) -> bool:
     """Is a record's trace a choice, rather than a schedule's?"""
     return trace.startswith("{")

@@ -42,11 +42,13 @@ class TiledSearch:
         """Is nothing left that is worth a measurement?"""
         return not self._waiting or self._fruitless >= _GIVE_UP
 
-    def follow(self, relatives: Sequence[Relative]) -> None:
-        """Put first what was best for products like this one."""
-        if self._product is not None and self._waiting:
-            first = transfer.first_tiles(self._product, self._waiting, relatives)
-            self._waiting = list(dict.fromkeys([*first, *self._waiting]))
+    def follow(self, relatives: Sequence[Relative]) -> bool:
+        """Put first what was best for products like this one; was there any?"""
+        if self._product is None or not self._waiting:
+            return False
+        first = transfer.first_tiles(self._product, self._waiting, relatives)
+        self._waiting = list(dict.fromkeys([*first, *self._waiting]))
+        return bool(first)
 
     def limit_to(self, known: Container[Tile]) -> None:
         """Leave out all other tiles: a replay has times of those on record only."""

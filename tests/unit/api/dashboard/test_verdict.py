@@ -197,6 +197,12 @@ def test_what_is_not_known_is_left_out(manifest: dict[str, Any]) -> None:
     assert evidence(manifest, [], None) == []
 
 
+def test_coverage_tells_guesses_from_plain_kernels_where_the_manifest_does() -> None:
+    new = find("Coverage", evidence({"coverage": 0.5, "guessed": 0.375}, [], None))
+    assert (new.value, "38 % in guesses" in new.note, "12 % in plain" in new.note) == ("50 %", True, True)
+    assert "guesses" not in find("Coverage", evidence({"coverage": 0.5}, [], None)).note
+
+
 def test_how_near_an_import_is_to_the_library_is_said_where_it_is_known() -> None:
     manifest = {"faithful": {"cases": ["full", "empty"], "max_abs_error": 1.5e-6, "max_rel_error": 1e-5}}
     item = find("Same model", evidence(manifest, [], None))

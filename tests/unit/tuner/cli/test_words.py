@@ -40,6 +40,11 @@ def test_ago_takes_the_services_times_as_utc() -> None:
     assert words.ago(now + timedelta(seconds=3), now) == "0 s ago"
 
 
+def test_coverage_is_of_three_kinds_where_the_manifest_knows_them() -> None:
+    assert words.coverage({"coverage": 0.5, "guessed": 0.25}) == "50% measured, 25% guessed, 25% plain"
+    assert words.coverage({"coverage": 0.5}) == "50%"
+
+
 def test_a_predicted_latency_is_marked() -> None:
     assert words.best_latency(job(predicted_ms=45.0)) == "~45 ms"
     assert words.best_latency(finished_job()) == "43.2 ms"
