@@ -58,7 +58,7 @@ class JobPage:
     @property
     def bars(self) -> list[Bar]:
         """The benchmarks as the chart wants them."""
-        return [Bar(b.variant, b.median_ms, b.p10_ms, b.p90_ms) for b in self.benchmarks]
+        return [Bar(b.variant, b.median_ms, b.p10_ms, b.p90_ms, b.mean_ms, b.std_ms) for b in self.benchmarks]
 
     @property
     def dots(self) -> list[Dot]:

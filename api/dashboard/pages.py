@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from api.dashboard import data, sign_in, verdict, words
-from api.dashboard.charts.bars import bars_in_words, benchmark_bars
+from api.dashboard.charts.bars import bars_in_words, benchmark_bars, means_in_words
 from api.dashboard.charts.curve import curve_in_words, latency_curve
 from api.dashboard.charts.roofline import roofline, roofline_in_words
 from api.dashboard.recipe import how_to_run
@@ -93,6 +93,7 @@ def job_page(request: Request, settings: SettingsDep, engine: EngineDep, job_id:
         curve_words=curve_in_words(found.curve),
         bars=benchmark_bars(bars) if bars else None,
         bars_words=bars_in_words(bars),
+        means_words=means_in_words(bars),
         roofline=roofline(dots, found.peak) if found.peak and dots else None,
         roofline_words=roofline_in_words(dots, found.peak) if found.peak and dots else "",
         workloads=found.workloads,

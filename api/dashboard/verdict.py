@@ -156,6 +156,8 @@ def _timing(benchmarks: Sequence[BenchmarkOut]) -> Evidence | None:
         return None
     spread = f"{milliseconds(tuned.p10_ms)} – {milliseconds(tuned.p90_ms)}"
     note = f"p10 – p90 of {count(tuned.n)} runs, interleaved with the other variants in one process"
+    if tuned.mean_ms is not None and tuned.std_ms is not None:
+        note += f"; mean {milliseconds(tuned.mean_ms)} (standard deviation {milliseconds(tuned.std_ms)})"
     return Evidence("Repeatable", spread, note, tuned.p90_ms <= tuned.p10_ms * (1 + 2 * CANARY_TOLERANCE))
 
 

@@ -195,6 +195,7 @@ def test_benchmarks_compare_with_pytorch(service: Service, finished: Observed) -
     rows = {row["variant"]: row for row in answer["items"]}
     assert set(rows) == {"torch-eager", "torch-sdpa", "untuned", "tuned"}
     assert all(0 < row["p10_ms"] <= row["median_ms"] <= row["p90_ms"] and row["n"] >= 20 for row in rows.values())
+    assert all(row["mean_ms"] > 0 and row["std_ms"] >= 0 for row in rows.values())
     assert rows["tuned"]["median_ms"] == finished.job["latency_ms"]
 
 

@@ -189,7 +189,7 @@ def test_runs_are_told_as_tvmc_told_them(tunesmith: Command, tmp_path: Path) -> 
     took = ("--fill-mode", "ones", "--outputs", out, "--print-time", "--repeat", 4, "--number", 3, "--device", "cpu")
     code, told, err = tunesmith("run", folder, *took)
     assert code == 0, err
-    assert re.search(r"over 4 runs\nmean [\d.]+  std [\d.]+  min [\d.]+  max [\d.]+ ms", told)
+    assert re.search(r"mean \(std dev\) [\d.]+ \([\d.]+\) ms  over 4 runs\nmin [\d.]+  max [\d.]+ ms", told)
     with np.load(out) as outputs:
         np.testing.assert_allclose(outputs["y"], [tiny_artifact.WEIGHT.sum(0) + tiny_artifact.BIAS] * 2, rtol=1e-5)
     told = [json.loads(tunesmith("run", folder, "--fill-mode", "random", "--json")[1]) for _ in range(2)]

@@ -11,11 +11,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Stats:
-    """Median, 10th and 90th percentile of ``n`` runs, and the median of each round of them, in milliseconds."""
+    """Median, 10th and 90th percentile, mean and standard deviation of ``n`` runs, and the median of each round of
+    them, in milliseconds."""
 
     median_ms: float
     p10_ms: float
     p90_ms: float
+    mean_ms: float
+    std_ms: float
     n: int
     rounds_ms: list[float]
 
@@ -32,5 +35,6 @@ def summarise(rounds: Sequence[Sequence[float]]) -> Stats:
     times_ms = [time for times in rounds for time in times]
     if not times_ms:
         raise ValueError("no timings to summarise")
-    median, p10, p90 = np.percentile(times_ms, [50, 10, 90])
-    return Stats(float(median), float(p10), float(p90), len(times_ms), [float(np.median(times)) for times in rounds])
+    median, p10, p90 = (float(value) for value in np.percentile(times_ms, [50, 10, 90]))
+    mean, std = float(np.mean(times_ms)), float(np.std(times_ms))
+    return Stats(median, p10, p90, mean, std, len(times_ms), [float(np.median(times)) for times in rounds])

@@ -65,7 +65,8 @@ def texts_in_a_call(spec: Spec) -> int:
 
 def of_one(timing: Timing, texts: int) -> Timing:
     """Times of so many texts as those of one."""
-    times = {name: getattr(timing, name) / texts for name in ("median_ms", "p10_ms", "p90_ms")}
+    names = ("median_ms", "p10_ms", "p90_ms", "mean_ms", "std_ms")
+    times = {name: value / texts for name in names if (value := getattr(timing, name)) is not None}
     return timing.model_copy(update={**times, "rounds_ms": [one / texts for one in timing.rounds_ms]})
 
 

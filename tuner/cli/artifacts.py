@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tuner.artifact.format import FORMATS
-from tuner.cli import tables
+from tuner.cli import tables, words
 from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
 from tuner.cli.loading import loaded, refusals
 from tuner.cli.progress import transfer_bar
@@ -125,9 +125,10 @@ def run(
         for name, value in outputs.items():
             console.print(f"{name}  {value.dtype}{list(value.shape)}", style="bold", markup=False)
             console.print(str(value), highlight=False, markup=False)
-    console.print(f"median {median:.2f} ms  p10 {p10:.2f}  p90 {p90:.2f}  over {runs} runs")
+    average = words.mean(latency["mean_ms"], latency["std_ms"])
+    console.print(f"median {median:.2f} ms  p10 {p10:.2f}  p90 {p90:.2f}  mean (std dev) {average}  over {runs} runs")
     if print_time:
-        named = ("mean", "std", "min", "max")
+        named = ("min", "max")
         console.print("  ".join(f"{name} {latency[f'{name}_ms']:.2f}" for name in named) + " ms")
 
 

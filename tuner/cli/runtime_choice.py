@@ -116,7 +116,7 @@ def _table(rows: list[Row], texts: int, idle_sec: float) -> Table:
         table.add_row(
             row.backend,
             *(words.milliseconds(value) for value in (row.load_ms, row.first_ms, row.steady.median_ms)),
-            f"{row.mean_ms:.2f} ({row.std_ms:.2f}) ms",
+            words.mean(row.steady.mean_ms, row.steady.std_ms),
             words.milliseconds(row.after_idle_ms),
             words.size(row.memory_bytes or 0),
             f"{row.agreeing} of {texts}",

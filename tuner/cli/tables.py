@@ -132,11 +132,12 @@ def workloads_table(workloads: Iterable[JobWorkloadOut], width: int) -> Table:
 def benchmarks_table(benchmarks: Iterable[BenchmarkOut]) -> Table:
     """The comparison, slowest first, with each variant's speed against the slowest."""
     ordered = sorted(benchmarks, key=lambda b: -b.median_ms)
-    table = _table("variant", ">median", ">p10", ">p90", ">n", ">speed")
+    table = _table("variant", ">median", ">p10", ">p90", ">mean (std dev)", ">n", ">speed")
     for bench in ordered:
         table.add_row(
             _VARIANTS.get(bench.variant, bench.variant),
             *(words.milliseconds(value) for value in (bench.median_ms, bench.p10_ms, bench.p90_ms)),
+            words.mean(bench.mean_ms, bench.std_ms),
             str(bench.n),
             f"{ordered[0].median_ms / bench.median_ms:.2f}x",
             style="bold green" if bench.variant == "tuned" else "",

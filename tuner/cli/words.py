@@ -23,6 +23,11 @@ def milliseconds(value: float | None) -> str:
     return DASH if value is None else f"{value:.3g} ms" if value < 100 else f"{value:.0f} ms"
 
 
+def mean(mean_ms: float | None, std_ms: float | None) -> str:
+    """A mean latency with its standard deviation: ``43.6 (1.39) ms``."""
+    return DASH if mean_ms is None or std_ms is None else f"{mean_ms:.3g} ({std_ms:.3g}) ms"
+
+
 def microseconds(value: float | None) -> str:
     """A kernel's time: ``925 us``, ``17.2 us``."""
     return DASH if value is None else f"{value:.1f} us" if value < 100 else f"{value:,.0f} us"

@@ -42,8 +42,6 @@ class Row:
     load_ms: float | None = None
     first_ms: float | None = None
     steady: Stats | None = None
-    mean_ms: float | None = None
-    std_ms: float | None = None
     after_idle_ms: float | None = None
     memory_bytes: int | None = None
     labels: list[str] | None = None
@@ -95,8 +93,6 @@ def _row(backend: str, result: dict[str, Any], logits: np.ndarray, reference: np
         load_ms=result["load_ms"],
         first_ms=result["first_ms"],
         steady=summarise([result["times_ms"]]),
-        mean_ms=float(np.mean(result["times_ms"])),
-        std_ms=float(np.std(result["times_ms"])),
         after_idle_ms=result["after_idle_ms"],
         memory_bytes=result["memory_bytes"],
         labels=[names[index] for index in chosen],

@@ -33,6 +33,8 @@ class BenchmarkOut(BaseModel):
     median_ms: float
     p10_ms: float
     p90_ms: float
+    mean_ms: float | None = None
+    std_ms: float | None = None
     n: int
     rounds_ms: list[float] = []
     threads: int

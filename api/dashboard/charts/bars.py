@@ -28,6 +28,8 @@ class Bar:
     median_ms: float
     p10_ms: float
     p90_ms: float
+    mean_ms: float | None = None
+    std_ms: float | None = None
 
 
 def variant_name(variant: str) -> str:
@@ -95,6 +97,16 @@ def bars_in_words(bars: Sequence[Bar]) -> str:
     """The bars as one sentence, for those who can't see them."""
     ordered = sorted(bars, key=lambda b: b.median_ms)
     return "Median latency: " + ", ".join(f"{variant_name(b.variant)} {milliseconds(b.median_ms)}" for b in ordered)
+
+
+def means_in_words(bars: Sequence[Bar]) -> str:
+    """Mean and standard deviation of each variant, below the bars; empty where an earlier release kept none."""
+    parts = [
+        f"{variant_name(b.variant)} {milliseconds(b.mean_ms)} ({milliseconds(b.std_ms)})"
+        for b in sorted(bars, key=lambda b: b.median_ms)
+        if b.mean_ms is not None and b.std_ms is not None
+    ]
+    return f"Mean (standard deviation): {', '.join(parts)}" if parts else ""
 
 
 def _whisker(bar: Bar, row: int) -> list[Option]:

@@ -47,6 +47,8 @@ class Benchmark(SQLModel, table=True):
     median_ms: float
     p10_ms: float
     p90_ms: float
+    mean_ms: float | None = None  # with the next: None in rows of an earlier release
+    std_ms: float | None = None
     n: int
     rounds_ms: list[float] = json_column(default_factory=list)  # medians of the rounds, in their order
     threads: int

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from api.dashboard.charts.bars import Bar, bars_in_words, benchmark_bars
+from api.dashboard.charts.bars import Bar, bars_in_words, benchmark_bars, means_in_words
 from api.dashboard.charts.curve import CurvePoint, curve_in_words, improvements, latency_curve
 from api.dashboard.charts.roofline import Dot, roofline, roofline_in_words
 from tuner.targets.roofline import Peak
@@ -149,3 +149,12 @@ def test_options_are_json_without_functions_or_markup() -> None:
 def test_charts_are_told_in_words_as_well() -> None:
     assert curve_in_words(POINTS) == "Predicted latency went from 400 ms to 120 ms in 20 s and 64 trials."
     assert bars_in_words(BARS) == "Median latency: TuneSmith, tuned 43.0 ms, PyTorch SDPA 134 ms"
+
+
+def test_means_stand_below_the_bars_where_they_are_known() -> None:
+    assert means_in_words(BARS) == ""
+    known = [Bar("torch-sdpa", 134.0, 131.0, 140.0, 134.6, 2.5), Bar("tuned", 43.0, 42.8, 44.1, 43.2, 1.39)]
+    assert (
+        means_in_words(known)
+        == "Mean (standard deviation): TuneSmith, tuned 43.2 ms (1.39 ms), PyTorch SDPA 135 ms (2.50 ms)"
+    )

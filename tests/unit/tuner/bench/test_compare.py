@@ -162,6 +162,7 @@ def test_nothing_to_run_is_refused(wrong: dict[str, float]) -> None:
 def test_percentiles_are_interpolated() -> None:
     stats = summarise([[float(i) for i in range(7)], [float(i) for i in range(7, 11)]])
     assert (stats.median_ms, stats.p10_ms, stats.p90_ms, stats.n) == (5.0, 1.0, 9.0, 11)
+    assert (stats.mean_ms, stats.std_ms) == (5.0, pytest.approx(10**0.5))
     assert stats.rounds_ms == [3.0, 8.5]
     with pytest.raises(ValueError, match="no timings"):
         summarise([])

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from rich.console import Console
 
 from tests.support.samples import benchmark, finished_job, job
-from tuner.cli import common, tables
+from tuner.cli import common, tables, words
 from tuner.cli.progress import watch
 from tuner.schemas import JobOut, JobWorkloadOut
 
@@ -93,3 +93,10 @@ def test_comparison_is_slowest_first_and_names_variants() -> None:
     rows = console.file.getvalue().splitlines()[1:]  # type: ignore[attr-defined]
     assert [row.split("  ")[0].strip() for row in rows] == ["TVM untuned", "PyTorch eager", "PyTorch SDPA", "TVM tuned"]
     assert rows[-1].split()[-1] == "7.21x"
+    assert "43.4 (0.86) ms" in rows[-1]
+
+
+def test_a_comparison_of_an_earlier_release_has_no_mean() -> None:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(tables.benchmarks_table([benchmark("tuned", 43.0).model_copy(update={"mean_ms": None})]))
+    assert words.DASH in console.file.getvalue()  # type: ignore[attr-defined]
