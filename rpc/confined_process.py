@@ -14,6 +14,7 @@ from typing import Any
 
 from rpc.drafts import have_own_tempdir
 from rpc.expendable import go_first, is_short_of_memory, limit_memory
+from rpc.lean import importing
 
 
 def main() -> None:
@@ -22,8 +23,9 @@ def main() -> None:
     go_first()
     have_own_tempdir()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    module = import_module(name)
-    module.prepare()
+    with importing():
+        module = import_module(name)
+        module.prepare()
     limit_memory(int(memory_bytes))
     connection = Connection(int(fd))
     connection.send_bytes(b"{}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rpc.drafts import draft
-from rpc.lean import prepare_lean_import
+from rpc.lean import importing, prepare_lean_import
 from rpc.lifeline import die_with_parent
 
 _ELEMENTS = 1024
@@ -68,6 +68,8 @@ def main() -> None:
     args = parser.parse_args()
     die_with_parent()
     prepare_lean_import()
+    with importing():
+        import tvm  # noqa: F401
     try:
         print(json.dumps(probe(args.host, args.port, args.key, args.timeout_sec)))
     except Exception as error:

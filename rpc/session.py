@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from rpc.cores import pin_threads
 from rpc.expendable import go_first
+from rpc.lean import importing
 from rpc.lifeline import die_with_parent
 
 _TELL_SEC = 0.5
@@ -48,9 +49,10 @@ def serve_session(
 
 def import_runtime() -> None:
     """Load TVM and our device functions; done once before forking, so that a session starts in milliseconds."""
-    import tvm.rpc.server  # noqa: F401
+    with importing():
+        import tvm.rpc.server  # noqa: F401
 
-    from rpc import device_functions, placing  # noqa: F401
+        from rpc import device_functions, placing  # noqa: F401
 
 
 def tell_timeout(connection: socket.socket, limit_sec: float) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import Any
 
 from rpc import addresses
-from rpc.lean import prepare_lean_import
+from rpc.lean import importing, prepare_lean_import
 from rpc.lifeline import die_with_parent
 from rpc.local_peers import is_trusted, uid_of
 from rpc.logfile import LEVELS, start_logging
@@ -22,7 +22,8 @@ from rpc.tracker import PUT, REQUEST, SUCCESS, check_key
 
 prepare_lean_import()
 
-from tvm.rpc.tracker import TCPEventHandler, TrackerServerHandler  # noqa: E402  (after the lean import is prepared)
+with importing():
+    from tvm.rpc.tracker import TCPEventHandler, TrackerServerHandler
 
 log = logging.getLogger("rpc.tracker")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from rpc.lean import importing
+from rpc.lean import importing, without_torch
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +31,18 @@ def test_who_does_without_collections_still_does_afterwards() -> None:
     with importing():
         pass
     assert not gc.isenabled()
+
+
+def test_pytorch_is_absent_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    with without_torch(), pytest.raises(ImportError):
+        import torch  # noqa: F401
+    assert "torch" not in sys.modules
+
+
+def test_pytorch_stays_where_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = object()
+    monkeypatch.setitem(sys.modules, "torch", loaded)
+    with without_torch():
+        assert sys.modules["torch"] is loaded
+    assert sys.modules["torch"] is loaded

@@ -12,6 +12,7 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
+from rpc.lean import importing, without_torch
 from rpc.lifeline import child_env, python_module
 from tuner.errors import InvalidInput
 from tuner.schemas import OperatorIn
@@ -54,13 +55,13 @@ def _load(path: Path) -> ModuleType:
 
 def main() -> None:
     """``python -m tuner.importers.operators.written FILE FUNCTION [N]...``: print the function's TIR as a JSON line."""
+    with importing(), without_torch():  # before the file, which imports it as well
+        import tvm
+        from tvm import te
     path, function, *args = sys.argv[1:]
     build = getattr(_load(Path(path)), function, None)
     if build is None:
         raise SystemExit(f"{path} has no function {function}")
-    import tvm
-    from tvm import te
-
     print(json.dumps(str(tvm.ir.save_json(te.create_prim_func(list(build(*map(int, args))))))))
 
 
