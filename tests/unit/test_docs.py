@@ -87,6 +87,16 @@ def test_every_option_is_documented_at_its_command(name: str) -> None:
     assert set(re.findall(r"`(--?[a-z][a-z-]*)", section)) == options
 
 
+@pytest.mark.parametrize("page", ["README.md", *DOCS_PAGES])
+def test_commands_that_pages_show_have_the_options_they_are_given(page: str) -> None:
+    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text().replace("\\\n", " "), re.MULTILINE | re.DOTALL)
+    shown = [line.split("  #")[0] for block in blocks for line in block.splitlines() if line.startswith("tunesmith ")]
+    for line in shown:
+        name = max((name for name in COMMANDS if f"{line} ".startswith(f"{name} ")), key=len)
+        known = {option for param in COMMANDS[name].params for option in (*param.opts, *param.secondary_opts)}
+        assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", line)) <= known, line
+
+
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", *DOCS_PAGES])
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     source = ROOT / page

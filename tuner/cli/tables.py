@@ -48,7 +48,7 @@ def jobs_table(jobs: Iterable[JobOut], width: int) -> Table:
     for job in jobs:
         table.add_row(
             job.id,
-            escape(label(job.model)),
+            escape(" ".join(filter(None, [label(job.model), "(random weights)" if job.weights == "random" else ""]))),
             words.shape(job),
             escape(job.target),
             _state(job) + (" [yellow](waiting)[/]" if words.is_waiting(job) else ""),

@@ -86,6 +86,14 @@ def test_a_path_is_shown_as_it_is() -> None:
     assert [one.render_str("root:x:0").plain for one in (common.console, common.notes)] == ["root:x:0"] * 2
 
 
+def test_latency_of_a_model_with_random_weights_is_marked_in_the_list() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(tables.jobs_table([finished_job(weights="random")], console.width))
+    console.print(tables.jobs_table([finished_job(weights="pretrained")], console.width))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert ["(random weights)" in line for line in lines if "job-" in line] == [True, False]
+
+
 def test_comparison_is_slowest_first_and_names_variants() -> None:
     variants = {"tuned": 43.0, "torch-eager": 147.0, "torch-sdpa": 134.0, "untuned": 310.0}
     console = Console(file=io.StringIO(), width=120)
