@@ -11,6 +11,7 @@ from api.dashboard.charts.roofline import roofline, roofline_in_words
 from api.dashboard.recipe import how_to_run
 from api.dashboard.rendering import STATIC, FreshStatic, PageRoute, compile_templates, page
 from api.deps import EngineDep, Offset, SettingsDep
+from tuner.artifact.bundle import refusal
 from tuner.db import clock, devices, events, uploads
 from tuner.db.engine import read
 from tuner.errors import InvalidInput
@@ -99,6 +100,7 @@ def job_page(request: Request, settings: SettingsDep, engine: EngineDep, job_id:
         workloads=found.workloads,
         artifact=found.artifact,
         how_to_run=how_to_run(job, found.artifact) if found.artifact else "",
+        has_bundle=found.artifact is not None and not refusal(found.artifact.manifest),
         log=found.log,
         now=now,
     )

@@ -7,21 +7,24 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from api.deps import EngineDep, SettingsDep, WindowDep, page_of
 from api.errors import answer
 from api.work import while_connected
+from tuner.artifact import bundle
 from tuner.artifact.format import file_name, member_name
+from tuner.config import Settings
 from tuner.db import artifacts
 from tuner.db.engine import read
+from tuner.db.models import Artifact
 from tuner.errors import InvalidInput
 from tuner.jobs import artifact_files
 from tuner.schemas import ArtifactCheck, ArtifactOut, Page
 
 router = APIRouter(prefix="/artifacts", tags=["artifacts"])
 
-Format = Literal["tar", "so", "dylib", "source"]
+Format = Literal["tar", "so", "dylib", "source", "bundle"]
 
 _LIBRARY = "application/octet-stream"
 _RANGES = re.compile(r"bytes=(\d{1,18}-\d{0,18}|-\d{1,18})(\s*,\s*(\d{1,18}-\d{0,18}|-\d{1,18}))*")
@@ -53,10 +56,13 @@ def download_artifact(
 ) -> Response:
     """The tar, its library alone (macOS: under either name) or its generated code as text; the ETag is the sha256.
 
-    The tar takes ranges, so a download of it can be resumed.
+    The tar takes ranges, so a download of it can be resumed. The bundle is a tar for programs that are not Python; the
+    SHA256SUMS in it names what all of it must be, and its ETag is the sha256 of that list.
     """
     with read(engine) as session:
         artifact = artifacts.get(session, artifact_id)
+    if form == "bundle":
+        return _bundle(request, settings, artifact)
     member = None if form == "tar" else member_name(artifact.manifest, form)
     sha256 = artifact.manifest.get("files", {}).get(member, artifact.sha256)
     headers = {"etag": f'"{sha256}"', "cache-control": "private, no-cache"}
@@ -91,6 +97,19 @@ async def verify_artifact(
 
     async with request.app.state.heavy.turn():
         return await while_connected(request, check)
+
+
+def _bundle(request: Request, settings: Settings, artifact: Artifact) -> Response:
+    made = bundle.bundle_of(artifact_files.locate(settings, artifact), artifact.manifest)
+    headers = {
+        "etag": f'"{made.tag}"',
+        "cache-control": "private, no-cache",
+        "content-length": str(made.size_bytes),
+        "content-disposition": f'attachment; filename="{file_name(artifact.id, artifact.manifest, "bundle")}"',
+    }
+    if request.method == "HEAD":
+        return Response(media_type="application/x-tar", headers=headers)
+    return StreamingResponse(made.blocks(), media_type="application/x-tar", headers=headers)
 
 
 def _range_problem(header: str | None, size_bytes: int) -> str:

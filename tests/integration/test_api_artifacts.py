@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import tarfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
+from tuner.artifact.bundle import is_intact
 from tuner.config import Settings
 from tuner.db import artifacts
 from tuner.db.engine import write
@@ -184,3 +187,39 @@ def test_a_tar_without_its_library_says_so(client: TestClient, for_a_mac: None, 
     error = client.get("/v1/artifacts/art-2/download", params={"format": "so"}).json()["error"]
     assert error["code"] == "artifact_missing"
     assert "lib.dylib" in error["message"]
+
+
+def test_a_bundle_is_made_as_it_is_sent(client: TestClient, engine: Engine, settings: Settings, tmp_path: Path) -> None:
+    members = {"lib.so": b"a library", "params.safetensors": b"weights", "loader.py": b"pass"}
+    tensor = {"name": "x", "dtype": "float32", "shape": [1]}
+    manifest = {
+        "library": "lib.so",
+        "target": {"kind": "llvm"},
+        "versions": {"tvm": version("apache-tvm")},
+        "inputs": [tensor],
+        "outputs": [tensor],
+        "files": {name: hashlib.sha256(member).hexdigest() for name, member in members.items()},
+    }
+    content = _tar({"manifest.json": json.dumps(manifest).encode(), **members})
+    settings.artifacts_dir.mkdir(parents=True, exist_ok=True)
+    (settings.artifacts_dir / "art-3.tar").write_bytes(content)
+    with write(engine) as session:
+        row = {"id": "art-3", "job_id": "job-1", "path": "art-3.tar", "size_bytes": len(content), "sha256": "0"}
+        artifacts.put(session, Artifact(**row, manifest=manifest))
+    url = "/v1/artifacts/art-3/download?format=bundle"
+    answer, head = client.get(url), client.head(url)
+    assert (answer.status_code, head.status_code, head.content) == (200, 200, b"")
+    assert int(answer.headers["content-length"]) == int(head.headers["content-length"]) == len(answer.content)
+    assert answer.headers["content-disposition"] == 'attachment; filename="art-3-bundle.tar"'
+    (tmp_path / "b.tar").write_bytes(answer.content)
+    assert is_intact(tmp_path / "b.tar", manifest)
+    with tarfile.open(tmp_path / "b.tar") as archive:
+        names = set(archive.getnames())
+    assert {"lib/lib.so", "lib/libtvm_runtime.so", "lib/libtvm_ffi.so", "include/tunesmith.h", "example.cc"} <= names
+    assert "loader.py" not in names
+
+
+def test_a_bundle_for_another_machine_is_refused(client: TestClient, path: Path) -> None:
+    answer = client.get(DOWNLOAD, params={"format": "bundle"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_input")
+    assert "A bundle runs on a CPU" in answer.json()["error"]["message"]

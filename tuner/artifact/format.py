@@ -8,12 +8,13 @@ import os
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rpc.drafts import draft
 from tuner.errors import InvalidInput
 
-FORMATS = ("tar", "so", "dylib", "source")  # what an artifact can be had as: whole, its library, its code as text
+# What an artifact can be had as: whole, its library, its code as text, with all that a C++ program needs.
+FORMATS = ("tar", "so", "dylib", "source", "bundle")
 
 _BLOCK = 1 << 20
 # What decides what an artifact computes and how fast; measured figures do not belong here, they differ each time.
@@ -58,16 +59,23 @@ def file_name(artifact_id: str, manifest: Mapping[str, Any], form: str) -> str:
     """What a download of this format is called. Raises InvalidInput when the artifact has none."""
     if form == "tar":
         return f"{artifact_id}.tar"
+    if form == "bundle":
+        return f"{artifact_id}-bundle.tar"
     member = member_name(manifest, form)
     return artifact_id + (Path(member).suffix if form == "source" else f".{form}")
 
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
+        return sha256_in(file)
+
+
+def sha256_in(file: IO[bytes]) -> str:
+    """SHA-256 of what is left of an open file, hex."""
+    digest = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        digest.update(block)
     return digest.hexdigest()
 
 

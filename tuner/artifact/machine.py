@@ -56,16 +56,23 @@ def misfit(manifest: dict[str, Any]) -> str:
 def lacking(target: dict[str, Any], own: dict[str, Any], cpuinfo: str) -> list[str]:
     """Instructions that a target takes for granted and a machine lacks, which is a target too; ``cpuinfo`` is what its
     Linux says of it."""
-    from tvm.target import Target, codegen
-
-    def simd(spec: dict[str, Any]) -> set[str]:
-        return {str(f) for f in codegen.llvm_get_cpu_features(Target(spec)) if str(f).startswith(_SIMD)}
-
     lines = [line for line in cpuinfo.splitlines() if line.startswith(("flags", "Features"))]
-    has = simd(own)
+    has = _simd(own)
     if lines:
         has = has - set(_OF_LINUX.values()) | {_OF_LINUX[word] for word in lines[0].split() if word in _OF_LINUX}
-    return sorted(simd(target) - has)
+    return sorted(_simd(target) - has)
+
+
+def instructions(target: dict[str, Any]) -> list[str]:
+    """Those that kernels for a CPU's target are written with, as its Linux calls them."""
+    taken = _simd({key: value for key, value in target.items() if key in ("kind", "mtriple", "mcpu", "mattr")})
+    return sorted(linux for linux, name in _OF_LINUX.items() if name in taken)
+
+
+def _simd(target: dict[str, Any]) -> set[str]:
+    from tvm.target import Target, codegen
+
+    return {str(f) for f in codegen.llvm_get_cpu_features(Target(target)) if str(f).startswith(_SIMD)}
 
 
 def device(manifest: dict[str, Any]) -> Any:

@@ -46,6 +46,8 @@ def download(
     notes.print(f"wrote {path}", highlight=False, soft_wrap=True)
     if artifact.manifest.get("load_check", "device") != "device":
         notes.print(str(artifact.manifest["tested"]), style="yellow", highlight=False)
+    if form == "bundle":
+        notes.print("unpack it with tar -xf; its README.md says how to build with it", highlight=False)
     if form == "tar":
         notes.print(f"run it with: tunesmith run {path}", highlight=False, soft_wrap=True)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tuner.artifact import bundle
 from tuner.artifact.format import file_name, member_name, sha256_of
 from tuner.errors import ArtifactMissing, InvalidInput, ServiceUnreachable, StorageFull
 from tuner.schemas import ArtifactOut
@@ -17,12 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file of the service: what to call it, where it is had, and what it must be; None where the size is not told."""
+    """A file of the service: what to call it, where it is had, and what it must be; None where the size is not told.
+
+    A ``bundle`` is made while it is sent: what it must be is told by its own list and its artifact's manifest, and
+    ``sha256`` is its artifact's.
+    """
 
     name: str
     path: str
     sha256: str
     size_bytes: int | None
+    bundle: Mapping[str, Any] = field(default_factory=dict)
+
+    def is_in(self, file: Path) -> bool:
+        """Is that what ``file`` holds?"""
+        return bundle.is_intact(file, self.bundle) if self.bundle else sha256_of(file) == self.sha256
 
 
 def wanted(artifact: ArtifactOut, form: str = "tar") -> Wanted:
@@ -30,6 +40,8 @@ def wanted(artifact: ArtifactOut, form: str = "tar") -> Wanted:
     name, path = file_name(artifact.id, artifact.manifest, form), f"/v1/artifacts/{artifact.id}/download"
     if form == "tar":
         return Wanted(name, path, artifact.sha256, artifact.size_bytes)
+    if form == "bundle":
+        return Wanted(name, f"{path}?format=bundle", artifact.sha256, None, artifact.manifest)
     member = member_name(artifact.manifest, form)
     sha256 = artifact.manifest.get("files", {}).get(member)
     if sha256 is None:
@@ -47,7 +59,7 @@ def download(client: Client, file: Wanted, destination: Path, progress: Callable
     asks for the rest only.
     A file that is there and matches is left alone.
     """
-    if destination.is_file() and sha256_of(destination) == file.sha256:
+    if destination.is_file() and file.is_in(destination):
         progress(destination.stat().st_size)
         return destination
     part = destination.with_name(f"{destination.name}.{file.sha256[:12]}.part")  # no other file's, and nobody else's
@@ -60,7 +72,7 @@ def download(client: Client, file: Wanted, destination: Path, progress: Callable
         raise StorageFull(
             f"{part} can't be written: {error.strerror}.", "Free some space, or give another path with -o."
         ) from error
-    if sha256_of(part) != file.sha256:
+    if not file.is_in(part):
         part.unlink()
         raise ArtifactMissing(
             f"What was downloaded as {file.name} does not match its checksum.",

@@ -20,6 +20,7 @@ from rpc.facts import physical_cores
 from rpc.versions import PINS
 from tuner.artifact import travelling
 from tuner.artifact.format import artifact_id, sha256_of
+from tuner.artifact.machine import instructions
 from tuner.artifact.symbols import check_library
 from tuner.graph.pipeline import Prepared, build, finish, kernel_names
 from tuner.graph.replaced import Replacement
@@ -137,6 +138,7 @@ def base_manifest(
         "params": compiled.params,
         "target": target,
         "machine": triples.architecture(target),
+        **({"instructions": instructions(target)} if target["kind"] == "llvm" else {}),
         "threads": int(target.get("num-cores") or physical_cores()),
         **compiled.checked,
         "versions": {

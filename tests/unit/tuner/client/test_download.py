@@ -114,3 +114,13 @@ def test_full_disk_is_named(service: FakeService, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Path, "with_name", lambda self, name: full)
     with pytest.raises(StorageFull, match="No space left on device"):
         fetch(service, Path("/dev/a.tar"))
+
+
+def test_a_bundle_is_kept_only_if_it_is_whole_and_of_that_artifact(service: FakeService, tmp_path: Path) -> None:
+    files = {"params.safetensors": SHA, "lib.so": SHA}
+    made = artifact(CONTENT, SHA).model_copy(update={"manifest": {"library": "lib.so", "files": files}})
+    file = wanted(made, "bundle")
+    assert (file.name, file.path) == (f"{made.id}-bundle.tar", f"/v1/artifacts/{made.id}/download?format=bundle")
+    with pytest.raises(ArtifactMissing, match="does not match"):
+        download(service.client(), file, tmp_path / "b.tar", lambda done: None)
+    assert not list(tmp_path.iterdir())
