@@ -271,6 +271,23 @@ def test_a_kernel_begins_with_what_was_best_for_others_that_are_written_alike(be
     assert next(search.propose(1)).choice == writer.choices[-1]
 
 
+def test_a_kernel_whose_records_show_nothing_better_is_not_searched_again(bert: Case) -> None:
+    kernel, target = next(one for one in bert.kernels if one.name == "matmul_add"), make_target(local_target())
+    writer = written.writer_for(kernel.mod, target)
+    assert writer is not None
+    known = [(str(n), written.to_json(choice), [1.0 + n]) for n, choice in enumerate(writer.choices[:32])]
+    fewer, all_of_them = (
+        SearchSession(kernel.tir, target, None, batch=4, threads=1, seed=1, weights=default_mix(64).weights())
+        for _ in range(2)
+    )
+    fewer.learn([("other", "[[], []]", [0.5]), ("other", written.to_json(Variant(3, 1)), [0.5]), *known[:8]])
+    all_of_them.learn(known)
+    assert list(all_of_them.propose(4)) == []
+    found = [proposal.choice for proposal in fewer.propose(4)]
+    assert len(found) == 4
+    assert not {*found} & {*writer.choices[:8]}, "they were measured"
+
+
 @pytest.mark.parametrize("name", ["matmul_add_gelu", "attention", "layer_norm"])
 def test_a_kernel_for_texts_is_searched_measured_and_checked(bert: Case, bench: Bench, name: str) -> None:
     kernel = next(one for one in bert.kernels if one.name == name)

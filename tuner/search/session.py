@@ -92,10 +92,21 @@ class SearchSession:
         self._known.update(candidates)
 
     def learn(self, records: Iterable[tuple[str, str, list[float]]]) -> None:
-        """Take in records of earlier rounds: candidate id, record JSON, run seconds."""
+        """Take in records of earlier rounds, fastest first: candidate id, record JSON, run seconds.
+
+        A kernel that is written out goes on where its records leave off, be they only the best of what was tried: as
+        many of them without a better one end its search as if they were measured now.
+        """
         found = [(name, trace, secs) for name, trace, secs in records if secs]
         self._seconds |= {name: median(secs) for name, _, secs in found}
-        self._ancestors.extend((trace, secs) for _, trace, secs in found)
+        if self._writer is None or self._choices is None:
+            self._ancestors.extend((trace, secs) for _, trace, secs in found)
+            return
+        there = set(self._writer.choices)
+        for _, trace, secs in found:
+            choice = written.from_json(trace) if written.is_choice(trace) else None
+            if choice in there:
+                self._choices.tell(choice, median(secs))
 
     def suggest(self, traces: Iterable[str]) -> None:
         """Candidates from elsewhere, as record JSON, to be measured before all others."""
