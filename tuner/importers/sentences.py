@@ -71,12 +71,18 @@ def check_sentences(imported: Imported) -> None:
 
 
 def know_sentences(
-    root: Path, fetched: Fetched, imported: Imported, shape: Shape, gate: Gate, dots: Mapping[str, Dot]
+    root: Path,
+    fetched: Fetched,
+    imported: Imported,
+    shape: Shape,
+    gate: Gate,
+    dots: Mapping[str, Dot],
+    precision: str | None = None,
 ) -> None:
-    """Compute what PyTorch makes of the sentences, and which layers lose how much at the precisions that a target has
-    ``dots`` for, unless that was done: it loads the model for it."""
+    """Compute what PyTorch makes of the sentences, and which layers lose how much at a precision, or at all (None), by
+    the ``dots`` of a target, unless that was done: it loads the model for it."""
     folder = root / imported.key
-    layers = {precision: folder / gate.file_of_layers(precision, dots) for precision in dots}
+    layers = {one: folder / gate.file_of_layers(one, dots) for one in dots if precision in (None, one)}
     if all(path.is_file() for path in (folder / gate.file, *layers.values())):
         return
     from tuner.importers.huggingface import load_torch
@@ -86,8 +92,8 @@ def know_sentences(
     tokens = min(imported.texts["longest"], _MOST_TOKENS) if imported.texts else shape.seq_len
     if not (folder / gate.file).is_file():
         _keep_outputs(folder / gate.file, loaded, gate, _BATCH if imported.texts else shape.batch, tokens)
-    for precision, path in layers.items():
-        found = layer_losses(loaded, gate.lines, tokens, precision, dots)
+    for one, path in layers.items():
+        found = layer_losses(loaded, gate.lines, tokens, one, dots)
         with draft(root) as scratch:
             (scratch / path.name).write_text(json.dumps(found and found.as_dict()))
             (scratch / path.name).rename(path)

@@ -41,7 +41,7 @@ from tuner.jobs.workbench import (
 )
 from tuner.kernels.context import make_target
 from tuner.kernels.dots import dots_of
-from tuner.kernels.precision import FULL
+from tuner.kernels.precision import FASTEST, FULL
 from tuner.kernels.workload import ExtractedWorkload
 from tuner.legacy import seeds
 from tuner.measuring.outputs import RIGHT
@@ -231,7 +231,8 @@ def verify(settings: Settings, job_id: str) -> None:
     if job.precision != FULL:
         say(settings, job_id, "computing what float32 makes of the sentences")
         dots = dots_of(make_target(job.target_json))
-        know_sentences(settings.imports_dir, fetched_of(settings, job), imported, shape_of(job), gate, dots)
+        only = None if job.precision == FASTEST else job.precision
+        know_sentences(settings.imports_dir, fetched_of(settings, job), imported, shape_of(job), gate, dots, only)
     if job.compile_only:
         folder = _module_folder(settings, job_id)
         manifest = from_records.verify_here(settings.imports_dir, imported, folder, f"module of {job_id}", gate)

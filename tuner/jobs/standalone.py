@@ -124,7 +124,7 @@ def import_here(settings: Settings, order: Order, say: Callable[[str], None]) ->
             check_sentences(imported)
             if from_records.runs_here({"target": order.target.tvm}):
                 dots = dots_of(make_target(order.target.tvm))
-                know_sentences(settings.imports_dir, fetched, imported, shape, Gate(), dots)
+                know_sentences(settings.imports_dir, fetched, imported, shape, Gate(), dots, order.precision)
         return imported, taken
 
 
