@@ -19,6 +19,7 @@ from tuner.config import Settings
 from tuner.errors import InvalidInput, LoadCheckFailed, SequenceTooLong
 from tuner.importers.source import resolve_source
 from tuner.jobs.standalone import Order, compile_model
+from tuner.search.guess import GPU_MODEL
 from tuner.targets import presets
 
 SEQ_LEN = 16
@@ -88,6 +89,12 @@ def test_metal_kernels_travel_as_source(for_metal: Path) -> None:
     assert manifest_of(for_metal)["source"] == "source.metal"
     assert source.count("kernel void") >= manifest_of(for_metal)["kernels"]
     assert b"kernel void" in (for_metal / "lib.dylib").read_bytes()
+
+
+def test_products_for_an_apple_gpu_are_by_simdgroup_matrices(for_metal: Path) -> None:
+    assert "simdgroup_float8x8" in (for_metal / "source.metal").read_text()
+    how = {one["kernel"]: one["by"] for one in manifest_of(for_metal)["schedules"]}
+    assert how["matmul_add_gelu"] == f"guessed: {GPU_MODEL}"
 
 
 def test_a_vector_for_each_text_is_compiled_for_an_apple_gpu(tmp_path: Path) -> None:

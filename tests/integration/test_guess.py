@@ -24,8 +24,9 @@ from tuner.kernels import products, tiles
 from tuner.kernels.context import Replay, make_target, record_json, tuning_record
 from tuner.kernels.space import space_for
 from tuner.kernels.workload import ExtractedWorkload, extract, workload_id
-from tuner.search.guess import MODEL, RELATIVE, Guess, guess
+from tuner.search.guess import GPU_MODEL, MODEL, RELATIVE, Guess, guess
 from tuner.search.transfer import Relative
+from tuner.targets import presets
 
 SEQ_LEN = 16
 
@@ -60,6 +61,15 @@ def test_softmax_is_guessed_and_a_kernel_without_a_space_is_not() -> None:
     plain = tvm.IRModule({"main": te.create_prim_func([x, added]).with_attr("global_symbol", "main")})
     assert guess(rows, target) is not None
     assert guess(plain, target) is None
+
+
+def test_products_on_an_apple_gpu_are_guessed_by_simdgroup_matrices() -> None:
+    target = make_target(presets.resolve("m1-metal", "local").tvm)
+    found = guess(product(128, 384, 384), target)
+    assert found == Guess("simdgroup-32x64x16", GPU_MODEL)
+    many_cores = make_target(presets.resolve("m1-ultra-metal", "local").tvm)
+    assert guess(product(128, 384, 384), many_cores) != found
+    assert guess(product(1, 64, 96), target) is None  # seven of eight rows would be padding
 
 
 @pytest.fixture(scope="module")

@@ -30,12 +30,12 @@ from tests.support.msl.source import Lowered, lower
 from tests.support.sentence_models import write_sentence_model
 from tests.support.tiny_models import WIDE_BERT
 from tuner.compiler.module import _chosen
-from tuner.kernels import lane_reads, ready_made, simdgroup
+from tuner.kernels import lane_reads, ready_made, simdgroup_tiles
 
 pytestmark = pytest.mark.skipif(msl.missing_compiler() is not None, reason=str(msl.missing_compiler()))
 
 PRODUCTS = {"matmul_add", "matmul_add_add", "matmul_add_gelu", "attention_scores", "attention_context"}
-TILES = {tile.name for tile in simdgroup.TILES}
+TILES = {tile.name for tile in simdgroup_tiles.TILES}
 _SAMPLES = 2
 _TOLERANCE = {"float32": 1e-4, "float16": 2e-2}  # of the largest output; float16 adds up in float16, as its kernels say
 

@@ -12,10 +12,11 @@ from tests.support.metal import TARGET, Kernel
 from tests.support.msl.source import lower
 from tuner.importers.operators import catalog, expressions
 from tuner.kernels import simdgroup
+from tuner.kernels.simdgroup_tiles import TILES, Tile
 
 pytestmark = pytest.mark.skipif(msl.missing_compiler() is not None, reason=str(msl.missing_compiler()))
 
-SMALLEST = simdgroup.TILES[-1]
+SMALLEST = TILES[-1]
 
 
 def product(dtype: str, rows: int, columns: int, depth: int, result: str = "") -> Kernel:
@@ -25,7 +26,7 @@ def product(dtype: str, rows: int, columns: int, depth: int, result: str = "") -
     return Kernel("product", tvm.IRModule({"main": te.create_prim_func([a, b, c])}))
 
 
-def run(kernel: Kernel, tile: simdgroup.Tile, tolerance: float) -> str:
+def run(kernel: Kernel, tile: Tile, tolerance: float) -> str:
     """Check the kernel's result; returns its Metal source."""
     made = simdgroup.schedule(tile, kernel.mod, TARGET)
     assert made is not None

@@ -8,7 +8,7 @@ import pytest
 from tvm.target import Target
 
 from tuner.kernels import ready_made, simdgroup
-from tuner.kernels.simdgroup import TILES, Tile
+from tuner.kernels.simdgroup_tiles import TILES, Tile
 
 
 def metal(**limits: int) -> Any:

@@ -35,6 +35,8 @@ from tuner.kernels.space import space_for
 from tuner.kernels.workload import module_from_json, names_of
 from tuner.targets import triples
 
+_UNTIMED = [0.0]  # of a guess: TVM's database passes over records without times
+
 
 @dataclass(frozen=True)
 class Compiled:
@@ -93,7 +95,7 @@ def _chosen(
             left_out[tir] = refusal(replay, trace, target)
             continue
         database.commit_workload(mod)
-        database.commit_tuning_record(replay.record(schedule, run_secs))
+        database.commit_tuning_record(replay.record(schedule, run_secs or _UNTIMED))
     return database, replaced, left_out
 
 
@@ -103,6 +105,9 @@ def can_be_built(tir: str, trace: str, target: dict[str, Any]) -> bool:
     with suppress(*NO_SCHEDULE):
         if written.is_choice(trace):
             made = written.rewritten(trace, mod, tvm_target)
+        elif ready_made.is_name(trace):
+            schedule = ready_made.schedule(trace, mod, tvm_target)
+            made = None if schedule is None else schedule.mod
         else:
             schedule = Replay(mod, tvm_target, space_for(tvm_target)).schedule(trace)
             made = None if schedule is None else schedule.mod

@@ -16,12 +16,13 @@ from tuner.kernels import simdgroup
 from tuner.kernels.context import NO_SCHEDULE
 from tuner.kernels.intrinsics import import_on_demand
 from tuner.kernels.limits import fits
+from tuner.kernels.simdgroup_tiles import TILES
 
 # In TVM's own order; the first rule that takes a kernel schedules it, and the last one takes everything.
 # On Metal `Matmul` multiplies float16 by simdgroup matrices.
 _DLIGHT = (gpu.Matmul, gpu.GEMV, gpu.Reduction, gpu.GeneralReduction, gpu.Fallback)
 _RULES: dict[str, tuple[Any, ...]] = {"dlight": _DLIGHT, "threads": (gpu.Fallback,)}
-_TILES = {tile.name: tile for tile in simdgroup.TILES}
+_TILES = {tile.name: tile for tile in TILES}
 
 
 def names(target: Any) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ threadgroup memory too: what follows the product needs to know which element it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -18,49 +17,12 @@ from tvm.s_tir.dlight.gpu.matmul import IterKind
 from tvm.tirx.analysis import undefined_vars
 
 from tuner.kernels.intrinsics import import_on_demand
+from tuner.kernels.simdgroup_tiles import BANK_BYTES, SIDE, TILES, Gpu, Multiplication, Tile, by_cost
+from tuner.targets import apple
 
-_SIDE = 8  # of a simdgroup matrix
 _LANES = 4  # of Metal's longest vector
-_BANK_BYTES = 16  # added to each row in threadgroup memory, so that the rows of a matrix lie in different banks
 _BANK_ALIGNMENT = 16  # in elements: all slices are a multiple of it wide
 _ELEMENT_BYTES = {"float16": 2, "float32": 4}
-
-
-@dataclass(frozen=True)
-class Tile:
-    """What a threadgroup computes: ``rows`` x ``columns``, ``depth`` a step, by a grid of simdgroups."""
-
-    rows: int
-    columns: int
-    depth: int
-    simd_rows: int
-    simd_columns: int
-
-    @property
-    def name(self) -> str:
-        """As records of what was chosen keep it."""
-        return f"simdgroup-{self.rows}x{self.columns}x{self.depth}"
-
-    def threads(self, simd_width: int) -> int:
-        """Threads of a threadgroup."""
-        return self.simd_rows * self.simd_columns * simd_width
-
-    def shared_bytes(self, element_bytes: int) -> int:
-        """Threadgroup memory that both operands' slices and the result's tile take; the longer layout of each."""
-        bank = _BANK_BYTES // element_bytes
-        left = self.rows * (self.depth + bank)
-        right = max(self.depth * (self.columns + bank), self.columns * (self.depth + bank))
-        return (left + right + self.rows * self.columns) * element_bytes
-
-
-# Large tiles read operands less often, small ones keep all cores busy where the result is small. Accumulators, two
-# elements a lane and matrix, stay below half of the registers.
-TILES = (
-    Tile(64, 64, 16, 2, 2),
-    Tile(32, 64, 16, 2, 2),
-    Tile(32, 32, 32, 2, 2),
-    Tile(16, 64, 32, 1, 2),
-)
 
 
 def tiles(target: Any) -> tuple[Tile, ...]:
@@ -71,6 +33,33 @@ def tiles(target: Any) -> tuple[Tile, ...]:
     memory = int(target.attrs["max_shared_memory_per_block"])
     wide = max(_ELEMENT_BYTES.values())
     return tuple(tile for tile in TILES if tile.threads(width) <= threads and tile.shared_bytes(wide) <= memory)
+
+
+def promising(mod: Any, target: Any) -> list[Tile]:
+    """Tiles for ``mod``'s only function ``main``, the quickest by the model of the GPU first; none where it is no
+    product, or one of fewer rows or columns than a matrix has: most of the arithmetic would be padding.
+    """
+    made = Schedule(mod)
+    product = _product(made)
+    if product is None:
+        return []
+    element = _ELEMENT_BYTES[str(made.get(product).writes[0].source.dtype)]
+    _normalise(made, product)
+    extents = [made.get(loop).extent for loop in made.get_loops(product)]
+    if not all(isinstance(extent, tirx.IntImm) for extent in extents):
+        return []
+    batch, rows, columns, depth = (int(extent) for extent in extents)
+    wanted = Multiplication(batch, rows, columns, depth, element)
+    if min(wanted.rows, wanted.columns) < SIDE:
+        return []
+    return by_cost(tiles(target), wanted, _gpu_of(target))
+
+
+def _gpu_of(target: Any) -> Gpu:
+    """By the host's chip; one that is not known has as many cores as the smallest."""
+    host = target.host.attrs if target.host is not None else {}
+    chip = apple.chip_of(str(host.get("mcpu", "")), str(target.host.tag) if target.host is not None else "")
+    return Gpu(chip.gpu_cores if chip else Gpu().cores)
 
 
 def schedule(tile: Tile, mod: Any, target: Any) -> Any | None:
@@ -104,9 +93,9 @@ def _multiply(sch: Any, product: Any, tile: Tile, width: int) -> None:
     transposed = _normalise(sch, product)
     sch.pad_einsum(product, [1, tile.rows, tile.columns, tile.depth])
     batch, i, j, k = sch.get_loops(product)
-    bx, ty, i0, i1 = sch.split(i, [None, tile.simd_rows, tile.rows // tile.simd_rows // _SIDE, _SIDE])
-    by, tx, j0, j1 = sch.split(j, [None, tile.simd_columns, tile.columns // tile.simd_columns // _SIDE, _SIDE])
-    step, k0, k1 = sch.split(k, [None, tile.depth // _SIDE, _SIDE])
+    bx, ty, i0, i1 = sch.split(i, [None, tile.simd_rows, tile.rows // tile.simd_rows // SIDE, SIDE])
+    by, tx, j0, j1 = sch.split(j, [None, tile.simd_columns, tile.columns // tile.simd_columns // SIDE, SIDE])
+    step, k0, k1 = sch.split(k, [None, tile.depth // SIDE, SIDE])
     sch.reorder(bx, by, ty, tx, step, k0, i0, j0, i1, j1, k1)
     for loop, axis in ((bx, "blockIdx.x"), (by, "blockIdx.y"), (batch, "blockIdx.z")):
         sch.bind(loop, axis)
@@ -114,7 +103,7 @@ def _multiply(sch: Any, product: Any, tile: Tile, width: int) -> None:
     sch.bind(tx, "threadIdx.y")
 
     dtype = str(sch.get(product).writes[0].source.dtype)
-    bank = _BANK_BYTES // _ELEMENT_BYTES[dtype]
+    bank = BANK_BYTES // _ELEMENT_BYTES[dtype]
     for operand in (0, 1):
         fetched = sch.cache_read(product, operand, "shared")
         sch.compute_at(fetched, step, preserve_unit_loops=True)
@@ -180,8 +169,8 @@ def _spread(sch: Any, block: Any, tile: Tile, width: int) -> None:
 def _tensorize(sch: Any, block: Any, name: str) -> None:
     """Let an intrinsic do each 8x8 matrix of a block's last two axes."""
     *_, i, j = sch.get_loops(block)
-    i0, i1 = sch.split(i, [None, _SIDE])
-    j0, j1 = sch.split(j, [None, _SIDE])
+    i0, i1 = sch.split(i, [None, SIDE])
+    j0, j1 = sch.split(j, [None, SIDE])
     sch.reorder(i0, j0, i1, j1)
     sch.unroll(i0)
     sch.unroll(j0)
@@ -198,7 +187,7 @@ def _intrinsics(dtype: str) -> dict[str, str]:
         "fill": metal.get_make_filled_simdgroup_matrix_intrin(dtype),
         "load": metal.get_simdgroup_load_intrin(dtype, "shared"),
         "load_transposed": metal.get_simdgroup_load_intrin(dtype, "shared", transpose_matrix=True),
-        "multiply": metal.get_simdgroup_multiply_accumulate_intrin(_SIDE, _SIDE, _SIDE, dtype),
+        "multiply": metal.get_simdgroup_multiply_accumulate_intrin(SIDE, SIDE, SIDE, dtype),
         "store": metal.get_simdgroup_store_intrin(dtype, "shared"),
     }
     names = {what: f"tunesmith_simdgroup_{what}_{dtype}" for what in made}

@@ -11,19 +11,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.kernels import rowwise, written
+from tuner.kernels import ready_made, rowwise, simdgroup, written
 from tuner.kernels.context import NO_SCHEDULE, Replay
+from tuner.kernels.limits import fits
 from tuner.kernels.space import space_for
 from tuner.search.tiled import TiledSearch
 from tuner.search.transfer import Relative
 
-MODEL, RELATIVE = "model of the core", "records of other shapes"
+MODEL, RELATIVE, GPU_MODEL = "model of the core", "records of other shapes", "model of the GPU"
 _TRIES = 8  # tiles that may not suit what follows the product
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A schedule, or a choice, as a record keeps it, and in words ``by`` what it was found."""
+    """A schedule, a choice or a ready-made schedule's name, as records keep it; ``by`` says what it was found by."""
 
     trace: str
     by: str
@@ -35,7 +36,9 @@ def guess(mod: Any, target: Any, relatives: Sequence[Relative] = ()) -> Guess | 
     ``relatives`` are other products with the tiles that were best for them on the same target.
     """
     with suppress(*NO_SCHEDULE):
-        return _guess(mod, target, relatives) if target.kind.name == "llvm" else None
+        if target.kind.name == "llvm":
+            return _guess(mod, target, relatives)
+        return _by_matrices(mod, target)
     return None
 
 
@@ -48,6 +51,15 @@ def _guess(mod: Any, target: Any, relatives: Sequence[Relative]) -> Guess | None
     for schedule in _schedules(tiled) if tiled.is_product else rowwise.schedules(mod, target):
         if replay.post_process(schedule) is not None:
             return Guess(replay.trace_json(replay.candidate(schedule)), by)
+    return None
+
+
+def _by_matrices(mod: Any, target: Any) -> Guess | None:
+    """A product's quickest tile of simdgroup matrices; other GPUs than Apple's have none."""
+    for tile in simdgroup.promising(mod, target):
+        schedule = ready_made.schedule(tile.name, mod, target)
+        if schedule is not None and fits(schedule.mod["main"], target):
+            return Guess(tile.name, GPU_MODEL)
     return None
 
 

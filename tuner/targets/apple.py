@@ -69,3 +69,8 @@ CHIPS = (
     Chip("m5-pro", 6, 4.6, 20, None, 307.2),
     Chip("m5-max", 6, 4.6, 40, None, 614.4),
 )
+
+
+def chip_of(mcpu: str, kind: str) -> Chip | None:
+    """The chip of a target's host; None for what is none of these."""
+    return next((chip for chip in CHIPS if (chip.mcpu, chip.kind) == (mcpu, kind)), None)
