@@ -49,7 +49,7 @@ class Loop:
 def busiest(assembly: str) -> Loop | None:
     """The innermost loop with most multiply-adds for each instruction it takes; None where no loop has any."""
     found = [counted(body) for body in _innermost(assembly)]
-    return max((loop for loop in found if loop.fmas), key=lambda loop: loop.fmas, default=None)
+    return max((loop for loop in found if loop.fmas), key=lambda loop: loop.fmas / loop.instructions, default=None)
 
 
 def _innermost(assembly: str) -> Iterator[list[str]]:

@@ -12,6 +12,7 @@ from benchmarks.inner_loops import Loop, busiest
 from benchmarks.latency import Case
 from benchmarks.replay import recordings_of
 from tuner.config import Settings
+from tuner.db.migrate import create_or_check
 from tuner.errors import InvalidInput
 from tuner.importers import cache
 from tuner.importers.source import resolve_source
@@ -78,6 +79,7 @@ def replayed_table(found: list[Replayed]) -> Table:
 
 def counted(settings: Settings, case: Case, target: Target) -> list[tuple[str, Loop]]:
     """The busiest inner loop of each product of a case, guessed for a target, by the kernel's name and columns."""
+    create_or_check(settings)
     order = Order(resolve_source(case.model), target, case.batch, case.seq_len)
     imported, _ = import_here(settings, order, lambda line: None)
     llvm = make_target(target.tvm)

@@ -39,6 +39,13 @@ def test_the_innermost_loop_is_counted_and_no_other() -> None:
     assert busiest("main:\n\tret\n") is None
 
 
+def test_what_follows_a_product_is_not_taken_for_it() -> None:
+    follower = "LBB1_1:\n" + "\tfmla.4s\tv3, v4, v5\n\tfadd.4s\tv3, v3, v5\n\tfdiv.4s\tv3, v3, v5\n" * 9
+    found = busiest(ARM + follower + "\tb.ne\tLBB1_1\n")
+    assert found is not None
+    assert found.fmas == 2
+
+
 def test_what_a_core_can_not_do_in_time_is_what_bounds_a_loop() -> None:
     m1 = core_of("apple-m1")
     full = Loop(instructions=36, fmas=24, loads=11, sums=24, spilled=0, lanes=4)
