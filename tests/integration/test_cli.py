@@ -117,6 +117,24 @@ def test_show_has_the_comparison_and_the_workloads(tunesmith: Command) -> None:
         assert text in out
 
 
+def test_kernels_are_shown_slowest_first_each_with_how_it_was_chosen(tunesmith: Command, web: Web) -> None:
+    rows = json.loads(tunesmith("show", DONE, "--kernels", "--json")[1])
+    gelu, softmax = (next(one["workload_id"] for one in rows if name in one["name"]) for name in ("gelu", "softmax"))
+    told = {gelu: "measured: record 0f0f", softmax: "guessed: model of the core"}
+    assert [row["chosen"] for row in rows] == [None] * len(rows)  # the manifest of an earlier release
+    with write(web.engine) as session:
+        artifact = artifact_of_done(session)
+        schedules = [{"workload": name, "by": by} for name, by in told.items()]
+        artifact.manifest = artifact.manifest | {"schedules": [*schedules, {"kernel": "of-old", "by": "plain"}]}
+    rows = json.loads(tunesmith("show", DONE, "--kernels", "--json")[1])
+    assert {row["workload_id"]: row["chosen"] for row in rows if row["chosen"]} == told
+    code, out, _ = tunesmith("show", DONE, "--kernels")
+    lines = [line for line in out.splitlines() if line.startswith("fused_")]
+    assert (code, len(lines), "PyTorch" in out) == (0, len(rows), False)
+    assert lines[0].startswith("fused_matmul_gelu")
+    assert all(text in lines[0] for text in ("13,900 us", "1,382 us", "measured: record 0f0f"))
+
+
 def test_follow_of_a_finished_job_ends_with_its_verdict(tunesmith: Command) -> None:
     code, out, err = tunesmith("follow", DONE)
     assert code == 0

@@ -59,6 +59,7 @@ def test_a_manifest_says_of_each_kernel_how_it_was_chosen(tmp_path: Path) -> Non
     guesses = {guessed: Guess("a trace", MODEL)}
     said = keep_records(tmp_path, kernels, {found: make_record("c", 1e-3)}, {}, (), guesses)
     assert [one["by"] for one in said["schedules"]] == ["measured: record c", f"guessed: {MODEL}", "plain"]
+    assert [one["workload"] for one in said["schedules"]] == [workload.id for _, workload in kernels]
     assert (said["coverage"], said["guessed"]) == (0.25, 0.5)
     other = keep_records(tmp_path, kernels, {found: make_record("c", 1e-3)}, {}, (), {guessed: Guess("other", MODEL)})
     assert other["winners"] != said["winners"]

@@ -121,9 +121,19 @@ def jobs(
         notes.print(f"{none}; start one with: tunesmith tune bert-base-uncased --express --follow", highlight=False)
 
 
-def show(job_id: JobArgument, as_json: JsonOption = False, url: UrlOption = None) -> None:
+def show(
+    job_id: JobArgument,
+    kernels: Annotated[bool, typer.Option("--kernels", help="Only its kernels, and how each was chosen.")] = False,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+) -> None:
     """Show a job, its workloads and its comparison."""
     with connected(url) as client:
+        if kernels:
+            found = client.workloads(job_id)
+            if as_json:
+                return print_json(found)
+            return console.print(tables.kernels_table(found, console.width))
         job = client.job(job_id)
         if as_json:
             return print_json(job)

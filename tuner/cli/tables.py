@@ -129,6 +129,28 @@ def workloads_table(workloads: Iterable[JobWorkloadOut], width: int) -> Table:
     return table
 
 
+def kernels_table(workloads: Iterable[JobWorkloadOut], width: int) -> Table:
+    """Kernels with how each was chosen, those that take most of the time first; below ``WIDE`` columns without shapes,
+    and what each was chosen by in one word."""
+    is_wide = width >= WIDE
+    names = ["kernel", *(["shapes"] if is_wide else [])]
+    table = _table(*names, ">launches", ">share", ">untuned", ">best", ">GFLOPS", "chosen", ">trials")
+    for work in sorted(workloads, key=lambda one: -(one.share or 0.0)):
+        chosen = work.chosen or words.DASH
+        table.add_row(
+            escape(work.name),
+            *([escape(work.summary)] if is_wide else []),
+            str(work.weight),
+            f"{work.share:.1%}" if work.share is not None else words.DASH,
+            words.microseconds(work.untuned_us),
+            words.microseconds(work.best_us),
+            f"{work.gflops:,.0f}" if work.gflops else words.DASH,
+            escape(chosen if is_wide else chosen.partition(":")[0]),
+            f"{work.trials:,}" if work.tunable else words.DASH,
+        )
+    return table
+
+
 def benchmarks_table(benchmarks: Iterable[BenchmarkOut]) -> Table:
     """The comparison, slowest first, with each variant's speed against the slowest."""
     ordered = sorted(benchmarks, key=lambda b: -b.median_ms)

@@ -45,7 +45,13 @@ def keep_records(
         "guessed": coverage(kernels, guesses),
         "kernels": len(kernels),
         "schedules": [
-            {"kernel": w.name, "arguments": w.summary, "launches": n, "by": _chosen_by(w.id, kept, ready_made, guesses)}
+            {
+                "workload": w.id,
+                "kernel": w.name,
+                "arguments": w.summary,
+                "launches": n,
+                "by": _chosen_by(w.id, kept, ready_made, guesses),
+            }
             for n, w in kernels
         ],
         **({"left_out": list(left_out)} if left_out else {}),

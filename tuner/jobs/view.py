@@ -97,13 +97,21 @@ def _left(job: Job, last_round: Mapping[str, Any]) -> Band | None:
 def workload_outs(session: Session, settings: Settings, job_id: str) -> list[JobWorkloadOut]:
     """The job's workloads in graph order. Raises NotFound for an unknown job."""
     job = jobs.get(session, job_id)
-    return describe_workloads(jobs.workloads(session, job_id), peak_for(session, settings, job), job.lengths)
+    schedules = jobs.evidence(session, job_id).get("schedules", [])
+    chosen = {one["workload"]: one["by"] for one in schedules if "workload" in one}  # not in all earlier manifests
+    return describe_workloads(jobs.workloads(session, job_id), peak_for(session, settings, job), job.lengths, chosen)
 
 
 def describe_workloads(
-    rows: Sequence[tuple[JobWorkload, Workload]], peak: Peak | None = None, lengths: Sequence[int] | None = None
+    rows: Sequence[tuple[JobWorkload, Workload]],
+    peak: Peak | None = None,
+    lengths: Sequence[int] | None = None,
+    chosen: Mapping[str, str] = MappingProxyType({}),
 ) -> list[JobWorkloadOut]:
-    """Pure: ``gflops`` is flops / best time, ``share`` the part of all workloads' summed time (launches x best)."""
+    """Pure: ``gflops`` is flops / best time, ``share`` the part of all workloads' summed time (launches x best).
+
+    ``chosen`` tells by workload how the job's module came to its schedule.
+    """
     total_us = sum(row.weight * row.best_us for row, _ in rows if row.best_us)
     found = []
     for row, workload in rows:
@@ -119,6 +127,7 @@ def describe_workloads(
                 share=row.weight * row.best_us / total_us if row.best_us else None,
                 intensity=_intensity(workload),
                 peak_share=reached / peak.gflops if reached and peak and precision_in(workload.name) == FULL else None,
+                chosen=chosen.get(workload.id),
             )
         )
     return found

@@ -127,6 +127,7 @@ class JobWorkloadOut(BaseModel):
     share: float | None  # of the summed time of all workloads, 0..1
     intensity: float | None  # FLOPs per byte of memory traffic
     peak_share: float | None  # gflops of what the device can do at most; None while its peak is unknown
+    chosen: str | None = None  # how its schedule in the job's module was: measured, guessed or plain, and by what
 
 
 class CurvePoint(BaseModel):

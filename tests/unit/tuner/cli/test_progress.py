@@ -82,6 +82,22 @@ def test_ids_and_numbers_are_whole_in_a_narrow_terminal() -> None:
     assert "float32" not in text  # no room for shapes
 
 
+def test_how_a_kernel_was_chosen_is_one_word_in_a_narrow_terminal() -> None:
+    work = JobWorkloadOut(
+        workload_id="wl-1", name="matmul_add_gelu", summary="float32[32,384]", flops=1e9, weight=6, position=0,
+        tunable=True, trials=1000, untuned_us=12345.0, best_us=1234.5, gflops=479.0, share=0.271, intensity=9.0,
+        peak_share=0.93, chosen="guessed: model of the core",
+    )  # fmt: skip
+    texts = []
+    for width in (80, 160):
+        console = Console(file=io.StringIO(), width=width)
+        console.print(tables.kernels_table([work], console.width))
+        texts.append(console.file.getvalue())  # type: ignore[attr-defined]
+    assert all(whole in texts[0] for whole in ("matmul_add_gelu", "12,345 us", "27.1%", "guessed", "1,000"))
+    assert "model of the core" not in texts[0]
+    assert "guessed: model of the core" in texts[1]
+
+
 def test_a_path_is_shown_as_it_is() -> None:
     assert [one.render_str("root:x:0").plain for one in (common.console, common.notes)] == ["root:x:0"] * 2
 
