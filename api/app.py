@@ -19,6 +19,7 @@ from api.dashboard import pages as dashboard
 from api.hosts import RefuseOtherHosts
 from api.patience import LimitPatience
 from api.routes import (
+    agent,
     artifacts,
     benchmarks,
     devices,
@@ -72,6 +73,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.parts = Turns("parts of uploads", at_once=8)
     app.state.completions = Turns("uploads that are checked", at_once=1)
     app.state.imports = Turns("imports", at_once=1)  # they write, and one writes at a time
+    app.state.wheels = Turns("wheels", at_once=1)
+    app.state.agent_wheel = None  # until somebody asks for it
     app.state.heavy = Turns("large reads", at_once=1)
     app.state.gaps = Gaps(settings.quiet_lock)
     app.state.doorkeeper = Doorkeeper(settings, app.state.engine)
@@ -88,6 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         v1.include_router(module.router)
     app.include_router(v1)
     app.include_router(health.router)
+    app.include_router(agent.router)
     dashboard.mount(app)
     return app
 

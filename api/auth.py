@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 from dataclasses import dataclass
 
@@ -122,8 +123,18 @@ class AskForToken:
 
 
 def token_of(request: Request) -> str | None:
-    """The token that a request shows: a program's header, else a browser's cookie."""
+    """The token that a request shows: a program's header, of pip its password, else a browser's cookie."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return token.strip()
+    if kind.lower() == "basic":
+        return _password(token)
     return sign_in.cookie_of(request)
+
+
+def _password(credentials: str) -> str:
+    """Of ``USER:PASSWORD`` as a URL's are sent; empty, which is no token, where they are none."""
+    try:
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""

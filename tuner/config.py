@@ -13,6 +13,7 @@ from rpc.logfile import LogLevel
 from rpc.quiet import default_lock
 
 DEFAULT_PORT = 8000
+DEFAULT_TRACKER_PORT = 9190
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -130,6 +131,11 @@ class Settings(BaseSettings):
     def operators_dir(self) -> Path:
         """Operators that users sent; jobs name them by their path."""
         return self.root / "operators"
+
+    @property
+    def agent_dir(self) -> Path:
+        """The wheel that other machines install to become devices; may be deleted."""
+        return self.root / "agent"
 
     @property
     def jobs_dir(self) -> Path:

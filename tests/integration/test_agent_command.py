@@ -16,7 +16,7 @@ from tests.support.processes import ROOT, free_port, python_code, running, wait_
 from tests.support.rpc_device import HOST, free, summary, tracker_process
 
 KEY = "m1-cpu"
-# What `pip install "tunesmith[agent]"` names is there, and nothing else of what the service needs.
+# What the extra `agent` names is there, and nothing else of what the service needs.
 ABSENT = (
     "torch transformers xgboost sqlalchemy sqlmodel alembic fastapi starlette uvicorn distributed dask "
     "jinja2 safetensors huggingface_hub tornado cloudpickle"

@@ -22,14 +22,13 @@ from tuner.cli import probes
 from tuner.cli.datadir import hold_data_dir, write_run_file
 from tuner.cli.ports import choose_port, lasting_port
 from tuner.client.addresses import page_url
-from tuner.config import DEFAULT_PORT, Settings
+from tuner.config import DEFAULT_PORT, DEFAULT_TRACKER_PORT, Settings
 from tuner.db import migrate
 from tuner.errors import StartFailed
 from tuner.jobs.engine_tls import make_certificate, security
 from tuner.tokens import check_doors, known_token
 from tuner.versions import check_versions
 
-DEFAULT_TRACKER_PORT = 9190
 _BUSY_SEC = 30.0  # what has much to do may be silent for so long
 _WORKERS_AWAY_SEC = 60.0  # a worker that was killed is back in seconds, on a machine that swaps in a minute
 
