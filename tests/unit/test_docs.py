@@ -30,9 +30,9 @@ def first_cells(page: str) -> list[list[str]]:
 def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
     """Every command that can be given, by its full name."""
     inner = getattr(command, "commands", None)
-    if inner is None:
+    if inner is None or command.invoke_without_command:
         yield name, command
-    else:
+    if inner is not None:
         for word, sub in inner.items():
             yield from commands(sub, f"{name} {word}")
 

@@ -6,6 +6,7 @@ import typer
 
 from tuner.cli import (
     agent,
+    agent_service,
     artifacts,
     catalog,
     compiling,
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(demo.demo, service.serve, service.doctor, service.gc, agent.agent),
+    *(demo.demo, service.serve, service.doctor, service.gc),
     *(jobs.tune, operators.tune_op, jobs.jobs, jobs.show, jobs.follow),
     *(jobs.cancel, jobs.pause, jobs.resume, jobs.delete),
     *(compiling.compile, artifacts.artifacts, artifacts.download, artifacts.run),
@@ -38,6 +39,9 @@ for command in (
     *(catalog.targets, catalog.devices, service.version),
 ):
     app.command()(command)
+agent.agent_app.command("install")(agent_service.install_agent)
+agent.agent_app.command("uninstall")(agent_service.uninstall_agent)
+app.add_typer(agent.agent_app, name="agent")
 app.add_typer(records.app, name="records")
 app.add_typer(catalog.models_app, name="models")
 app.add_typer(uploads.uploads_app, name="uploads")

@@ -3,17 +3,7 @@
 from tuner.schemas.artifacts import ArtifactCheck, ArtifactOut, BenchmarkOut
 from tuner.schemas.common import ErrorBody, ErrorOut, Page
 from tuner.schemas.devices import DeviceOut, TargetOut, ThreadgroupOut
-from tuner.schemas.jobs import (
-    BudgetIn,
-    BudgetOut,
-    CurvePoint,
-    EventOut,
-    JobIn,
-    JobOut,
-    JobState,
-    JobWorkloadOut,
-    KernelOut,
-)
+from tuner.schemas.jobs import BudgetIn, BudgetOut, CurvePoint, EventOut, JobIn, JobOut, JobState, JobWorkloadOut
 from tuner.schemas.models import ModelIn, ModelOut, OperatorIn, OperatorOut
 from tuner.schemas.records import ImportOut, LeftOut, LegacyOut, LegacyPoint, RecordOut, RecordsChanged
 from tuner.schemas.service import SCOPES, Health, TokenIn, TokenNew, TokenOut, TokenScope
@@ -37,7 +27,6 @@ __all__ = [
     "JobOut",
     "JobState",
     "JobWorkloadOut",
-    "KernelOut",
     "LeftOut",
     "LegacyOut",
     "LegacyPoint",
