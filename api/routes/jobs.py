@@ -12,7 +12,7 @@ from api.lookups import JobSource
 from tuner.db import events, jobs, submissions
 from tuner.db.engine import read, write
 from tuner.jobs import control, submit, view
-from tuner.schemas import CurvePoint, JobIn, JobOut, JobState, JobWorkloadOut, Page
+from tuner.schemas import CurvePoint, JobIn, JobOut, JobState, JobWorkloadOut, KernelOut, Page
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -92,6 +92,13 @@ def list_job_workloads(job_id: str, engine: EngineDep, settings: SettingsDep) ->
     """The job's workloads in graph order."""
     with read(engine) as session:
         return view.workload_outs(session, settings, job_id)
+
+
+@router.get("/{job_id}/workloads/{workload_id}")
+def get_job_kernel(job_id: str, workload_id: str, engine: EngineDep) -> KernelOut:
+    """What one of the job's kernels is made again from: its TIR, its target, the trace of its schedule."""
+    with read(engine) as session:
+        return view.kernel_out(session, job_id, workload_id)
 
 
 @router.get("/{job_id}/evidence")

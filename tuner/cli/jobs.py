@@ -23,6 +23,7 @@ from tuner.cli.common import (
     part,
     print_json,
 )
+from tuner.cli.kernels import Form, kernel_named, print_kernel
 from tuner.cli.progress import watch
 from tuner.cli.records import RecordsOption, log_content, say_imported
 from tuner.cli.sending import seen_there
@@ -124,11 +125,25 @@ def jobs(
 def show(
     job_id: JobArgument,
     kernels: Annotated[bool, typer.Option("--kernels", help="Only its kernels, and how each was chosen.")] = False,
+    kernel: Annotated[str | None, typer.Option("--kernel", help="Only this kernel, by name or id.")] = None,
+    tir: Annotated[bool, typer.Option("--tir", help="Of --kernel: what is built (the default).")] = False,
+    schedule: Annotated[bool, typer.Option("--schedule", help="Of --kernel: the steps of its schedule.")] = False,
+    code: Annotated[bool, typer.Option("--code", help="Of --kernel: LLVM's code, or a GPU's source.")] = False,
+    asm: Annotated[bool, typer.Option("--asm", help="Of --kernel: its assembly.")] = False,
     as_json: JsonOption = False,
     url: UrlOption = None,
 ) -> None:
     """Show a job, its workloads and its comparison."""
+    forms: dict[Form, bool] = {"tir": tir, "schedule": schedule, "code": code, "asm": asm}
+    wished = [name for name, is_wished in forms.items() if is_wished]
+    if wished and (kernel is None or len(wished) > 1):
+        raise typer.BadParameter("--tir, --schedule, --code and --asm go with --kernel NAME, one at a time")
     with connected(url) as client:
+        if kernel is not None:
+            one = kernel_named(client, job_id, kernel)
+            if as_json:
+                return print_json(one)
+            return print_kernel(one, *wished)
         if kernels:
             found = client.workloads(job_id)
             if as_json:

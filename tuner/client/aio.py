@@ -18,7 +18,18 @@ from tuner.client.answers import parsed, raise_refusal, reaching
 from tuner.client.calls import Call
 from tuner.client.http import Client
 from tuner.errors import Busy, ServiceUnreachable
-from tuner.schemas import ArtifactOut, BenchmarkOut, EventOut, Health, JobIn, JobOut, JobWorkloadOut, Page, RecordOut
+from tuner.schemas import (
+    ArtifactOut,
+    BenchmarkOut,
+    EventOut,
+    Health,
+    JobIn,
+    JobOut,
+    JobWorkloadOut,
+    KernelOut,
+    Page,
+    RecordOut,
+)
 
 T = TypeVar("T")
 
@@ -77,6 +88,10 @@ class AsyncClient:
     async def workloads(self, job_id: str) -> list[JobWorkloadOut]:
         """The workloads of a job in the order the model first uses them."""
         return await self.ask(calls.workloads(job_id))
+
+    async def kernel(self, job_id: str, workload_id: str) -> KernelOut:
+        """What a kernel of a job is made again from."""
+        return await self.ask(calls.kernel(job_id, workload_id))
 
     async def cancel(self, job_id: str) -> JobOut:
         """Asks for a job's end; it ends between two rounds."""

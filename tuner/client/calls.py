@@ -22,6 +22,7 @@ from tuner.schemas import (
     JobIn,
     JobOut,
     JobWorkloadOut,
+    KernelOut,
     ModelIn,
     ModelOut,
     OperatorIn,
@@ -88,6 +89,10 @@ def job(job_id: str) -> Call[JobOut]:
 
 def workloads(job_id: str) -> Call[list[JobWorkloadOut]]:
     return _list(JobWorkloadOut, _path("jobs", job_id, "workloads"))
+
+
+def kernel(job_id: str, workload_id: str) -> Call[KernelOut]:
+    return Call("GET", _path("jobs", job_id, f"workloads/{quote(workload_id, safe='')}"), KernelOut.model_validate)
 
 
 def evidence(job_id: str) -> Call[dict[str, Any]]:

@@ -27,6 +27,7 @@ from tuner.schemas import (
     JobIn,
     JobOut,
     JobWorkloadOut,
+    KernelOut,
     ModelIn,
     ModelOut,
     OperatorIn,
@@ -113,6 +114,10 @@ class Client:
     def workloads(self, job_id: str) -> list[JobWorkloadOut]:
         """The workloads of a job in the order the model first uses them."""
         return self.ask(calls.workloads(job_id))
+
+    def kernel(self, job_id: str, workload_id: str) -> KernelOut:
+        """What a kernel of a job is made again from."""
+        return self.ask(calls.kernel(job_id, workload_id))
 
     def evidence(self, job_id: str) -> dict[str, Any]:
         """The manifest of a job's module as the job made and measured it; empty before it has one."""

@@ -11,8 +11,9 @@ from typing import Any, cast
 from sqlmodel import Session, col, select
 
 from tuner.config import Settings
-from tuner.db import benchmarks, events, jobs
+from tuner.db import benchmarks, events, jobs, records
 from tuner.db.models import Benchmark, Device, Job, JobWorkload, Model, Record, Workload
+from tuner.errors import NotFound
 from tuner.importers.operators import catalog
 from tuner.jobs.device_watch import trouble
 from tuner.jobs.eta import Band, band
@@ -20,7 +21,7 @@ from tuner.jobs.precisions import FULL, precision_in
 from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.traffic import traffic_bytes
 from tuner.lengths import flops_of_text
-from tuner.schemas import BudgetOut, DeviceOut, ErrorBody, JobOut, JobState, JobWorkloadOut, RecordOut
+from tuner.schemas import BudgetOut, DeviceOut, ErrorBody, JobOut, JobState, JobWorkloadOut, KernelOut, RecordOut
 from tuner.state import TUNING_AHEAD
 from tuner.targets.roofline import Peak
 
@@ -97,9 +98,48 @@ def _left(job: Job, last_round: Mapping[str, Any]) -> Band | None:
 def workload_outs(session: Session, settings: Settings, job_id: str) -> list[JobWorkloadOut]:
     """The job's workloads in graph order. Raises NotFound for an unknown job."""
     job = jobs.get(session, job_id)
-    schedules = jobs.evidence(session, job_id).get("schedules", [])
-    chosen = {one["workload"]: one["by"] for one in schedules if "workload" in one}  # not in all earlier manifests
+    chosen = _chosen(session, job_id)
     return describe_workloads(jobs.workloads(session, job_id), peak_for(session, settings, job), job.lengths, chosen)
+
+
+def _chosen(session: Session, job_id: str) -> dict[str, str]:
+    """How the job's module came to the schedule of each workload, in words."""
+    schedules = jobs.evidence(session, job_id).get("schedules", [])
+    return {one["workload"]: one["by"] for one in schedules if "workload" in one}  # not in all earlier manifests
+
+
+def kernel_out(session: Session, job_id: str, workload_id: str) -> KernelOut:
+    """What a job's kernel is made again from: what its module has, or, before there is one, its fastest record.
+
+    Raises NotFound for a job, a workload of it, or a record that is not there.
+    """
+    job, workload = jobs.get(session, job_id), session.get(Workload, workload_id)
+    if workload is None or session.get(JobWorkload, (job_id, workload_id)) is None:
+        raise NotFound(f"{job_id} has no kernel {workload_id!r}.", f"See them: tunesmith show {job_id} --kernels")
+    chosen = _chosen(session, job_id).get(workload_id)
+    return KernelOut(
+        **workload.model_dump(include={"name", "summary", "tir"}),
+        workload_id=workload_id,
+        target=job.target_json,
+        chosen=chosen,
+        trace=_trace(session, job, workload, chosen),
+    )
+
+
+def _trace(session: Session, job: Job, workload: Workload, chosen: str | None) -> str:
+    if chosen is None:
+        own = job.id if job.cold else None
+        return next((one.trace for one in records.best(session, workload.id, job.target_family, job_id=own)), "")
+    how, _, by = chosen.partition(": ")
+    if how != "measured":
+        return ""
+    if not by.startswith("record "):
+        return by  # the name of a ready-made schedule
+    candidate = by.removeprefix("record ")
+    record = records.get(session, workload.id, job.target_family, candidate)
+    if record is None:
+        raise NotFound(f"The record {candidate} of {workload.name} was deleted.", "Tune the model again.")
+    return record.trace
 
 
 def describe_workloads(

@@ -3,7 +3,17 @@
 from tuner.schemas.artifacts import ArtifactCheck, ArtifactOut, BenchmarkOut
 from tuner.schemas.common import ErrorBody, ErrorOut, Page
 from tuner.schemas.devices import DeviceOut, TargetOut, ThreadgroupOut
-from tuner.schemas.jobs import BudgetIn, BudgetOut, CurvePoint, EventOut, JobIn, JobOut, JobState, JobWorkloadOut
+from tuner.schemas.jobs import (
+    BudgetIn,
+    BudgetOut,
+    CurvePoint,
+    EventOut,
+    JobIn,
+    JobOut,
+    JobState,
+    JobWorkloadOut,
+    KernelOut,
+)
 from tuner.schemas.models import ModelIn, ModelOut, OperatorIn, OperatorOut
 from tuner.schemas.records import ImportOut, LeftOut, LegacyOut, LegacyPoint, RecordOut, RecordsChanged
 from tuner.schemas.service import SCOPES, Health, TokenIn, TokenNew, TokenOut, TokenScope
@@ -27,6 +37,7 @@ __all__ = [
     "JobOut",
     "JobState",
     "JobWorkloadOut",
+    "KernelOut",
     "LeftOut",
     "LegacyOut",
     "LegacyPoint",

@@ -130,6 +130,18 @@ class JobWorkloadOut(BaseModel):
     chosen: str | None = None  # how its schedule in the job's module was: measured, guessed or plain, and by what
 
 
+class KernelOut(BaseModel):
+    """What a job's kernel is made again from."""
+
+    workload_id: str
+    name: str
+    summary: str
+    target: dict[str, Any]  # as TVM has it
+    chosen: str | None  # as in JobWorkloadOut
+    trace: str  # a record's JSON, or a ready-made schedule's name; empty: there is neither
+    tir: str  # JSON of an IRModule whose one function is "main"
+
+
 class CurvePoint(BaseModel):
     """Predicted latency after a round."""
 
