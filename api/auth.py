@@ -123,17 +123,19 @@ class AskForToken:
 
 
 def token_of(request: Request) -> str | None:
-    """The token that a request shows: a program's header, of pip its password, else a browser's cookie."""
+    """The token that a request shows: a program's header, of pip its password, else a browser's cookie.
+
+    A browser's cookie goes before a password, which is a proxy's there.
+    """
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return token.strip()
-    if kind.lower() == "basic":
-        return _password(token)
-    return sign_in.cookie_of(request)
+    cookie = sign_in.cookie_of(request)
+    return _password(token) if cookie is None and kind.lower() == "basic" else cookie
 
 
 def _password(credentials: str) -> str:
-    """Of ``USER:PASSWORD`` as a URL's are sent; empty, which is no token, where they are none."""
+    """Of ``USER:PASSWORD`` as a URL's are sent; empty where they are none."""
     try:
         return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
     except ValueError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import FileResponse, PlainTextResponse
+from fastapi.responses import FileResponse, PlainTextResponse, Response
 
 from api.agent_lines import lines
 from api.agent_wheel import Wheel, make_apart
@@ -16,6 +16,8 @@ from tuner.config import DEFAULT_TRACKER_PORT
 from tuner.errors import NotFound
 
 router = APIRouter(prefix="/agent", tags=["agent"])
+
+_TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 async def _wheel(request: Request, settings: SettingsDep) -> Wheel:
@@ -31,7 +33,7 @@ async def _wheel(request: Request, settings: SettingsDep) -> Wheel:
 WheelDep = Annotated[Wheel, Depends(_wheel)]
 
 
-@router.get("/", response_class=PlainTextResponse)
+@router.get("/", response_class=Response, responses=_TEXT)
 async def get_agent(request: Request, settings: SettingsDep, wheel: WheelDep) -> PlainTextResponse:
     """Two commands that make the machine they are pasted on a device of this service."""
     tracker = (settings.tracker_host, settings.tracker_port or DEFAULT_TRACKER_PORT)

@@ -318,7 +318,12 @@ def test_a_bug_is_an_error_of_the_same_shape(client: TestClient, monkeypatch: py
 
 def test_the_openapi_document_knows_all_routes_and_the_error_shape(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
-    assert {path for path in document["paths"] if not path.startswith("/v1/")} == {"/healthz", "/readyz"}
+    assert {path for path in document["paths"] if not path.startswith("/v1/")} == {
+        "/agent/",
+        "/agent/{name}",
+        "/healthz",
+        "/readyz",
+    }
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             schema = operation["responses"]["4XX"]["content"]["application/json"]["schema"]
