@@ -146,7 +146,7 @@ def _tuned(settings: Settings, client: Client, case: FamilyCase, trials: int) ->
 def _timed(settings: Settings, case: FamilyCase, tuned: dict[str, Any], max_sec: float) -> dict[str, Any]:
     with borrowed(resolve_source(str(_folder(case)), head=case.head), report.OUT / "sources") as fetched:
         plain = Case(str(case), case.batch, case.seq_len)
-        result = timed(settings, plain, Path(tuned["artifact"]), fetched, _PEERS, 20, 5, max_sec)
+        result = timed(settings, plain, {OURS: Path(tuned["artifact"])}, fetched, _PEERS, 20, 5, max_sec)
     return {
         **{f"{timing.variant}_ms": round(timing.median_ms, 3) for timing in result.timings},
         "threads": result.threads,

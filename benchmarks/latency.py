@@ -186,20 +186,20 @@ def _tune(settings: Settings, case: Case, wish: BudgetIn) -> Tuned:
 
 def _race(settings: Settings, tuned: Tuned, rounds: int, per_round: int, max_sec: float) -> Result:
     with borrowed(resolve_source(tuned.case.model), report.OUT / "sources") as fetched:
-        return timed(settings, tuned.case, tuned.artifact, fetched, PEERS, rounds, per_round, max_sec)
+        return timed(settings, tuned.case, {OURS: tuned.artifact}, fetched, PEERS, rounds, per_round, max_sec)
 
 
 def timed(
     settings: Settings,
     case: Case,
-    artifact: Path,
+    artifacts: Mapping[str, Path],
     fetched: Fetched,
     peers: Mapping[str, Kind],
     rounds: int,
     per_round: int,
     max_sec: float,
 ) -> Result:
-    """An artifact and its peers, interleaved in one process."""
+    """Artifacts and their peers by name, interleaved in one process."""
     spec = Spec(
         source=fetched.source,
         folder=fetched.folder,
@@ -210,7 +210,7 @@ def timed(
         per_round=per_round,
         max_sec=max_sec,
         variants=[
-            Variant(name=OURS, kind="tvm", path=str(artifact)),
+            *(Variant(name=name, kind="tvm", path=str(path)) for name, path in artifacts.items()),
             *(Variant(name=name, kind=kind) for name, kind in peers.items()),
         ],
     )

@@ -12,17 +12,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import geometric_mean
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
 from benchmarks import report, service_jobs, zero_kernels
-from benchmarks.latency import Case, run_all
+from benchmarks.latency import Case, run_all, timed
 from rpc.drafts import draft
-from rpc.facts import cpu_model, device_facts, physical_cores
-from tuner.bench.launch import run_benchmark
-from tuner.bench.spec import Spec, Variant
+from rpc.facts import cpu_model, device_facts
 from tuner.cli.common import console, notes, run_app, settings_with
 from tuner.cli.local_service import local_service
 from tuner.config import Settings
@@ -33,7 +31,8 @@ from tuner.targets import presets
 
 MODELS = "minilm-l6,distilbert-base-uncased,bert-base-uncased"
 SHAPES = "1x128,8x32"
-FIRST, TUNED, PEER = "first", "tuned", "onnxruntime"
+FIRST, TUNED = "first", "tuned"
+PEER: Literal["onnxruntime"] = "onnxruntime"
 
 
 def main(
@@ -117,21 +116,8 @@ def _timed(settings: Settings, case: Case, tuned: Path, max_sec: float) -> dict[
         (nothing / "logs").mkdir()
         first = _compiled(Settings(data_dir=nothing / "data", logs_dir=nothing / "logs"), case, FIRST)
     with borrowed(resolve_source(case.model), report.OUT / "sources") as fetched:
-        spec = Spec(
-            source=fetched.source,
-            folder=fetched.folder,
-            batch=case.batch,
-            seq_len=case.seq_len,
-            threads=settings.device_threads or physical_cores(),
-            rounds=20,
-            max_sec=max_sec,
-            variants=[
-                Variant(name=FIRST, kind="tvm", path=str(first)),
-                Variant(name=TUNED, kind="tvm", path=str(tuned)),
-                Variant(name=PEER, kind="onnxruntime"),
-            ],
-        )
-        result = run_benchmark(spec, report.OUT / "race", lambda done, total: None)
+        modules = {FIRST: first, TUNED: tuned}
+        result = timed(settings, case, modules, fetched, {PEER: PEER}, 20, 5, max_sec)
     return {timing.variant: timing.median_ms for timing in result.timings}
 
 

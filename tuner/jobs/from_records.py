@@ -64,8 +64,8 @@ def compile_known(
     """
     known = {w.tir: (best[w.id].trace, best[w.id].run_secs) for _, w in kernels if w.id in best}
     target = make_target(wanted.target)
-    found = {w.id: guess(module_from_json(w.tir), target, relatives_of(w)) for _, w in kernels if w.id not in best}
-    guesses = {w.tir: one for _, w in kernels if (one := found.get(w.id)) is not None}
+    unknown = [w for _, w in kernels if w.id not in best]
+    guesses = {w.tir: one for w in unknown if (one := guess(module_from_json(w.tir), target, relatives_of(w)))}
     chosen = {w.id: best[w.id] for _, w in kernels if w.id in best}
     module = Module(imports_dir, wanted.imported, folder, holds_foreign(wanted.imported, chosen), wanted.precision)
     compiled, guesses = _compiled(module, wanted.target, known, guesses)
