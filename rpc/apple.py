@@ -8,14 +8,8 @@ import re
 import subprocess
 from typing import Any
 
-# Kinds of each generation, the plainest first. Every chip is a target of its own: ``tuner.targets.apple`` has figures.
-CHIPS = {
-    1: ("", "pro", "max", "ultra"),
-    2: ("", "pro", "max", "ultra"),
-    3: ("", "pro", "max", "ultra"),
-    4: ("", "pro", "max"),
-    5: ("", "pro", "max"),
-}
+from rpc.chips import CHIPS
+
 _TIMEOUT_SEC = 20.0
 
 
@@ -59,11 +53,6 @@ def parse_gpu(report: str) -> dict[str, Any]:
     return facts
 
 
-def chip_name(generation: int, kind: str) -> str:
-    """``m1``, ``m4-pro``: what the targets of a chip begin with."""
-    return f"m{generation}-{kind}" if kind else f"m{generation}"
-
-
 def chip_of(brand: str) -> str | None:
     """The chip that targets are made for: ``m1-pro`` for "Apple M1 Pro"; None for what is no Apple silicon.
 
@@ -72,9 +61,9 @@ def chip_of(brand: str) -> str | None:
     found = re.match(r"Apple M([1-9]\d*)(?: (Pro|Max|Ultra))?\b", brand)
     if not found:
         return None
-    generation = min(int(found[1]), max(CHIPS))
-    kinds, kind = CHIPS[generation], (found[2] or "").lower()
-    return chip_name(generation, kind if kind in kinds else kinds[-1])
+    generation = min(int(found[1]), max(chip.generation for chip in CHIPS))
+    kinds, kind = {chip.kind: chip.name for chip in CHIPS if chip.generation == generation}, (found[2] or "").lower()
+    return kinds.get(kind, list(kinds.values())[-1])
 
 
 def is_known(brand: str) -> bool:

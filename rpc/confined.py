@@ -14,6 +14,7 @@ import socket
 import subprocess
 import threading
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -46,12 +47,15 @@ class Confined:
 
     ``module`` has a function ``prepare`` that loads what it needs, and ``answer``, which takes a question (pickled) and
     gives what JSON holds. ``memory_bytes``: of its own, libraries not counted; more it does not get, on Linux.
-    ``asked``: questions since it was started. Whatever becomes of the process, the next question finds a whole one:
-    nothing is shared that a death could leave locked or half written. It ends with the thread that asked first.
+    ``python``: the interpreter of another environment, and the folder where it finds our modules, of which ``module``
+    gets on with few. ``asked``: questions since it was started. Whatever becomes of the process, the next question
+    finds a whole one: nothing is shared that a death could leave locked or half written. It ends with the thread that
+    asked first.
     """
 
-    def __init__(self, module: str, memory_bytes: int) -> None:
+    def __init__(self, module: str, memory_bytes: int, python: tuple[Path, Path] | None = None) -> None:
         self.asked = 0
+        self._python = python
         self._module = module
         self._memory_bytes = memory_bytes
         self._process: subprocess.Popen[bytes] | None = None
@@ -101,9 +105,14 @@ class Confined:
         ours, its = socket.socketpair()
         with its:
             argv = python_module("rpc.confined_process", self._module, str(its.fileno()), str(self._memory_bytes))
+            env = bare_env()
+            if self._python:
+                interpreter, folder = self._python
+                argv[0], env["PYTHONPATH"] = str(interpreter), str(folder)
+                env.pop("VIRTUAL_ENV", None)
             try:
                 self._process = subprocess.Popen(
-                    argv, env=bare_env(), pass_fds=[its.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
+                    argv, env=env, pass_fds=[its.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
                 )
             except OSError:
                 ours.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 import tvm_ffi
 
-from rpc import huge_pages
+from rpc import blas, huge_pages
 from rpc.facts import device_facts
 from rpc.uniform import uniform
 
@@ -21,6 +21,11 @@ def _device_facts() -> str:
 @tvm_ffi.register_global_func("tunesmith.fill_uniform", override=True)
 def _fill_uniform(array: Any, seed: int, low: float, high: float) -> None:
     array.copyfrom(uniform(tuple(array.shape), str(array.dtype), seed, low, high))
+
+
+@tvm_ffi.register_global_func(blas.ASK, override=True)
+def _load_blas(name: str) -> None:
+    blas.load_blas(name)
 
 
 @tvm_ffi.register_global_func(huge_pages.ASK, override=True)

@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import struct
+import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
+from rpc.awake import keep_awake, let_sleep
 from rpc.handshake import KNOCK, MAGIC, MISMATCH
 from rpc.local_peers import is_trusted
 from rpc.registration import Registration
@@ -53,6 +55,7 @@ class Session:
     limit_sec: float
     deadline: float  # monotonic seconds
     peer: str
+    awake: subprocess.Popen[bytes] | None = None
 
 
 class DeviceServer:
@@ -195,7 +198,7 @@ class DeviceServer:
             shutil.rmtree(work_dir, ignore_errors=True)
             raise
         deadline = time.monotonic() + limit_sec + (_SPAWN_SEC if self._start_method == "spawn" else 0.0)
-        return Session(process, connection, work_dir, limit_sec, deadline, peer)
+        return Session(process, connection, work_dir, limit_sec, deadline, peer, keep_awake(process.pid or 0))
 
     def _admit(self, connection: socket.socket) -> float:
         """Check the client's match key as TVM's server does; returns the session's limit in seconds."""
@@ -228,6 +231,7 @@ class DeviceServer:
                 log.debug("could not tell the client: %s", error)
         elif code:
             log.warning("the session of %s crashed: exit code %s", session.peer, code)
+        let_sleep(session.awake)
         session.connection.close()
         shutil.rmtree(session.work_dir, ignore_errors=True)
         self._session = None

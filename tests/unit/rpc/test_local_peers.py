@@ -64,6 +64,16 @@ def connected(host: str, listen: str, uid: int) -> Iterator[socket.socket]:
 ENDS = [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.1", "::")]
 
 
+@pytest.fixture(params=["told", "looked for"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Linux's answer to a question, or by its table, where it gives none."""
+    if request.param == "looked for":
+        monkeypatch.setattr(local_peers, "told", lambda *ends: None)
+    else:
+        monkeypatch.setattr(local_peers, "owner", lambda *ends: None)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(("host", "listen"), ENDS)
 def test_this_users_own_processes_are_trusted(host: str, listen: str) -> None:
     if ":" in listen and not socket.has_ipv6:
@@ -73,6 +83,7 @@ def test_this_users_own_processes_are_trusted(host: str, listen: str) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(("host", "listen"), ENDS)
 def test_another_users_are_not_unless_he_is_named(host: str, listen: str) -> None:
     with connected(host, listen, NOBODY) as connection:
@@ -80,6 +91,7 @@ def test_another_users_are_not_unless_he_is_named(host: str, listen: str) -> Non
         assert is_trusted(connection, [NOBODY])
 
 
+@pytest.mark.usefixtures("way")
 def test_a_peer_that_has_left_is_not() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         socket.create_connection(listener.getsockname()).close()
