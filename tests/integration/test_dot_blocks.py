@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,26 +11,29 @@ import numpy as np
 import pytest
 import torch
 import tvm
-from tvm import te, tirx
+from safetensors.numpy import save_file
+from tvm import relax, te, tirx
 
 from tests.support import arm64
 from tests.support.processes import free_port
 from tests.support.rpc_device import HOST, tracker_process
 from tests.support.tiny_imports import local_target
 from tuner.artifact.machine import misfit
+from tuner.artifact.weights import read_weights
 from tuner.errors import PrecisionUnavailable
 from tuner.importers import rounded
-from tuner.kernels import dot_blocks, row_products, written
+from tuner.kernels import dot_blocks, dot_packing, row_products, written
 from tuner.kernels.context import make_target
-from tuner.kernels.dots import dot_of
+from tuner.kernels.dots import Dot, dot_of, forms_of
 from tuner.kernels.link import linker_for
 from tuner.kernels.precision import LOWER, lowered, precision_of
 from tuner.kernels.workload import describe
 
 DEPTH, COLUMNS = 128, 96
 # The unit roundoff of bf16; half a step of a byte's range, for the operand on each side.
-ERROR = {"bf16": 2.0**-7, "int8": 2e-2}
+ERROR = {"bf16": 2.0**-7, "fp16": 2.0**-8, "int8": 2e-2}
 ARM = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "apple-m2", "num-cores": 2}
+ZEN4 = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "znver4"}
 
 Run = Callable[[Any, list[np.ndarray]], np.ndarray]
 
@@ -53,21 +57,20 @@ def operands(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return left, constant, numbers.normal(size=COLUMNS).astype("float32")
 
 
-def check(precision: str, target: dict[str, Any], run: Run, rows: int, symbolic: bool) -> None:
+def check(dot: Dot, run: Run, rows: int, symbolic: bool, every: int = 15) -> None:
     """Some tiles: packed before, and packed by the kernel itself."""
-    mod, tvm_target = product(tirx.Var("tokens", "int64") if symbolic else rows), make_target(target)
-    dot, found = dot_of(precision, tvm_target), row_products.find(mod)
-    assert dot is not None
+    mod = product(tirx.Var("tokens", "int64") if symbolic else rows)
+    found = row_products.find(mod)
     assert found is not None
     left, constant, bias = operands(rows)
     wanted = np.maximum(left.astype("float64") @ constant + bias, 0.0)
-    for tile in dot_blocks.tiles(found, dot)[4 :: 30 if symbolic else 15]:
-        shape = dot_blocks.packed_shape(found, tile, dot)
-        packed = run(dot_blocks.packer(found, tile, dot), [constant, np.zeros(shape, dot.constant)])
+    for tile in dot_blocks.tiles(found, dot)[4 :: every * 2 if symbolic else every]:
+        shape = dot_packing.packed_shape(found, tile, dot)
+        packed = run(dot_packing.packer(found, tile, dot), [constant, np.zeros(shape, dot.constant)])
         out = np.zeros((rows, COLUMNS), "float32")
         for given, is_packed in ((packed, True), (constant, False)):
             got = run(dot_blocks.write(mod, found, tile, dot, packed=is_packed), [left, given, bias, out])
-            assert np.abs(got - wanted).max() < ERROR[precision] * np.abs(wanted).max(), (tile, is_packed)
+            assert np.abs(got - wanted).max() < ERROR[dot.precision] * np.abs(wanted).max(), (tile, is_packed)
 
 
 def here(target: dict[str, Any]) -> Run:
@@ -94,9 +97,10 @@ def test_kernels_of_this_machine_round_and_no_more(
 ) -> None:
     if misfit({"target": target}):
         pytest.skip(f"this processor is no {target['mcpu']}")
-    if dot_of(precision, make_target(target)) is None:
+    dot = dot_of(precision, make_target(target))
+    if dot is None:
         pytest.skip(f"{target['mcpu']} has no instructions for {precision}")
-    check(precision, target, here(target), rows, symbolic)
+    check(dot, here(target), rows, symbolic)
 
 
 @pytest.mark.parametrize("outlier", [300.0, -300.0])
@@ -182,10 +186,30 @@ def on_arm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         yield run
 
 
+ARM_DOTS = [dot for precision in LOWER for dot in forms_of(precision, make_target(ARM))]
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("precision", LOWER)
-def test_kernels_for_arm_round_and_no_more(precision: str, on_arm: Run) -> None:
-    check(precision, ARM, on_arm, rows=9, symbolic=False)
+@pytest.mark.parametrize(("rows", "symbolic"), [(9, False), (7, True)])
+@pytest.mark.parametrize("dot", ARM_DOTS, ids=lambda dot: dot.name)
+def test_kernels_for_arm_round_and_no_more(dot: Dot, rows: int, symbolic: bool, on_arm: Run) -> None:
+    check(dot, on_arm, rows, symbolic, every=40)
+
+
+@pytest.mark.timeout(600)
+def test_pytorch_foretells_what_sums_of_halves_lose(on_arm: Run) -> None:
+    mod, dot = product(64, 768, 96), dot_of("fp16", make_target(ARM))
+    found = row_products.find(mod)
+    assert dot is not None
+    assert found is not None
+    numbers = np.random.default_rng(1)
+    left, constant = numbers.normal(0.3, 1.0, (64, 768)), numbers.normal(0.0, 0.05, (768, 96))
+    given = [array.astype("float32") for array in (left, constant, np.full(96, 100.0), np.zeros((64, 96)))]
+    kernel = dot_blocks.write(mod, found, dot_blocks.tiles(found, dot)[0], dot, packed=False)
+    exact = given[0].astype("float64") @ given[1]
+    lost = np.std(on_arm(kernel, given) - 100.0 - exact)
+    foretold = np.std(rounded.product(torch.from_numpy(given[0]), torch.from_numpy(given[1].T), dot).numpy() - exact)
+    assert foretold == pytest.approx(lost, rel=0.25)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +222,10 @@ def test_kernels_for_arm_round_and_no_more(precision: str, on_arm: Run) -> None:
         ("skylake-avx512", "x86_64-linux-gnu", "int8", "vpmaddwd"),
         ("x86-64-v3", "x86_64-linux-gnu", "int8", "vpmaddwd"),
         ("apple-m1", "arm64-apple-macos", "int8", "sdot"),
-        ("apple-m2", "arm64-apple-macos", "bf16", "bfdot"),
+        ("apple-m1", "arm64-apple-macos", "fp16", "fmla.8h"),
+        ("apple-m2", "arm64-apple-macos", "bf16", "bfmmla"),
+        ("neoverse-n2", "aarch64-linux-gnu", "int8", "smmla"),
+        ("neoverse-n1", "aarch64-linux-gnu", "int8", "sdot"),
     ],
 )
 def test_sums_are_of_dot_instructions(mcpu: str, triple: str, precision: str, instruction: str) -> None:
@@ -212,14 +239,60 @@ def test_sums_are_of_dot_instructions(mcpu: str, triple: str, precision: str, in
     assert assembly.count(instruction) >= tile.rows * tile.vectors
 
 
-def test_a_processor_without_the_instructions_says_what_it_has() -> None:
+def test_narrow_panels_of_few_rows_are_asked_for_whole_and_far_ahead() -> None:
+    target = make_target({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "x86-64-v3", "num-cores": 2})
+    kernels = lowered(product(16, 768, 96), "int8", target).functions.values()
+    (kernel,) = [one for one in kernels if precision_of(one) == "int8"]
+    writer = written.writer_for(tvm.IRModule({"main": kernel}), target)
+    assert writer is not None
+    tile = writer.choices[0]
+    assert (tile.rows, tile.vectors) == (13, 1), "two blocks of one narrow panel"
+    with target:
+        assembly = tvm.compile(writer.module(tile), target).mod.inspect_source("asm")
+    stretch_bytes, asked = (
+        tile.stretch * tile.width * 2,
+        {int(n) for n in re.findall(r"prefetcht1\s+(\d+)\(", assembly)},
+    )
+    assert asked == set(range(12 * stretch_bytes, 13 * stretch_bytes, 64))
+
+
+@pytest.mark.parametrize("mcpu", ["x86-64-v3", "znver4", "apple-m1", "apple-m2"])
+def test_what_each_instruction_takes_can_be_loaded(mcpu: str, tmp_path: Path) -> None:
+    triple = "arm64-apple-macos" if mcpu.startswith("apple") else "x86_64-linux-gnu"
+    target = make_target({"kind": "llvm", "mtriple": triple, "mcpu": mcpu})
+    packed = {dot.name: np.arange(8, dtype=dot.constant) for one in LOWER for dot in forms_of(one, target)}
+    save_file(packed, tmp_path / "params.safetensors")
+    found = read_weights(
+        (tmp_path / "params.safetensors", 0, (tmp_path / "params.safetensors").stat().st_size)
+    ).arrays()
+    assert {name: array.dtype for name, array in found.items()} == {name: a.dtype for name, a in packed.items()}
+
+
+def test_bytes_that_are_widened_are_so_for_many_rows() -> None:
     target = make_target({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "x86-64-v3"})
-    with pytest.raises(PrecisionUnavailable, match="x86-64-v3 has no instructions for bf16"):
-        lowered(product(32), "bf16", target)
+    dot, found = dot_of("int8", target), row_products.find(product(32, 768, 2304))
+    assert dot is not None
+    assert found is not None
+    assert (tile := dot_blocks.tiles(found, dot)[0]).rows * tile.vectors > 9, "three by three have as few loads"
+
+
+@pytest.mark.parametrize(
+    ("mcpu", "precision", "others"),
+    [
+        ("x86-64-v3", "bf16", "fp32 and int8"),
+        ("x86-64-v3", "fp16", "fp32 and int8"),
+        ("znver4", "fp16", "fp32 and bf16"),
+    ],
+)
+def test_a_processor_without_the_instructions_says_what_it_has(mcpu: str, precision: str, others: str) -> None:
+    target = make_target({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": mcpu})
+    with pytest.raises(PrecisionUnavailable, match=f"{mcpu} has no instructions for {precision}") as refused:
+        lowered(product(32), precision, target)
+    assert others in refused.value.hint
 
 
 def test_only_what_is_worth_it_and_divides_is_lowered() -> None:
-    target = make_target({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "znver4"})
+    target = make_target(ZEN4)
     mod = product(32)
     for name, (depth, columns) in {"labels": (128, 2), "odd": (100, 96)}.items():
         mod[name] = product(32, depth, columns)["main"].with_attr("global_symbol", name)
@@ -230,7 +303,39 @@ def test_only_what_is_worth_it_and_divides_is_lowered() -> None:
 
 
 def test_a_kernel_of_each_precision_is_a_workload_of_its_own() -> None:
-    target = make_target({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "znver4"})
-    found = [describe(lowered(product(32), precision, target), "matmul", 1) for precision in ("fp32", *LOWER)]
-    assert [one.name for one in found] == ["matmul", "matmul_bf16", "matmul_int8"]
-    assert len({one.id for one in found}) == 3
+    targets = {"fp16": ARM}
+    made = {
+        precision: lowered(product(32), precision, make_target(targets.get(precision, ZEN4)))
+        for precision in ("fp32", *LOWER)
+    }
+    found = [describe(mod, "matmul", 1) for mod in made.values()]
+    assert [one.name for one in found] == ["matmul", "matmul_bf16", "matmul_fp16", "matmul_int8"]
+    assert len({one.id for one in found}) == 4
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_gpu_takes_a_weight_in_halves_unless_another_kernel_reads_it(is_shared: bool) -> None:
+    builder = relax.BlockBuilder()
+    x, weight, bias, other = (
+        relax.Var(name, relax.TensorType(shape, "float32"))
+        for name, shape in {"x": (4, 64), "weight": (64, 32), "bias": (32,), "other": (64, 32)}.items()
+    )
+    plain = te.placeholder((64, 32), name="plain")
+    twice = te.create_prim_func([plain, te.compute((64, 32), lambda i, j: plain[i, j] * 2.0, name="twice")])
+    kernels = {"product": product(4, 64, 32)["main"], "twice": twice}
+    with builder.function("main", [x, weight, bias, other], attrs={"num_input": 1}):
+        with builder.dataflow():
+            one, two = (builder.add_func(func.without_attr("global_symbol"), name) for name, func in kernels.items())
+            y = builder.emit(relax.call_tir(one, [x, weight, bias], relax.TensorType((4, 32), "float32")))
+            z = builder.emit(
+                relax.call_tir(two, [weight if is_shared else other], relax.TensorType((64, 32), "float32"))
+            )
+            outputs = builder.emit_output(relax.Tuple([y, z]))
+        builder.emit_func_output(outputs)
+    target = tvm.target.Target("apple/m1-gpu")
+    if is_shared:
+        with pytest.raises(PrecisionUnavailable, match="No product of the model"):
+            lowered(builder.get(), "fp16", target)
+        return
+    main = lowered(builder.get(), "fp16", target)["main"]
+    assert [str(param.ty.dtype) for param in main.params] == ["float32", "float16", "float32", "float32"]

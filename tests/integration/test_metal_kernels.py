@@ -30,7 +30,8 @@ from tests.support.msl.source import Lowered, lower
 from tests.support.sentence_models import write_sentence_model
 from tests.support.tiny_models import WIDE_BERT
 from tuner.compiler.module import _chosen
-from tuner.kernels import lane_reads, ready_made, simdgroup_tiles
+from tuner.kernels import lane_reads, ready_made, row_products, simdgroup_tiles
+from tuner.kernels.halves import halved
 
 pytestmark = pytest.mark.skipif(msl.missing_compiler() is not None, reason=str(msl.missing_compiler()))
 
@@ -42,7 +43,15 @@ _TOLERANCE = {"float32": 1e-4, "float16": 2e-2}  # of the largest output; float1
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[Kernel]:
-    return kernels_of("bert", 16, tmp_path_factory.mktemp("tiny"))
+    """Each for itself: what models have whose attention or norms don't fold."""
+    return kernels_of("bert", 16, tmp_path_factory.mktemp("tiny"), graph="cuda")
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory: pytest.TempPathFactory) -> list[Kernel]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuner.graph.norms._ROWS", 16)
+        return kernels_of("bert", 16, tmp_path_factory.mktemp("folded"))
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +80,21 @@ def test_every_kernel_of_a_small_bert_is_right_by_its_ready_made_schedules(
     check((kernel, code) for kernel, codes in ready_made_codes.items() for code in codes.values())
 
 
+def test_every_kernel_that_a_layer_folds_into_is_right_by_its_first_choices(
+    tiny: list[Kernel], folded: list[Kernel]
+) -> None:
+    known = {kernel.name for kernel in tiny}
+    new = [kernel for kernel in folded if kernel.name not in known]
+    assert {kernel.name for kernel in new} == {"attention", "norm_product", "norm_product_gelu", "matmul_add_residual"}
+    check((kernel, code) for kernel in new for code in [*ready(kernel).values()][:2])
+
+
 def test_kernels_that_make_a_vector_of_a_text_are_right(tiny: list[Kernel], tmp_path: Path) -> None:
     model = write_sentence_model(tmp_path / "model", modes=("mean", "max", "cls"), dense={})
     of_encoder = {kernel.name for kernel in tiny}
     behind = [
         kernel
-        for kernel in kernels_in(model, "sentence-embedding", 16, tmp_path / "imports")
+        for kernel in kernels_in(model, "sentence-embedding", 16, tmp_path / "imports", "cuda")
         if kernel.name not in of_encoder
     ]
     assert len(behind) > 4
@@ -133,13 +151,38 @@ def test_kernels_pass_under_the_sanitizers(
     check([*codes, (product, ready_made_codes[product]["simdgroup-32x32x32"])], sanitize=True)
 
 
+def test_products_of_a_small_bert_in_halves_are_right(tiny: list[Kernel]) -> None:
+    """They compute what they say themselves, by schedules of each kind, and that is near to float32."""
+    found = {kernel: row_products.find(kernel.mod) for kernel in tiny if kernel.name.startswith("matmul")}
+    halves = {
+        kernel: Kernel(f"{kernel.name}_fp16", tvm.IRModule({"main": halved(kernel.mod["main"], product)}))
+        for kernel, product in found.items()
+        if product is not None
+    }
+    made = {kernel: ready(kernel) for kernel in halves.values()}
+    names = {tile.name for tile in simdgroup_tiles.TILES_OF_HALVES}
+    assert sum(names <= codes.keys() for codes in made.values()) == len(made) - 1 == 4  # the pooler's has a single row
+    tried = {kernel: [codes["dlight"], *sampled(kernel, 1)] for kernel, codes in made.items()}
+    first = next(iter(made))
+    tried[first] += [made[first][name] for name in names]
+    check((kernel, code) for kernel, codes in tried.items() for code in codes)
+    for exact, kernel in halves.items():
+        given = kernel.arguments()
+        wanted = exact.expected([array.astype("float32") for array in given])
+        assert np.abs(kernel.expected(given) - wanted).max() < 2e-3 * np.abs(wanted).max()
+
+
 @pytest.mark.parametrize("kernel", half_kernels(16, 64, 4), ids=lambda kernel: kernel.name)
 def test_float16_kernels_are_right_by_all_schedules(kernel: Kernel) -> None:
     check((kernel, code) for code in (*ready(kernel).values(), *sampled(kernel, _SAMPLES)))
 
 
 def test_kernels_as_wide_as_bert_base_are_right(tmp_path: Path) -> None:
-    check((kernel, next(sampled(kernel, 1))) for kernel in kernels_of(WIDE_BERT, 8, tmp_path) if kernel.tunable)
+    check(
+        (kernel, next(sampled(kernel, 1)))
+        for kernel in kernels_of(WIDE_BERT, 8, tmp_path, graph="cuda")
+        if kernel.tunable
+    )
 
 
 def test_searched_schedules_use_vectors_and_threadgroup_memory(tiny: list[Kernel]) -> None:

@@ -120,7 +120,7 @@ class _Head:
 
     def gather_bias(self, added: Any) -> None:
         with T.serial(0, added.shape[0]) as j:
-            value = self.given.added(self.text, self.head, T.min(j, self.length - 1))
+            value = self.given.added(self.text, self.head, 0, T.min(j, self.length - 1))
             store(added, T.if_then_else(j < self.length, value, T.float32(_NO_SCORE)), j)
 
     def gather_queries(self, queries: Any, first: Any) -> None:

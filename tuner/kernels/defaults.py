@@ -17,10 +17,10 @@ def schedule_by_default(mod: Any, target: Any) -> Any:
 
     Raises LimitExceeded when a schedule that a function has already is too large for a GPU.
     """
+    for var, func in mod.functions.items():
+        if isinstance(func, tirx.PrimFunc) and (kernel := written.plain(func, target)) is not None:
+            mod[var] = kernel
     if target.kind.name == "llvm":
-        for var, func in mod.functions.items():
-            if isinstance(func, tirx.PrimFunc) and (kernel := written.plain(func, target)) is not None:
-                mod[var] = kernel
         return schedule_plainly(mod)
     for var, func in mod.functions.items():
         if isinstance(func, tirx.PrimFunc) and not is_scheduled(func):

@@ -1,19 +1,18 @@
 """Products at a lower precision: blocks of rows as ``row_blocks.py`` makes them, summed up by dot instructions.
 
-The left operand is rounded row by row at the kernel's beginning, each row once: to bf16, or to bytes whose range is the
-row's own (``x = scale * byte + offset``: what a row's largest and least values are is known only when it runs), but for
-one outlier, which is added apart. The
-constant is packed in groups of neighbours along the reduction, to bytes with a scale for each column. Where an
-instruction takes 16 bits, a row has more steps than bytes have: as many as no sum of 32 bits overflows by. Sums are of
-32 bits; what follows the product is computed on float32 as ever.
+The left operand is rounded row by row at the kernel's beginning, each row once: to bf16, to halves, or to bytes whose
+range is the row's own (``x = scale * byte + offset``: what a row's largest and least values are is known only when it
+runs), but for one outlier, which is added apart. The constant is packed in groups of neighbours along the reduction
+(``dot_packing.py``), to bytes with a scale for each column. Where an instruction takes 16 bits, a row has more steps
+than bytes have: as many as no sum of 32 bits overflows by. Sums are of 32 bits, those of halves go on in float32
+after some steps; what follows the product is computed on float32 as ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
+from itertools import product as combinations
 from typing import Any
 
 from tvm import tirx
@@ -21,13 +20,12 @@ from tvm.tirx.script import builder as T
 
 from tuner.graph.attention_kernel import body
 from tuner.kernels import row_blocks
+from tuner.kernels.dot_packing import SCALES, loaded_bytes, loaded_floats, pack, packed_shape
 from tuner.kernels.dots import Dot
-from tuner.kernels.emit import argument, kernel, store
+from tuner.kernels.emit import kernel, store
 from tuner.kernels.row_blocks import Emitter, RowTile
 from tuner.kernels.row_products import RowProduct
-from tuner.kernels.row_rounding import LEAST_RANGE, MOST_WEIGHT, ROUND, pair
-
-_SCALES = 2  # rows that a panel of bytes has more: its columns' scales, and scaled sums
+from tuner.kernels.row_rounding import ROUND
 
 
 @dataclass(frozen=True)
@@ -35,18 +33,18 @@ class DotTile(RowTile):
     """A tile whose steps each take a group of the reduction."""
 
 
+@dataclass(frozen=True)
+class MatrixTile(DotTile):
+    """The same, by an instruction that takes two rows and two columns: ``rows`` is even."""
+
+
 def tiles(found: RowProduct, dot: Dot) -> list[DotTile]:
     """All tiles that fit a core's registers and divide the columns, most promising first."""
     if found.depth % (dot.group * dot.lanes) or found.columns % dot.lanes:
         return []
-    steps = found.depth // dot.group
-    return [DotTile(*fields) for fields in row_blocks.blocks(found.columns, steps, dot.lanes, dot.registers)]
-
-
-def packed_shape(found: RowProduct, tile: RowTile, dot: Dot) -> tuple[int, int, int]:
-    """The constant as the kernel reads it, in lanes of the instruction's."""
-    more = _SCALES * _lanes_of_a_float(dot.constant) if dot.precision == "int8" else 0
-    return (found.columns // tile.width, found.depth // dot.group + more, tile.width)
+    kind, steps = MatrixTile if dot.rows > 1 else DotTile, found.depth // dot.group
+    blocks = row_blocks.blocks(found, steps, dot.lanes, dot.registers, dot.rows, dot.widens)
+    return [kind(*fields) for fields in blocks]
 
 
 def write(mod: Any, found: RowProduct, tile: RowTile, dot: Dot, packed: bool = True) -> Any:
@@ -60,96 +58,37 @@ def write(mod: Any, found: RowProduct, tile: RowTile, dot: Dot, packed: bool = T
             if not packed:
                 plain = buffers[found.constant]
                 buffers[found.constant] = T.alloc_buffer(shape, dot.constant)
-                _pack(plain, buffers[found.constant], dot)
-            rows = buffers[-1].shape[0]
-            if dot.precision == "bf16":
-                left = T.alloc_buffer((rows, found.depth // dot.group), "int32")
-            else:
-                left = T.alloc_buffer((rows, found.depth), dot.left)
-            ranges, places = T.alloc_buffer((rows, 3), "float32"), T.alloc_buffer((rows,), "int32")
-            with T.parallel(0, rows) as row:
-                ROUND[dot.precision](buffers[found.left], left, (ranges, places), row, found.depth, dot)
-            _DotEmitter(found, tile, buffers, True, dot, left, ranges, places).run()
+                pack(plain, buffers[found.constant], dot)
+            emitter(found, tile, buffers, dot, _rounded_rows(found, buffers, dot)).run()
     return builder.get()
 
 
-def packer(found: RowProduct, tile: RowTile, dot: Dot) -> Any:
-    """The PrimFunc that packs the constant ``(depth, columns)``, by any processor."""
-    with kernel({}) as builder:
-        plain = argument("plain", (found.depth, found.columns))
-        packed = argument("packed", packed_shape(found, tile, dot), dot.constant)
-        with body("pack", [plain], packed):
-            _pack(plain, packed, dot)
-    return builder.get()
+def emitter(found: RowProduct, tile: RowTile, buffers: list[Any], dot: Dot, rows: tuple[Any, Any, Any]) -> DotEmitter:
+    """What writes a kernel's body, its constant packed; ``rows`` are the left operand as the instruction takes it and,
+    of bytes, each row's range and the place of its outlier."""
+    return (_MatrixEmitter if dot.rows > 1 else DotEmitter)(found, tile, buffers, True, dot, *rows)
 
 
-def _pack(plain: Any, packed: Any, dot: Dot) -> None:
-    panels, _, width = (int(extent) for extent in packed.shape)
-    steps = int(plain.shape[0]) // dot.group
-    with T.parallel(0, panels) as panel, T.serial(0, width) as j:
-        column = T.bind(panel * width + j)
-        _PACK[dot.precision](plain, packed, steps, column, (panel, j))
+def rounded_shape(depth: int, dot: Dot) -> tuple[str, int]:
+    """Type and numbers of a row of the left operand as the instruction takes it."""
+    return ("int32", depth // 2) if dot.left == "bfloat16" else (dot.left, depth)  # bf16 lie in pairs
 
 
-def _lanes_of_a_float(lane: str) -> int:
-    """Lanes of this type that hold the bits of a float32."""
-    return 32 // int(lane.removeprefix("int"))
-
-
-def _pack_bf16(plain: Any, packed: Any, steps: int, column: Any, place: tuple[Any, Any]) -> None:
-    """A column, at its ``place``: panel and lane."""
-    panel, j = place
-    with T.serial(0, steps) as k:
-        store(packed, pair(*(plain[k * 2 + n, column] for n in range(2))), panel, k, j)
-
-
-def _pack_bytes(plain: Any, packed: Any, steps: int, column: Any, place: tuple[Any, Any]) -> None:
-    """The same, with its scale and its scaled sum behind it."""
-    panel, j = place
-    group, lane = int(plain.shape[0]) // steps, str(packed.dtype)
-    most, total = T.alloc_buffer((1,), "float32"), T.alloc_buffer((1,), "int32")
-    store(most, T.float32(LEAST_RANGE), 0)
-    store(total, T.int32(0), 0)
-    with T.serial(0, steps * group) as k:
-        value = plain[k, column]
-        store(most, T.max(most[0], T.max(value, -value)), 0)
-    with T.serial(0, steps) as k:
-        bytes_ = [_rounded(plain[k * group + n, column] * (T.float32(MOST_WEIGHT) / most[0])) for n in range(group)]
-        lanes = [(byte & 255) << (8 * n) for n, byte in enumerate(bytes_)]
-        store(packed, T.Cast(lane, reduce(or_, lanes)), panel, k, j)
-        store(total, total[0] + sum(bytes_), 0)
-    scale = most[0] / T.float32(MOST_WEIGHT)
-    for n, value in enumerate((scale, scale * T.Cast("float32", total[0]))):
-        _store_float(packed, value, panel, steps, n, j)
-
-
-def _store_float(packed: Any, value: Any, panel: Any, steps: int, n: int, j: Any) -> None:
-    """The bits of a column's ``n``th number behind the steps of its panel."""
-    wide, lane = _lanes_of_a_float(str(packed.dtype)), str(packed.dtype)
-    bits = tirx.reinterpret("int32", value)
-    for part in range(wide):
-        at = j * wide + part
-        half = T.Cast(lane, bits >> (32 // wide * part))
-        store(packed, half, panel, steps + n * wide + at // int(packed.shape[2]), at % int(packed.shape[2]))
-
-
-def _loaded_floats(packed: Any, panel: Any, steps: int, n: int, first: Any, lanes: int) -> Any:
-    """The ``n``th numbers of ``lanes`` columns from ``first`` on."""
-    wide = _lanes_of_a_float(str(packed.dtype))
-    at = T.Ramp(first * wide, 1, lanes * wide)  # it may reach into the next row of the panel, which follows
-    return tirx.reinterpret(f"float32x{lanes}", packed[panel, steps + n * wide, at])
-
-
-_PACK: dict[str, Callable[..., None]] = {"bf16": _pack_bf16, "int8": _pack_bytes}
-
-
-def _rounded(value: Any) -> Any:
-    """To the nearest int32."""
-    return T.Cast("int32", T.floor(value + T.float32(0.5)))
+def _rounded_rows(found: RowProduct, buffers: list[Any], dot: Dot) -> tuple[Any, Any, Any]:
+    """What ``emitter`` wants of the left operand, which it is rounded to."""
+    plain, rows = buffers[found.left], buffers[-1].shape[0]
+    dtype, width = rounded_shape(found.depth, dot)
+    left = T.alloc_buffer((rows, width), dtype)
+    ranges, places = T.alloc_buffer((rows, 3), "float32"), T.alloc_buffer((rows,), "int32")
+    with T.parallel(0, rows) as row:
+        ROUND[dot.left](plain, left, (ranges, places), row, found.depth, dot)
+    return left, ranges, places
 
 
 @dataclass(frozen=True)
-class _DotEmitter(Emitter):
+class DotEmitter(Emitter):
+    """Writes the kernel's body, by an instruction that takes a row at a time."""
+
     dot: Dot
     left: Any
     ranges: Any
@@ -160,19 +99,44 @@ class _DotEmitter(Emitter):
         return self.found.depth // self.dot.group
 
     def sum_up(self, rows: int, panel: Any, start: Any, done: Any) -> None:
-        dot, lanes = self.dot, self.tile.lanes
-        constant = self.buffers[self.found.constant]
-        whole = T.Ramp(0, 1, lanes)
-        sums = self.registers(rows, dot.sums)
+        if self.dot.most_steps:
+            self._sum_up_by_parts(rows, panel, start, done)
+            return
+        sums = self.registers(rows + rows % self.dot.rows, self.dot.sums)
         with self.stretches(panel) as k:
-            for row, vector, column in self.block(rows):
-                left = T.Broadcast(self._lane(start + row, k), lanes)
-                weights = constant[panel, k, T.Ramp(column, 1, lanes)]
-                added = T.call_extern(f"{dot.sums}x{lanes}", dot.name, sums[vector][row, whole], left, weights)
-                store(sums[vector], added, row, whole)
+            self.add(sums, rows, panel, start, k)
+        for row, column, total in self._totals(sums, rows):
+            scaled = self._scaled(total, panel, start + T.min(row, rows - 1), column)
+            store(done, scaled, row, T.Ramp(column, 1, self.tile.lanes))
+
+    def _sum_up_by_parts(self, rows: int, panel: Any, start: Any, done: Any) -> None:
+        """The same, sums of 16 bits going on in float32 after each part."""
+        lanes = self.tile.lanes
+        steps = part_of(self.steps, self.tile.stretch or 1, self.dot.most_steps)
+        for row, _, column in self.block(rows):
+            store(done, T.Broadcast(T.float32(0.0), lanes), row, T.Ramp(column, 1, lanes))
+        with T.serial(0, self.steps // steps) as part:
+            sums = self.registers(rows, self.dot.sums)
+            with self.stretches(panel, part * steps, steps) as k:
+                self.add(sums, rows, panel, start, k)
+            for row, column, total in self._totals(sums, rows):
+                at = row, T.Ramp(column, 1, lanes)
+                store(done, done[at] + T.Cast(f"float32x{lanes}", total), *at)
+
+    def add(self, sums: list[Any], rows: int, panel: Any, start: Any, k: Any) -> None:
+        """Emit a step's products, to all sums of a block of rows from ``start`` on."""
+        dot, lanes = self.dot, self.tile.lanes
+        constant, whole = self.buffers[self.found.constant], T.Ramp(0, 1, lanes)
         for row, vector, column in self.block(rows):
-            total = self._scaled(sums[vector][row, whole], panel, start + row, column)
-            store(done, total, row, T.Ramp(column, 1, lanes))
+            left = T.Broadcast(self._lane(start + row, k), lanes)
+            weights = constant[panel, k, T.Ramp(column, 1, lanes)]
+            added = T.call_extern(f"{dot.sums}x{lanes}", dot.name, sums[vector][row, whole], left, weights)
+            store(sums[vector], added, row, whole)
+
+    def _totals(self, sums: list[Any], rows: int) -> Iterator[tuple[Any, int, Any]]:
+        """Row, first column and sums of each vector of a block."""
+        for row, vector, column in self.block(rows):
+            yield row, column, sums[vector][row, T.Ramp(0, 1, self.tile.lanes)]
 
     def _scaled(self, total: Any, panel: Any, row: Any, column: int) -> Any:
         """A vector of sums, from a panel's ``column`` on, as float32."""
@@ -180,20 +144,49 @@ class _DotEmitter(Emitter):
         if dot.precision != "int8":
             return total
         constant = self.buffers[self.found.constant]
-        scale, summed = (_loaded_floats(constant, panel, self.steps, n, column, lanes) for n in range(_SCALES))
+        scale, summed = (loaded_floats(constant, panel, self.steps, n, column, lanes) for n in range(SCALES))
         of_row, offset, excess = (T.Broadcast(self.ranges[row, n], lanes) for n in range(3))
-        weights = self._weights(self.places[row], panel, T.Ramp(column, 1, lanes))
+        weights = loaded_bytes(constant, panel, self.places[row], dot.group, column, lanes)
         outlier = excess * T.Cast(f"float32x{lanes}", weights)
         return (T.Cast(f"float32x{lanes}", total) * of_row + outlier) * scale + offset * summed
 
-    def _weights(self, place: Any, panel: Any, at: Any) -> Any:
-        """A row of the constant, as it is packed: numbers of a byte, as int32."""
-        dot, lanes = self.dot, self.tile.lanes
-        lane = T.Cast(f"int32x{lanes}", self.buffers[self.found.constant][panel, place // dot.group, at])
-        return (lane << T.Broadcast(24 - place % dot.group * 8, lanes)) >> T.Broadcast(T.int32(24), lanes)
-
     def _lane(self, row: Any, k: Any) -> Any:
-        """A group of the left operand, as an int32."""
-        if self.dot.precision == "bf16":
+        """A group of the left operand, as the instruction takes it."""
+        group = self.dot.group
+        if self.dot.left in ("bfloat16", "float16"):
             return self.left[row, k]
-        return tirx.reinterpret("int32", self.left[row, T.Ramp(k * self.dot.group, 1, self.dot.group)])
+        return tirx.reinterpret("int32", self.left[row, T.Ramp(k * group, 1, group)])
+
+
+class _MatrixEmitter(DotEmitter):
+    """Of rows in twos, the last of an odd number by itself, twice. A vector of four columns in two rows is two
+    registers, each of which holds both rows of two columns."""
+
+    def add(self, sums: list[Any], rows: int, panel: Any, start: Any, k: Any) -> None:
+        dot, lanes = self.dot, self.tile.lanes
+        constant, whole = self.buffers[self.found.constant], T.Ramp(0, 1, lanes)
+        with T.unroll(0, (rows + 1) // 2) as two:
+            left = [self._group(start + T.min(two * 2 + n, rows - 1), k) for n in range(2)]
+            for vector, half in combinations(range(self.tile.vectors), range(2)):
+                weights = constant[panel, k, T.Ramp(vector * lanes + half * 2, 1, 2)]
+                at = two * 2 + half, whole
+                added = T.call_extern(f"{dot.sums}x{lanes}", dot.name, sums[vector][at], *left, weights)
+                store(sums[vector], added, *at)
+
+    def _totals(self, sums: list[Any], rows: int) -> Iterator[tuple[Any, int, Any]]:
+        whole = T.Ramp(0, 1, self.tile.lanes)
+        with T.unroll(0, (rows + 1) // 2) as two:
+            for vector in range(self.tile.vectors):
+                both = [sums[vector][two * 2 + half, whole] for half in range(2)]
+                for n, lanes in enumerate(([0, 1, 4, 5], [2, 3, 6, 7])):
+                    yield two * 2 + n, vector * self.tile.lanes, tirx.Shuffle(both, lanes)
+
+    def _group(self, row: Any, k: Any) -> Any:
+        """Of the left operand, 64 bits."""
+        count = 2 if self.dot.left == "bfloat16" else self.dot.group  # of the buffer's numbers: bf16 lie in pairs
+        return tirx.reinterpret("int64", self.left[row, T.Ramp(k * count, 1, count)])
+
+
+def part_of(steps: int, stretch: int, most: int) -> int:
+    """The largest part of so many steps that is whole stretches and at most ``most``, if a stretch is."""
+    return max(n for n in range(stretch, max(stretch, most) + 1, stretch) if steps % n == 0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import tvm
@@ -16,7 +17,15 @@ from tuner.kernels.extents import nominal
 from tuner.lengths import NOMINAL
 
 _ARITHMETIC = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Min, tirx.Max)
-_NO_ARITHMETIC = {"tirx.reinterpret", "tirx.if_then_else"}
+_NO_ARITHMETIC = {"tirx.reinterpret", "prim.if_then_else"}
+_OF_EXTENTS: dict[Any, Callable[[int, int], int]] = {
+    tirx.Add: operator.add,
+    tirx.Sub: operator.sub,
+    tirx.Mul: operator.mul,
+    tirx.FloorDiv: operator.floordiv,
+    tirx.Min: min,
+    tirx.Max: max,
+}
 _OPERANDS = ("a", "b", "value", "condition", "true_value", "false_value")
 
 
@@ -35,9 +44,7 @@ def flops_of(func: Any) -> float:
 def _of_statement(statement: Any, known: Mapping[str, int]) -> float:
     match statement:
         case tirx.For():
-            extent = statement.extent
-            times = int(extent) if isinstance(extent, tirx.IntImm) else known[str(extent)]
-            return times * _of_statement(statement.body, known)
+            return _times(statement.extent, known) * _of_statement(statement.body, known)
         case tirx.SeqStmt():
             return sum(_of_statement(one, known) for one in statement.seq)
         case SBlockRealize():
@@ -45,6 +52,16 @@ def _of_statement(statement: Any, known: Mapping[str, int]) -> float:
         case tirx.BufferStore():
             return float(sum(map(_is_operation, _distinct(statement.value))))
     return float(estimate_tir_flops(statement))
+
+
+def _times(extent: Any, known: Mapping[str, int]) -> int:
+    """How often a loop runs; one whose end only the texts tell, as often as a text has tokens."""
+    if isinstance(extent, tirx.IntImm):
+        return int(extent)
+    if (value := known.get(str(extent))) is not None:
+        return value
+    operation = next((compute for kind, compute in _OF_EXTENTS.items() if isinstance(extent, kind)), None)
+    return NOMINAL if operation is None else operation(_times(extent.a, known), _times(extent.b, known))
 
 
 def _distinct(expr: Any) -> Iterator[Any]:

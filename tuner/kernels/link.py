@@ -5,14 +5,20 @@ Zig brings headers, system symbols and a signing linker for every target, so tha
 
 from __future__ import annotations
 
+import logging
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tvm.support.cc import get_cc
+
 from tuner.errors import LinkFailed
 from tuner.targets import triples
+
+log = logging.getLogger(__name__)
 
 # The oldest systems a library must load on: the first macOS of the M1, and the glibc of the manylinux2014 wheels.
 _ZIG_TARGETS = {
@@ -25,13 +31,13 @@ _MACOS = ("-undefined", "dynamic_lookup", "-Wl,-install_name,@rpath/lib.dylib")
 _DEADLINE_SEC = 300.0  # the first link for a target compiles Zig's runtime for it
 
 
-def linker_for(target: Mapping[str, Any]) -> Callable[..., None] | None:
-    """``fcompile`` of ``export_library`` for a TVM target's JSON; None where this machine's own compiler will do.
+def linker_for(target: Mapping[str, Any]) -> Callable[..., None]:
+    """``fcompile`` of ``export_library`` for a TVM target's JSON.
 
     Raises LinkFailed when nothing here links for such a machine.
     """
-    if triples.is_here(target) and triples.system(target) == "linux":
-        return None
+    if _is_here(target):
+        return _here
     machine = (triples.architecture(target), triples.system(target))
     if machine not in _ZIG_TARGETS:
         raise LinkFailed(
@@ -45,30 +51,44 @@ def linker_for(target: Mapping[str, Any]) -> Callable[..., None] | None:
     return link
 
 
-def candidate_linker_for(target: Mapping[str, Any]) -> Callable[..., None] | None:
+def candidate_linker_for(target: Mapping[str, Any]) -> Callable[..., None]:
     """``linker_for`` a library that is loaded once and beside TVM: the bare linker takes half of a compiler's time."""
-    linker = linker_for(target)
-    return _bare if linker is None and shutil.which("ld") else linker
+    return _bare if _is_here(target) and shutil.which("ld") else linker_for(target)
+
+
+def _is_here(target: Mapping[str, Any]) -> bool:
+    return triples.is_here(target) and triples.system(target) == "linux"
+
+
+def _here(output: str, objects: Sequence[str], options: Sequence[str] | None = None, **_: Any) -> None:
+    compiler = get_cc()
+    if compiler is None:
+        raise LinkFailed("There is no C compiler here.", "Install gcc or clang, or name one in CC.")
+    command = [compiler, "-shared", "-fPIC", "-o", output, *(options or ()), *objects]
+    _run(command, output, f"Does {compiler} work here?")
 
 
 def _bare(output: str, objects: Sequence[str], *_: Any, **__: Any) -> None:
-    done = subprocess.run(["ld", "-shared", "-o", output, *objects], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LinkFailed(f"Linking {output} failed: {done.stderr.strip()[-1000:]}", "Is binutils' `ld` whole?")
+    _run(["ld", "-shared", "-o", output, *objects], output, "Is binutils' `ld` whole?")
 
 
 def _zig(zig_target: str, output: str, objects: Sequence[str], options: Sequence[str]) -> None:
     flags = ("-shared", "-O2", "-s", "-fno-sanitize=undefined")
     command = [sys.executable, "-m", "ziglang", "cc", "-target", zig_target, *flags, *options, "-o", output, *objects]
+    working = "`python -m ziglang version` shows whether the linker works (it comes with `pip install ziglang`)."
+    _run(command, f"{output} for {zig_target}", working)
+
+
+def _run(command: list[str], what: str, hint: str) -> None:
+    """Raises LinkFailed with what the linker says."""
+    log.debug("$ %s", shlex.join(map(str, command)))
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DEADLINE_SEC)
-    except subprocess.TimeoutExpired as late:
+    except subprocess.TimeoutExpired:
         raise LinkFailed(
-            f"Linking {output} for {zig_target} took more than {_DEADLINE_SEC:g} s.",
-            "The machine is too busy: try again.",
-        ) from late
+            f"Linking {what} took more than {_DEADLINE_SEC:g} s.", "The machine is too busy: try again."
+        ) from None
+    if said := done.stderr.strip():
+        log.debug("%s", said)
     if done.returncode:
-        raise LinkFailed(
-            f"Linking {output} for {zig_target} failed: {done.stderr.strip()[-1000:]}",
-            "`python -m ziglang version` shows whether the linker works (it comes with `pip install ziglang`).",
-        )
+        raise LinkFailed(f"Linking {what} failed: {said[-1000:]}", hint)

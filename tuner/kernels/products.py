@@ -13,6 +13,7 @@ from tvm.target import codegen
 from tuner.kernels.blocks import block_names, is_reduction, operations
 from tuner.kernels.prefetch import MARK, names_in
 from tuner.kernels.tiles import Cpu, Product, Tile
+from tuner.targets.cores import core_of
 
 _LONG = 16  # operations on an element: a bias and a residual are two, GELU is over a hundred
 
@@ -20,12 +21,12 @@ _LONG = 16  # operations on an element: a bias and a residual are two, GELU is o
 def cpu_of(target: Any) -> Cpu:
     """The core of an LLVM target."""
     features = {str(feature) for feature in codegen.llvm_get_cpu_features(target)}
-    cores = int(target.attrs.get("num-cores", 1))
+    cores, core = int(target.attrs.get("num-cores", 1)), core_of(str(target.attrs.get("mcpu", "")))
     if "avx512f" in features:
-        return Cpu(16, 32, cores)
+        return Cpu(16, 32, cores, core)
     if "avx2" in features:
-        return Cpu(8, 16, cores)
-    return Cpu(4, 32 if "neon" in features else 16, cores)
+        return Cpu(8, 16, cores, core)
+    return Cpu(4, 32 if "neon" in features else 16, cores, core)
 
 
 def find_product(mod: Any) -> Product | None:
@@ -105,10 +106,13 @@ def schedule(mod: Any, product: Product, tile: Tile, lanes: int) -> Any:
 
 def tile_of(record: str) -> Tile | None:
     """The tile a record's schedule was made by, from the record's JSON; None when it was made in another way."""
+    kept = json.loads(record)
+    if not isinstance(kept, list):  # a choice, by which a kernel is written out
+        return None
     splits: list[tuple[list[Any], list[str]]] = []
     order: list[str] = []
     stretches = False
-    for step in json.loads(record)[0][0]:
+    for step in kept[0][0]:
         match step:
             case ["Split", [_, *factors], _, loops]:
                 splits.append((factors, loops))

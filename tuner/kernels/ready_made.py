@@ -16,13 +16,13 @@ from tuner.kernels import simdgroup
 from tuner.kernels.context import NO_SCHEDULE
 from tuner.kernels.intrinsics import import_on_demand
 from tuner.kernels.limits import fits
-from tuner.kernels.simdgroup_tiles import TILES
+from tuner.kernels.simdgroup_tiles import TILES, TILES_OF_HALVES
 
 # In TVM's own order; the first rule that takes a kernel schedules it, and the last one takes everything.
 # On Metal `Matmul` multiplies float16 by simdgroup matrices.
 _DLIGHT = (gpu.Matmul, gpu.GEMV, gpu.Reduction, gpu.GeneralReduction, gpu.Fallback)
 _RULES: dict[str, tuple[Any, ...]] = {"dlight": _DLIGHT, "threads": (gpu.Fallback,)}
-_TILES = {tile.name: tile for tile in TILES}
+_TILES = {tile.name: tile for tile in (*TILES, *TILES_OF_HALVES)}
 
 
 def names(target: Any) -> tuple[str, ...]:
@@ -30,6 +30,11 @@ def names(target: Any) -> tuple[str, ...]:
     if "gpu" not in target.keys:
         return ()
     return (*_RULES, *(tile.name for tile in simdgroup.tiles(target)))
+
+
+def tile_of(name: str) -> Any | None:
+    """The tile of simdgroup matrices that a name means; None for others."""
+    return _TILES.get(name)
 
 
 def is_name(trace: str) -> bool:

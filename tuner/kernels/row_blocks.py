@@ -4,10 +4,13 @@ Rows of activations know no sequence: those of all texts lie one after the other
 kernel runs. A block holds at most so many rows as its sums fit the registers; ``n`` rows are ``ceil(n / most)`` blocks
 whose sizes differ by one at most. For each size there is a loop of its own, so that not one row too many is computed,
 and no block is too small to keep a core busy. The constant operand lies in panels as wide as a block, in the order in
-which they are read: its layout depends on the width alone, never on the number of rows.
+which they are read: its layout depends on the width alone, never on the number of rows. Columns need not be whole
+panels, nor whole vectors (a vocabulary of 30,522 is neither): the last panel is filled up, and what is summed up beyond
+the last column is never stored.
 
 A panel comes from memory while its first block is summed up. A core's own prefetchers stop at the end of each page of
 4 KiB and wait there for its first line; asked for a few lines some steps ahead, they go on: some percent with few rows.
+A narrow panel, of which a step reads half a line, they bring too late even so: all its lines are asked for, far ahead.
 """
 
 from __future__ import annotations
@@ -18,10 +21,13 @@ from dataclasses import dataclass
 from itertools import product as combinations
 from typing import Any
 
+import tvm
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from tuner.graph.attention_kernel import body
+from tuner.kernels import panels
+from tuner.kernels.block_shapes import promise
 from tuner.kernels.emit import argument, kernel, scratch, store, vectors
 from tuner.kernels.prefetch import request
 from tuner.kernels.row_products import RowProduct
@@ -30,8 +36,10 @@ from tuner.kernels.tiles import Cpu
 _MOST_ROWS, _MOST_VECTORS = 16, 6
 _STRETCHES = (16, 0)  # steps of the reduction between requests for what comes next, about; 0: none are made
 _ASKED = 4  # cache lines of a request: a core's own prefetchers go on from there
+_FEW_LINES, _FAR = 8, 12  # of a stretch so short all lines are asked for, so many stretches ahead
+_MANY_ROWS = 64  # from which a panel is used so often that its first reading matters no more than the requests cost
 _VISITS = (0, 64, 192)
-_LINE = 16  # float32 of a cache line
+_LINE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -54,33 +62,42 @@ class RowTile:
 
 
 def tiles(found: RowProduct, cpu: Cpu) -> list[RowTile]:
-    """All tiles that fit a core's registers and divide the columns, most promising first."""
-    lanes = cpu.lanes
-    while lanes >= 4 and found.columns % lanes:
-        lanes //= 2
-    if lanes < 4:
-        return []
-    return [RowTile(*fields) for fields in blocks(found.columns, found.depth, lanes, cpu.registers)]
+    """All tiles that fit a core's registers, most promising first; their vectors are those of which the fewest hold the
+    columns."""
+    lanes = panels.lanes_for(found.columns, cpu.lanes)
+    return [RowTile(*fields) for fields in blocks(found, found.depth, lanes, cpu.registers)]
 
 
-def blocks(columns: int, depth: int, lanes: int, registers: int) -> list[tuple[int, int, int, int, int]]:
-    """The fields of all tiles for a product of so many columns and steps, most promising first."""
-    shapes = []
-    for count in range(1, _MOST_VECTORS + 1):
-        rows = min(_MOST_ROWS, (registers - 1 - count) // count)
-        if columns % (count * lanes) == 0 and rows > 0:
+def blocks(
+    found: RowProduct, depth: int, lanes: int, registers: int, at_a_time: int = 1, widened: bool = False
+) -> list[tuple[int, int, int, int, int]]:
+    """The fields of all tiles for a product of so many steps, most promising first (``block_shapes.py``). An
+    instruction takes so many rows ``at_a_time``, and as many registers of a vector of columns, which may be
+    ``widened``. Panels are all whole where vectors are."""
+    shapes, needed = [], panels.count(found.columns, lanes)
+    for count in range(1, min(_MOST_VECTORS, needed) + 1):
+        rows = min(_MOST_ROWS, (registers - 1 - at_a_time * count) // count) // at_a_time * at_a_time
+        if (found.columns % lanes or needed % count == 0) and rows > 0:
             shapes += [(most, count) for most in (rows, rows - 2) if most > 0]
-    shapes.sort(key=lambda shape: -shape[0] * shape[1] / (shape[0] + shape[1]))  # sums for each load
-    stretches = dict.fromkeys(_divisor(depth, wanted) for wanted in _STRETCHES)
+    known = int(found.rows) if isinstance(found.rows, tirx.IntImm) else None
+
+    def promised(shape: tuple[int, int]) -> float:
+        return promise(known, *shape, lanes if widened else 0) * panels.used(found.columns, shape[1] * lanes)
+
+    shapes.sort(key=promised, reverse=True)
+    is_long = known is not None and known >= _MANY_ROWS
+    wanted = reversed(_STRETCHES) if is_long else _STRETCHES
+    stretches = dict.fromkeys(_divisor(depth, one) for one in wanted)
+    visits = _VISITS if needed > 1 else (*_VISITS[1:], *_VISITS[:1])  # the cores share visits, there is but one panel
     return [
         (rows, count, visit, stretch, lanes)
-        for (stretch, visit), (rows, count) in combinations(combinations(stretches, _VISITS), shapes)
+        for (stretch, visit), (rows, count) in combinations(combinations(stretches, visits), shapes)
     ]
 
 
 def packed_shape(found: RowProduct, tile: RowTile) -> tuple[int, int, int]:
     """The constant as the kernel reads it: panels of columns, each step after step of the reduction."""
-    return (found.columns // tile.width, found.depth, tile.width)
+    return (panels.count(found.columns, tile.width), found.depth, tile.width)
 
 
 def write(mod: Any, found: RowProduct, tile: RowTile, packed: bool = True) -> Any:
@@ -100,9 +117,9 @@ def packer(found: RowProduct, tile: RowTile) -> Any:
         plain = argument("plain", (found.depth, found.columns))
         packed = argument("packed", packed_shape(found, tile))
         with body("pack", [plain], packed):
-            panels, depth, width = packed_shape(found, tile)
-            with T.parallel(0, panels) as panel, T.serial(0, depth) as k, T.serial(0, width) as j:
-                store(packed, plain[k, panel * width + j], panel, k, j)
+            count, depth, width = packed_shape(found, tile)
+            with T.parallel(0, count) as panel, T.serial(0, depth) as k, T.serial(0, width) as j:
+                store(packed, plain[k, panels.within(panel * width + j, found.columns, width)], panel, k, j)
     return builder.get()
 
 
@@ -141,16 +158,17 @@ class Emitter:
 
     def run(self) -> None:
         """Emit all of it."""
-        panels = self.found.columns // self.tile.width
+        count = panels.count(self.found.columns, self.tile.width)
         rows = self.buffers[-1].shape[0]
-        with T.parallel(0, panels) as panel:
-            if not self.tile.visit:
+        if not self.tile.visit:
+            with T.parallel(0, count) as panel:
                 self._visit(panel, T.int64(0), rows)
-                return
-            visit = T.int64(self.tile.visit)
-            with T.serial(0, (rows + visit - 1) // visit) as n:
-                first = T.bind(n * visit)
-                self._visit(panel, first, T.bind(T.min(rows - first, visit)))
+            return
+        visit = T.int64(self.tile.visit)
+        of_panels, of_visits = (T.serial, T.parallel) if count == 1 else (T.parallel, T.serial)
+        with of_panels(0, count) as panel, of_visits(0, (rows + visit - 1) // visit) as n:
+            first = T.bind(n * visit)
+            self._visit(panel, first, T.bind(T.min(rows - first, visit)))
 
     def _visit(self, panel: Any, first: Any, rows: Any) -> None:
         """A panel's columns of the result in ``rows`` rows from ``first`` on."""
@@ -161,20 +179,26 @@ class Emitter:
         with T.serial(0, blocks) as n:
             count = T.bind(size + T.cast(n < larger, "int64"))
             start = T.bind(first + n * size + T.min(n, larger))
-            for most in self._sizes(rows):
+            for most in _sizes(rows, tile.rows):
                 with T.If(count == most), T.Then():
                     self.sum_up(most, panel, start, done)
-            with T.serial(0, count) as row, vectors(tile.vectors, tile.lanes) as column:
-                at = start + row, panel * tile.width + column
-                store(self.buffers[-1], self.found.follow(done[row, column], *at, self.buffers), *at)
+            self._finish(panel, start, count, done)
 
-    def _sizes(self, rows: Any) -> list[int]:
-        """The sizes that a block may have: one or two, where the number of rows is known."""
-        most = self.tile.rows
-        if not isinstance(rows, tirx.IntImm):
-            return list(range(most, 0, -1))
-        blocks = -(-int(rows) // most)
-        return sorted({int(rows) // blocks, -(-int(rows) // blocks)}, reverse=True)
+    def _finish(self, panel: Any, start: Any, count: Any, done: Any) -> None:
+        """Store what follows the sums of so many rows from ``start`` on: vector by vector, but of a panel that is not
+        whole column by column."""
+        tile, out = self.tile, self.buffers[-1]
+        whole, rest = divmod(self.found.columns, tile.width)
+
+        def finish(row: Any, column: Any) -> None:
+            at = start + row, panel * tile.width + column
+            store(out, self.found.follow(done[row, column], *at, self.buffers), *at)
+
+        with _only(panel < whole, if_=rest), T.serial(0, count) as row, vectors(tile.vectors, tile.lanes) as column:
+            finish(row, column)
+        if rest:
+            with _only(panel == whole), T.serial(0, count) as row, T.serial(0, rest) as column:
+                finish(row, column)
 
     def sum_up(self, rows: int, panel: Any, start: Any, done: Any) -> None:
         """The sums of a block of ``rows`` rows from ``start`` on, into ``done``."""
@@ -206,24 +230,52 @@ class Emitter:
                 yield row, vector, vector * self.tile.lanes
 
     @contextmanager
-    def stretches(self, panel: Any) -> Iterator[Any]:
-        """The loop over the reduction, with requests for what comes next; its step."""
-        stretch = self.tile.stretch or self.steps
-        with T.serial(0, self.steps // stretch) as part:
+    def stretches(self, panel: Any, first: Any = 0, steps: int = 0) -> Iterator[Any]:
+        """The loop over the reduction, or so many ``steps`` from the ``first`` on, which is a whole number of
+        stretches; with requests for what comes next. Its step."""
+        steps = steps or self.steps
+        stretch = self.tile.stretch or steps
+        with T.serial(0, steps // stretch) as part:
+            begin = first + part * stretch
             if self.tile.stretch and self.packed:
-                self._ask(panel, part)
+                self._ask(panel, begin)
             with T.serial(0, stretch) as step:
-                yield part * stretch + step
+                yield begin + step
 
     def _constant(self, panel: Any, k: Any, column: Any) -> Any:
         constant = self.buffers[self.found.constant]
-        return constant[panel, k, column] if self.packed else constant[k, panel * self.tile.width + column]
+        if self.packed:
+            return constant[panel, k, column]
+        width = self.tile.width
+        return constant[k, panels.within(panel * width + column, self.found.columns, width)]
 
-    def _ask(self, panel: Any, part: Any) -> None:
-        """Request the beginning of the next stretch, of the next panel at the end of this one."""
+    def _ask(self, panel: Any, begin: Any) -> None:
+        """Request what is read behind the stretch that begins here, of the next panel at the end of this one: the
+        beginning of the next stretch, or all of one further ahead."""
         constant = self.buffers[self.found.constant]
-        for line in range(_ASKED):  # addresses are linear: they may lie past the row's end, and past the panel's
-            T.evaluate(request(constant[panel, (part + 1) * self.tile.stretch, line * _LINE]))
+        numbers = _LINE_BYTES * 8 // tvm.DataType(str(constant.dtype)).bits  # of a line
+        lines = self.tile.stretch * self.tile.width // numbers
+        ahead, asked = (_FAR, lines) if lines <= _FEW_LINES else (1, _ASKED)
+        for line in range(asked):  # addresses are linear: they may lie past the row's end, and past the panel's
+            T.evaluate(request(constant[panel, begin + ahead * self.tile.stretch, line * numbers]))
+
+
+@contextmanager
+def _only(condition: Any, if_: Any = True) -> Iterator[None]:
+    """Emit what is within for this condition alone, ``if_`` it may be false."""
+    if not if_:
+        yield
+        return
+    with T.If(condition), T.Then():
+        yield
+
+
+def _sizes(rows: Any, most: int) -> list[int]:
+    """The sizes that a block of at most ``most`` rows may have: one or two, where the number of rows is known."""
+    if not isinstance(rows, tirx.IntImm):
+        return list(range(most, 0, -1))
+    blocks = -(-int(rows) // most)
+    return sorted({int(rows) // blocks, -(-int(rows) // blocks)}, reverse=True)
 
 
 def _divisor(depth: int, wanted: int) -> int:

@@ -29,13 +29,24 @@ class RowProduct:
     columns: int
     follow: Callable[[Any, Any, Any, list[Any]], Any]
 
+    @property
+    def rows(self) -> Any:
+        """Their number, or a variable where it is known only when the kernel runs."""
+        return self.arguments[-1].shape[0]
+
+    @property
+    def is_float32(self) -> bool:
+        """Are both operands and the result?"""
+        used = (self.arguments[self.left], self.arguments[self.constant], self.arguments[-1])
+        return all(str(one.dtype) == "float32" for one in used)
+
 
 def find(mod: Any) -> RowProduct | None:
     """The product of rows with a constant in a module's function; None where there is none."""
     function = mod["main"]
     arguments = list(function.params)
     out = arguments[-1]
-    if len(out.shape) != 2 or not isinstance(out.shape[1], tirx.IntImm):
+    if len(out.shape) != 2 or not isinstance(out.shape[1], tirx.IntImm) or not layout_free(function):
         return None
     schedule = Schedule(mod)
     names = block_names(schedule)
@@ -60,19 +71,26 @@ def _with_one_follower(schedule: Any, names: list[str], reduction: str) -> tuple
 
 def _described(function: Any, arguments: list[Any], reduction: Any, follower: Any) -> RowProduct | None:
     spatial = [axis for axis in reduction.iter_vars if axis.iter_type == tirx.IterVar.DataPar]
-    (step,) = (axis for axis in reduction.iter_vars if axis.iter_type != tirx.IterVar.DataPar)
+    steps = [axis for axis in reduction.iter_vars if axis.iter_type != tirx.IterVar.DataPar]
     reads = [_place(region.source, arguments) for region in reduction.reads]
     constants = layout_free(function)
     if len(spatial) != 2 or len(reads) != 2 or None in reads or (reads[0] in constants) == (reads[1] in constants):
         return None
+    if len(steps) != 1 or not _adds_products(reduction.body.value):
+        return None
     left, constant = reads if reads[1] in constants else reads[::-1]
     assert left is not None
     assert constant is not None
+    (step,) = steps
     depth, columns = int(step.dom.extent), int(spatial[1].dom.extent)
-    shape = arguments[constant].shape
-    if len(arguments[left].shape) != 2 or [int(extent) for extent in shape] != [depth, columns]:
+    read_left, read_constant = (reduction.reads[reads.index(place)] for place in (left, constant))
+    row, column = (axis.var for axis in spatial)
+    shape = [int(extent) for extent in arguments[constant].shape]
+    if not _is_at(read_left, row, step.var) or not _is_at(read_constant, step.var, column) or shape != [depth, columns]:
         return None
     sums = reduction.writes[0].source
+    if follower is not None and not _follows(follower, sums):
+        return None
 
     def follow(total: Any, row: Any, column: Any, buffers: list[Any]) -> Any:
         if follower is None:
@@ -89,6 +107,28 @@ def _described(function: Any, arguments: list[Any], reduction: Any, follower: An
         return moved(follower.body.value, at, load)
 
     return RowProduct(arguments, left, constant, depth, columns, follow)
+
+
+def _adds_products(value: Any) -> bool:
+    """Is a value a sum and a product of two elements, in whatever types?"""
+    if not isinstance(value, tirx.Add) or not isinstance(value.b, tirx.Mul):
+        return False
+    factors = [one.value if isinstance(one, tirx.Cast) else one for one in (value.b.a, value.b.b)]
+    return all(isinstance(one, tvm.ir.TensorLoad) for one in factors)
+
+
+def _follows(follower: Any, sums: Any) -> bool:
+    """Is a block computed of each sum where the sum is?"""
+    axes = [axis.var for axis in follower.iter_vars]
+    reads = [region for region in follower.reads if region.source.same_as(sums)]
+    return all(_is_at(region, *axes) for region in (*reads, *follower.writes))
+
+
+def _is_at(region: Any, *axes: Any) -> bool:
+    """Is what is read of a buffer the element at these axes?"""
+    return len(region.region) == len(axes) and all(
+        one.min.same_as(axis) for one, axis in zip(region.region, axes, strict=True)
+    )
 
 
 def _place(buffer: Any, arguments: list[Any]) -> int | None:

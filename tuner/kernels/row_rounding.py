@@ -1,4 +1,5 @@
-"""Rows of a product's left operand, rounded where the kernel begins: to bf16, or to numbers in a range of their own."""
+"""Rows of a product's left operand, rounded where the kernel begins: to bf16, to halves, or to numbers in a range of
+their own."""
 
 from __future__ import annotations
 
@@ -40,6 +41,24 @@ def _round_to_bf16(plain: Any, rounded: Any, _: tuple[Any, Any], row: Any, depth
             with T.vectorized(0, lanes) as lane:
                 both = pair(*(plain[row, (n * lanes + lane) * 2 + half] for half in range(2)))
                 store(rounded, both, row, n * lanes + lane)
+
+
+def _round_to_halves(plain: Any, rounded: Any, _: tuple[Any, Any], row: Any, depth: int, dot: Dot) -> None:
+    with T.serial(0, depth // dot.lanes) as n, T.vectorized(0, dot.lanes) as lane:
+        at = row, n * dot.lanes + lane
+        store(rounded, T.Cast("float16", plain[at]), *at)
+
+
+def half_bits(value: Any) -> Any:
+    """The bits of the half that is nearest to a float32, of two the even one, as an int32; by arithmetic on integers,
+    which any processor has (F. Giesen, "Float->half conversion", 2012)."""
+    bits = tirx.reinterpret("uint32", value)
+    sign = bits & T.uint32(0x80000000)
+    size = bits ^ sign
+    normal = (size + T.uint32(0xC8000FFF) + ((size >> T.uint32(13)) & T.uint32(1))) >> T.uint32(13)
+    tiny = tirx.reinterpret("uint32", tirx.reinterpret("float32", size) + T.float32(0.5)) - T.uint32(0x3F000000)
+    finite = tirx.Select(size < T.uint32(0x38800000), tiny, normal)
+    return T.Cast("int32", tirx.Select(size < T.uint32(0x47800000), finite, T.uint32(0x7C00)) | (sign >> T.uint32(16)))
 
 
 def _round_to_bytes(plain: Any, rounded: Any, kept: tuple[Any, Any], row: Any, depth: int, dot: Dot) -> None:
@@ -118,4 +137,8 @@ def steps_of_a_row(depth: int, dot: Dot) -> tuple[int, int]:
     return 255, 128 if dot.left == "int8" else 0
 
 
-ROUND: dict[str, Callable[..., None]] = {"bf16": _round_to_bf16, "int8": _round_to_bytes}
+ROUND: dict[str, Callable[..., None]] = {
+    "bfloat16": _round_to_bf16,
+    "float16": _round_to_halves,
+    **dict.fromkeys(("uint8", "int8", "int16"), _round_to_bytes),
+}

@@ -23,6 +23,7 @@ from tuner.kernels.tiles import Cpu
 
 _COSTLY = 4  # operations on an element from which it is kept rather than computed again
 _VECTORS = (1, 2, 4)  # of partial sums
+_STEPS = 8  # of a row at least, for which more vectors of them pay
 _FOLD = 4  # sums left when those of the vectors have been folded; these are then added one by one
 
 
@@ -44,12 +45,14 @@ def schedules(mod: Any, target: Any) -> list[Any]:
 
 
 def variants(mod: Any, cpu: Cpu) -> list[Variant]:
-    """What there is to choose from, nothing where the module's function is not row-wise."""
+    """What there is to choose from, most promising first; nothing where the module's function is not row-wise."""
     columns = _columns(mod) or 0
     lanes = gcd(columns, cpu.lanes)
     if lanes < _FOLD:
         return []
-    return [Variant(lanes, n) for n in _VECTORS if columns > n * lanes and columns % (n * lanes) == 0]
+    found = [n for n in _VECTORS if columns > n * lanes and columns % (n * lanes) == 0]
+    long = [n for n in reversed(found) if columns >= _STEPS * n * lanes]
+    return [Variant(lanes, n) for n in dict.fromkeys((*long, *found))]
 
 
 def schedule(mod: Any, variant: Variant) -> Any:

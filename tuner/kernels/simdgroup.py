@@ -1,4 +1,5 @@
-"""Products by simdgroup matrices, for Apple GPUs: float16 and float32, with all that surrounds the product fused in.
+"""Products by simdgroup matrices, for Apple GPUs: float16, float32, and float16 added up in float32, with all that
+surrounds the product fused in.
 
 A threadgroup computes one tile of the result. Step by step along the depth it copies a slice of both operands into
 threadgroup memory, from where its simdgroups load 8x8 matrices, multiply them and add up. The tile leaves through
@@ -17,12 +18,24 @@ from tvm.s_tir.dlight.gpu.matmul import IterKind
 from tvm.tirx.analysis import undefined_vars
 
 from tuner.kernels.intrinsics import import_on_demand
-from tuner.kernels.simdgroup_tiles import BANK_BYTES, SIDE, TILES, Gpu, Multiplication, Tile, by_cost
+from tuner.kernels.simdgroup_tiles import (
+    BANK_BYTES,
+    SIDE,
+    TILES,
+    TILES_OF_HALVES,
+    Cost,
+    Gpu,
+    Multiplication,
+    Tile,
+    by_cost,
+    cost,
+)
 from tuner.targets import apple
 
 _LANES = 4  # of Metal's longest vector
 _BANK_ALIGNMENT = 16  # in elements: all slices are a multiple of it wide
 _ELEMENT_BYTES = {"float16": 2, "float32": 4}
+_TYPES = {("float16", "float16"), ("float32", "float32"), ("float16", "float32")}  # of operands and sums
 
 
 def tiles(target: Any) -> tuple[Tile, ...]:
@@ -32,30 +45,47 @@ def tiles(target: Any) -> tuple[Tile, ...]:
     threads, width = int(target.attrs["max_threads_per_block"]), int(target.attrs["thread_warp_size"])
     memory = int(target.attrs["max_shared_memory_per_block"])
     wide = max(_ELEMENT_BYTES.values())
-    return tuple(tile for tile in TILES if tile.threads(width) <= threads and tile.shared_bytes(wide) <= memory)
+    known = dict.fromkeys((*TILES, *TILES_OF_HALVES))
+    return tuple(tile for tile in known if tile.threads(width) <= threads and tile.shared_bytes(wide) <= memory)
+
+
+def _are_for(types: tuple[str, str]) -> tuple[Tile, ...]:
+    return TILES if types[0] == types[1] else TILES_OF_HALVES
 
 
 def promising(mod: Any, target: Any) -> list[Tile]:
     """Tiles for ``mod``'s only function ``main``, the quickest by the model of the GPU first; none where it is no
     product, or one of fewer rows or columns than a matrix has: most of the arithmetic would be padding.
     """
+    wanted, made = _multiplication(mod), Schedule(mod)
+    if wanted is None:
+        return []
+    fitting = _are_for(_types(made.get(_product(made))))
+    return by_cost([tile for tile in tiles(target) if tile in fitting], wanted, gpu_of(target))
+
+
+def cost_of(tile: Tile, mod: Any, target: Any) -> Cost | None:
+    """What the model says of a tile for the product in ``mod``; None where it is none."""
+    wanted = _multiplication(mod)
+    return None if wanted is None else cost(tile, wanted, gpu_of(target))
+
+
+def _multiplication(mod: Any) -> Multiplication | None:
     made = Schedule(mod)
     product = _product(made)
     if product is None:
-        return []
-    element = _ELEMENT_BYTES[str(made.get(product).writes[0].source.dtype)]
+        return None
+    types = _types(made.get(product))
     _normalise(made, product)
     extents = [made.get(loop).extent for loop in made.get_loops(product)]
     if not all(isinstance(extent, tirx.IntImm) for extent in extents):
-        return []
+        return None
     batch, rows, columns, depth = (int(extent) for extent in extents)
-    wanted = Multiplication(batch, rows, columns, depth, element)
-    if min(wanted.rows, wanted.columns) < SIDE:
-        return []
-    return by_cost(tiles(target), wanted, _gpu_of(target))
+    wanted = Multiplication(batch, rows, columns, depth, _ELEMENT_BYTES[types[0]])
+    return wanted if min(wanted.rows, wanted.columns) >= SIDE else None
 
 
-def _gpu_of(target: Any) -> Gpu:
+def gpu_of(target: Any) -> Gpu:
     """By the host's chip; one that is not known has as many cores as the smallest."""
     host = target.host.attrs if target.host is not None else {}
     chip = apple.chip_of(str(host.get("mcpu", "")), str(target.host.tag) if target.host is not None else "")
@@ -63,10 +93,11 @@ def _gpu_of(target: Any) -> Gpu:
 
 
 def schedule(tile: Tile, mod: Any, target: Any) -> Any | None:
-    """The schedule of ``mod``'s only function ``main``; None unless it is a product of matrices of one float type."""
+    """The schedule of ``mod``'s only function ``main``; None unless it is a product of matrices of one float type, or
+    of halves that are added up in float32."""
     made = Schedule(mod)
     product = _product(made)
-    if product is None:
+    if product is None or tile not in _are_for(_types(made.get(product))):
         return None
     width = int(target.attrs["thread_warp_size"])
     try:
@@ -77,16 +108,21 @@ def schedule(tile: Tile, mod: Any, target: Any) -> Any | None:
 
 
 def _product(sch: Any) -> Any | None:
-    """The only reduction, where its operands and result are matrices of one type."""
+    """The only reduction, where its operands are matrices of one type and its result one that they are added up in."""
     blocks = sch.get_child_blocks(sch.get_sblock("root"))
     (found,) = dlight.get_reduction_blocks(sch, blocks) or [None]
     if found is None:
         return None
     block = sch.get(found)
-    types = {str(region.source.dtype) for region in (*block.reads, *block.writes)}
-    if len(types) != 1 or not types <= set(_ELEMENT_BYTES) or dlight.detect_iter_traits(block) is None:
+    operands = {str(region.source.dtype) for region in block.reads}
+    if len(operands) != 1 or _types(block) not in _TYPES or dlight.detect_iter_traits(block) is None:
         return None
     return found
+
+
+def _types(block: Any) -> tuple[str, str]:
+    """Of a product's operands, and of its sums."""
+    return str(block.reads[0].source.dtype), str(block.writes[0].source.dtype)
 
 
 def _multiply(sch: Any, product: Any, tile: Tile, width: int) -> None:
@@ -102,7 +138,7 @@ def _multiply(sch: Any, product: Any, tile: Tile, width: int) -> None:
     sch.bind(ty, "threadIdx.z")
     sch.bind(tx, "threadIdx.y")
 
-    dtype = str(sch.get(product).writes[0].source.dtype)
+    dtype, sums = _types(sch.get(product))
     bank = BANK_BYTES // _ELEMENT_BYTES[dtype]
     for operand in (0, 1):
         fetched = sch.cache_read(product, operand, "shared")
@@ -122,7 +158,7 @@ def _multiply(sch: Any, product: Any, tile: Tile, width: int) -> None:
     sch.reverse_compute_at(stored, tx, preserve_unit_loops=True)
     sch.reverse_compute_at(result, by, preserve_unit_loops=True)
 
-    names = _intrinsics(dtype)
+    names = _intrinsics(dtype, sums)
     for loop in (k0, i0, j0):
         sch.unroll(loop)  # matrices are registers: their numbers must be known
     filled = sch.decompose_reduction(product, step)
@@ -178,19 +214,24 @@ def _tensorize(sch: Any, block: Any, name: str) -> None:
 
 
 @cache
-def _intrinsics(dtype: str) -> dict[str, str]:
-    """Names of the simdgroup operations on matrices of a type, registered here: TVM has float16's only."""
+def _intrinsics(dtype: str, sums: str) -> dict[str, str]:
+    """Names of the simdgroup operations on matrices of a type that are added up in another, registered here: TVM has
+    float16's only."""
     import_on_demand()
     from tvm.s_tir.tensor_intrin import metal
 
+    from tuner.kernels.simdgroup_mixed import mixed_multiply
+
     made = {
-        "fill": metal.get_make_filled_simdgroup_matrix_intrin(dtype),
+        "fill": metal.get_make_filled_simdgroup_matrix_intrin(sums),
         "load": metal.get_simdgroup_load_intrin(dtype, "shared"),
         "load_transposed": metal.get_simdgroup_load_intrin(dtype, "shared", transpose_matrix=True),
         "multiply": metal.get_simdgroup_multiply_accumulate_intrin(SIDE, SIDE, SIDE, dtype),
-        "store": metal.get_simdgroup_store_intrin(dtype, "shared"),
+        "store": metal.get_simdgroup_store_intrin(sums, "shared"),
     }
-    names = {what: f"tunesmith_simdgroup_{what}_{dtype}" for what in made}
+    if sums != dtype:
+        made["multiply"] = mixed_multiply(dtype, sums)
+    names = {what: f"tunesmith_simdgroup_{what}_{dtype}_{sums}" for what in made}
     for what, (description, implementation) in made.items():
         TensorIntrin.register(names[what], description, implementation)
     return names

@@ -14,6 +14,8 @@ from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
 
 from tuner.db.models import Workload
 from tuner.graph.attention_kernel import attention_of
+from tuner.graph.calls import kernel_called
+from tuner.graph.pipeline import kernels_of
 from tuner.kernels.blocks import layout_free as layout_free
 from tuner.kernels.extents import is_symbolic, nominal, shapes
 from tuner.kernels.flops import flops_of
@@ -125,8 +127,8 @@ def _first_calls(mod: Any) -> dict[str, int]:
     order: dict[str, int] = {}
 
     def visit(expr: Any) -> None:
-        if isinstance(expr, relax.Call) and isinstance(expr.op, tvm.ir.Op) and expr.op.name == "relax.call_tir":
-            order.setdefault(str(expr.args[0].name_hint), len(order))
+        if name := kernel_called(expr):
+            order.setdefault(name, len(order))
 
     relax.analysis.post_order_visit(mod["main"], visit)
     return order
@@ -146,14 +148,15 @@ def extract(mod: Any, target: Any) -> list[ExtractedWorkload]:
     return list(found.values())
 
 
+def ids_of(mod: Any) -> dict[str, str]:
+    """The id of the workload that each kernel of a module is, by the kernel's name."""
+    return {name: workload_id(tvm.IRModule({"main": _alone(func)})) for name, func in kernels_of(mod).items()}
+
+
 def names_of(mod: Any, workload: Any) -> list[str]:
     """Names of the kernels of a module that are the workload, given as its one-function module."""
     wanted = _alone(workload["main"])
-    return [
-        str(var.name_hint)
-        for var, func in mod.functions.items()
-        if isinstance(func, tirx.PrimFunc) and tvm_ffi.structural_equal(_alone(func), wanted)
-    ]
+    return [name for name, func in kernels_of(mod).items() if tvm_ffi.structural_equal(_alone(func), wanted)]
 
 
 def _alone(func: Any) -> Any:

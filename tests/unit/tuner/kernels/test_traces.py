@@ -32,7 +32,7 @@ def test_what_schedules_of_ours_are_made_of_is_taken() -> None:
     traces.check(GOOD)
 
 
-@pytest.mark.parametrize("log", sorted(LOGS.glob("*.gz")), ids=lambda path: path.name)
+@pytest.mark.parametrize("log", sorted(LOGS.glob("*.jsonl.gz")), ids=lambda path: path.name)
 def test_every_record_that_comes_with_us_is_taken(log: Path) -> None:
     lines = gzip.decompress(log.read_bytes()).splitlines()
     for line in lines[::10]:
