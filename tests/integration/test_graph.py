@@ -16,6 +16,7 @@ from tests.support.processes import ROOT, python_code
 from tests.support.tiny_imports import compile_plainly, import_tiny, local_target
 from tests.support.tiny_models import CONFIGS, write_model
 from tuner.artifact.loader import ArtifactError, Runner
+from tuner.graph.pipeline import in_place
 from tuner.importers import cache
 from tuner.importers.cache import Imported
 from tuner.importers.comparison import compare
@@ -23,6 +24,7 @@ from tuner.kernels.workload import (
     ExtractedWorkload,
     buffers_of,
     extract,
+    ids_of,
     layout_free,
     module_from_json,
     summarize,
@@ -183,6 +185,33 @@ def test_attention_of_long_sequences_is_one_kernel(tmp_path: Path, monkeypatch: 
         assert compare(runner.run(**sample.inputs), sample.outputs).ok
 
 
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])
+def test_the_graph_for_an_apple_gpu_has_one_kernel_for_attention_and_computes_the_same(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run here, by the plain kernels of this CPU: what the GPU's own compute is another test's."""
+    monkeypatch.setattr("tuner.graph.norms._ROWS", ROWS)
+    write_model(tmp_path / "model", kind, "encoder")
+    imported = import_tiny(tmp_path / "model", "encoder", BATCH, SEQ_LEN, tmp_path / "imports", "metal")
+    mod = cache.load_module(tmp_path / "imports", imported)
+    found = {one.name: one.weight for one in extract(mod, tvm.target.Target("apple/m1-gpu"))}
+    assert found["attention"] == 2
+    assert not {"softmax", "keys_t"} & found.keys()
+    assert found["norm_product"] == found["norm_product_gelu"] == 2
+    assert found["layer_norm"] == 1  # the last one, which is the model's output
+    runner = compile_plainly(tmp_path / "imports", imported, BATCH, SEQ_LEN, tmp_path / "compiled")
+    for sample in cache.load_samples(tmp_path / "imports", imported):
+        assert compare(runner.run(**sample.inputs), sample.outputs).ok
+
+
+def test_an_inference_of_bert_base_is_at_most_80_launches_on_an_apple_gpu(tmp_path: Path) -> None:
+    """Counted in a narrow model of as many layers."""
+    write_model(tmp_path / "model", CONFIGS["bert"] | {"num_hidden_layers": 12})
+    imported = import_tiny(tmp_path / "model", "encoder", 2, 64, tmp_path / "imports", "metal")
+    mod = cache.load_module(tmp_path / "imports", imported)
+    assert sum(one.weight for one in extract(mod, tvm.target.Target("apple/m1-gpu"))) <= 80
+
+
 def test_ids_beyond_the_vocabulary_are_refused_and_would_harm_nobody(case: Case, compiled: Runner) -> None:
     """The kernels clip them, whoever calls the library without the loader."""
     inputs = compiled.example()
@@ -222,8 +251,10 @@ def test_workload_ids_do_not_depend_on_the_process_or_on_what_it_did_before(tmp_
     assert done.returncode == 0, done.stderr
     root = tmp_path / "imports2"
     _, imported = (import_tiny(folder, "encoder", 2, 16, root) for folder in (other, wanted))
-    here = [one.id for one in extract(cache.load_module(root, imported), tvm.target.Target(local_target()))]
+    mod = cache.load_module(root, imported)
+    here = [one.id for one in extract(mod, tvm.target.Target(local_target()))]
     assert len(here) > 8
+    assert set(ids_of(mod).values()) == set(here), "a kernel goes by one id, whoever asks"
     assert here == done.stdout.split()
 
 
@@ -236,3 +267,11 @@ def test_models_of_one_shape_share_their_workloads(tmp_path: Path) -> None:
         imported = import_tiny(folder, "encoder", BATCH, SEQ_LEN, tmp_path / "imports")
         found.append({w.id for w in extract(cache.load_module(tmp_path / "imports", imported), target)})
     assert found[0] == found[1]
+
+
+def test_parameters_are_taken_where_tvm_left_them() -> None:
+    tensor = tvm.runtime.tensor(np.arange(6, dtype="float32").reshape(2, 3))
+    (lent,) = in_place([tensor])
+    assert lent.ctypes.data == tensor.data_ptr()
+    del tensor
+    assert lent.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]

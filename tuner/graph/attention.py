@@ -1,4 +1,4 @@
-"""Attention as one kernel, or for GPUs as four, that read queries, keys and values where the projection left them.
+"""Attention as one kernel, or as four, that read queries, keys and values where the projection left them.
 
 One: ``attention_kernel.py``. Four:
 
@@ -21,10 +21,12 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from tuner.graph.attention_kernel import Attention, definition
 from tuner.graph.operators import softmax_last_axis
+from tuner.graph.rewriting import rewritten
 from tuner.graph.rows import same, shape_of
 
 STARTS = "starts"  # the input that tells where each text begins among the rows
 _LONG = 256  # tokens from which scores fit no near cache: one kernel then takes two thirds of the time of four
+_MATRIX, _WIDEST = 8, 160  # of a head whose matrices fit the registers of an Apple GPU
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,9 @@ def _context(batch: int, seq: int, heads: int, dim: int, start: int) -> Any:
 class _Rewriter(PyExprMutator):
     """Replaces ``relax.nn.attention[_bias]``."""
 
-    def __init__(self, mod: Any, fused: bool, longest: int) -> None:
+    def __init__(self, mod: Any, kind: str, longest: int) -> None:
         super().__init__(mod)
-        self._fused = fused
+        self._kind = kind
         self._longest = longest
         self._kernels: dict[Attention, Any] = {}
         self._starts = next((param for param in mod["main"].params if str(param.name) == STARTS), None)
@@ -113,7 +115,7 @@ class _Rewriter(PyExprMutator):
                 [self._starts],
             )
         shape = shape_of(bias[0]) if bias else ()
-        if not self._fused or seq < _LONG or shape is None or (shape and shape[2] != 1):
+        if shape is None or not _is_one(self._kind, seq, dim, shape):
             return self._four(batch, seq, heads, dim, scale, (query, key, value), bias)
         fixed = self._attention(heads, dim, scale, (query, key, value), longest=seq, texts=batch, bias=shape)
         return self._one(fixed, rows, query, key, value, bias)
@@ -185,12 +187,15 @@ def _distinct(*columns: _Columns) -> list[Any]:
     return found
 
 
-def rewrite_attention(mod: Any, fused: bool, longest: int = 0) -> Any:
-    """Rewrite every attention operator of ``main`` into kernels over the fused projection: one where ``fused``,
-    sequences are long and the bias is the same for all queries, else four. Where ``main`` takes ``starts``, its rows
-    are texts of up to ``longest`` one after the other."""
-    rewriter = _Rewriter(mod, fused, longest)
-    func = rewriter.visit_expr(mod["main"])
-    mod = rewriter.builder_.get()
-    mod.update_func(mod.get_global_var("main"), func)
-    return relax.transform.DeadCodeElimination()(relax.transform.CanonicalizeBindings()(mod))
+def _is_one(kind: str, seq: int, dim: int, bias: tuple[Any, ...]) -> bool:
+    """Has this kind of target one kernel for sequences and heads of this size, and for a bias of this shape?"""
+    if kind == "metal":
+        return dim % _MATRIX == 0 and dim <= _WIDEST and (not bias or same(bias[2:], (bias[2], seq)))
+    return kind == "llvm" and seq >= _LONG and (not bias or same(bias[2:3], (1,)))
+
+
+def rewrite_attention(mod: Any, kind: str, longest: int = 0) -> Any:
+    """Rewrite every attention operator of ``main`` into kernels over the fused projection: one where this ``kind`` of
+    target has such a kernel, else four: a CPU's has none for a bias that differs by query. Where ``main`` takes
+    ``starts``, its rows are texts of up to ``longest`` one after the other."""
+    return rewritten(mod, _Rewriter(mod, kind, longest))

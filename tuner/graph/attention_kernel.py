@@ -24,8 +24,8 @@ OPAQUE = 8  # TVM's pattern of a kernel that nothing may be fused with
 class Attention:
     """What is computed. ``widths`` are the columns of the tensors that queries, keys and values are columns of, each
     from ``(source, column)`` on; of every one of ``texts`` there are ``longest`` rows, where ``texts`` is 0 that and
-    their lengths are known when it runs. ``bias``: shape of what is added to the scores, ``(texts, heads, 1, longest)``
-    or 1 for either of the first two.
+    their lengths are known when it runs. ``bias``: shape of what is added to the scores, ``(texts, heads, longest,
+    longest)`` or 1 for any of the first three. Operands of both products are rounded to ``dtype``, sums are float32.
     """
 
     heads: int
@@ -38,6 +38,7 @@ class Attention:
     longest: int
     texts: int = 0
     bias: tuple[int, ...] = ()
+    dtype: str = "float32"
 
     @property
     def flops(self) -> float:
@@ -47,6 +48,16 @@ class Attention:
     def flops_of(self, texts: int, length: int) -> float:
         """The same, of so many texts of this length."""
         return texts * self.heads * float(length) ** 2 * (4 * self.dim + 28)
+
+    @property
+    def element_bytes(self) -> int:
+        """Of an operand."""
+        return 2 if self.dtype == "float16" else 4
+
+    @property
+    def is_rounded(self) -> bool:
+        """Are operands shorter than float32?"""
+        return self.dtype != "float32"
 
     @property
     def ragged(self) -> bool:
@@ -87,10 +98,11 @@ class Signature:
         following = T.cast(self.starts[T.min(text + 1, self.texts - 1)], "int64")
         return start, T.bind(T.if_then_else(text + 1 < self.texts, following, self.out.shape[0]) - start)
 
-    def added(self, text: Any, head: Any, key: Any) -> Any:
-        """What the bias adds to the scores of a key."""
-        one_text, one_head = (int(extent) == 1 for extent in self.bias.shape[:2])
-        return self.bias[0 if one_text else text, 0 if one_head else head, 0, key]
+    def added(self, text: Any, head: Any, query: Any, key: Any) -> Any:
+        """What the bias adds to the score of a query and a key."""
+        broadcast = zip(self.bias.shape[:3], (text, head, query), strict=True)
+        place = (*(0 if int(extent) == 1 else index for extent, index in broadcast), key)
+        return self.bias[place]
 
 
 @contextmanager
@@ -98,12 +110,12 @@ def body(name: str, read: list[Any], written: Any) -> Iterator[None]:
     """The body of a kernel as TVM's passes want it: one block that says what it reads and writes. Left to itself the
     builder works that out, at length and not twice alike."""
     with T.sblock("root"), T.sblock(name):
-        T.reads(*map(_whole, read))
-        T.writes(_whole(written))
+        T.reads(*map(whole, read))
+        T.writes(whole(written))
         yield
 
 
-def _whole(buffer: Any) -> Any:
+def whole(buffer: Any) -> Any:
     return buffer[tuple(slice(0, extent) for extent in buffer.shape)]
 
 
@@ -111,7 +123,8 @@ def declare(attention: Attention) -> Signature:
     """Name the kernel being written ``main``, give it attributes and arguments: sources, ``starts`` where lengths vary,
     the bias if there is one, the result ``(rows, heads * dim)``."""
     T.func_name("main")
-    about = {ATTRIBUTE: json.dumps(asdict(attention), sort_keys=True), "op_pattern": OPAQUE}
+    fields = {name: value for name, value in asdict(attention).items() if (name, value) != ("dtype", "float32")}
+    about = {ATTRIBUTE: json.dumps(fields, sort_keys=True), "op_pattern": OPAQUE}
     T.func_attr({"global_symbol": "main", "tirx.noalias": True, **about})
     ragged = attention.ragged
     rows = tirx.Var("tokens", "int64") if ragged else attention.texts * attention.longest
@@ -146,16 +159,21 @@ def _emit(here: Signature) -> None:
             source, first = of
             return here.sources[source][start + row, first + head * dim + column]
 
+        def rounded(value: Any) -> Any:
+            return T.cast(T.cast(value, attention.dtype), "float32") if attention.is_rounded else value
+
+        scale = T.float32(attention.scale)
         scores, peak, total, one = (T.alloc_buffer((n,), "float32") for n in (attention.longest, 1, 1, 1))
         with T.serial(0, length) as i:
             T.buffer_store(peak, T.float32(-3e38), [0])
             with T.serial(0, length) as j:
                 T.buffer_store(one, T.float32(0), [0])
                 with T.serial(0, dim) as d:
-                    product = read(attention.query, i, d) * read(attention.key, j, d)
+                    query, key = read(attention.query, i, d), rounded(read(attention.key, j, d))
+                    product = (rounded(query * scale) if attention.is_rounded else query) * key
                     T.buffer_store(one, one[0] + product, [0])
-                value = one[0] * T.float32(attention.scale)
-                T.buffer_store(scores, value if here.bias is None else value + here.added(text, head, j), [j])
+                value = one[0] if attention.is_rounded else one[0] * scale
+                T.buffer_store(scores, value if here.bias is None else value + here.added(text, head, i, j), [j])
                 T.buffer_store(peak, T.max(peak[0], scores[j]), [0])
             T.buffer_store(total, T.float32(0), [0])
             with T.serial(0, length) as j:
@@ -164,5 +182,6 @@ def _emit(here: Signature) -> None:
             with T.serial(0, dim) as d:
                 T.buffer_store(one, T.float32(0), [0])
                 with T.serial(0, length) as j:
-                    T.buffer_store(one, one[0] + scores[j] * read(attention.value, j, d), [0])
+                    weighed = rounded(scores[j]) * rounded(read(attention.value, j, d))
+                    T.buffer_store(one, one[0] + weighed, [0])
                 T.buffer_store(here.out, one[0] / total[0], [start + i, head * dim + d])

@@ -9,7 +9,11 @@ from typing import Any
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from tuner.graph.calls import kernel_called, types_given
 from tuner.graph.rows import shape_of
+
+_REPLACES = "replaces"  # attribute of a kernel: the name of the one it stands for
+_PREPACKED = "_prepacked"  # what SplitLayoutRewritePreproc calls a kernel whose constants come packed
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,14 @@ class Replacement:
 
     kernel: Any
     packer: Any | None = None
+
+
+def stood_as(kernels: Mapping[str, Any]) -> dict[str, str]:
+    """The names that kernels of a module stood under before some were replaced, and had their constants taken in
+    another layout by TVM, by those they have now."""
+    return {
+        name: str((func.attrs or {}).get(_REPLACES, name.removesuffix(_PREPACKED))) for name, func in kernels.items()
+    }
 
 
 def replace_kernels(mod: Any, kernels: Mapping[str, Replacement]) -> Any:
@@ -41,7 +53,7 @@ class _Replacer(PyExprMutator):
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = super().visit_call_(call)
-        name = str(call.args[0].name_hint) if str(getattr(call.op, "name", "")) == "relax.call_tir" else ""
+        name = kernel_called(call)
         if name not in self._kernels:
             return call
         kernel, packer = self._kernels[name].kernel, self._kernels[name].packer
@@ -49,11 +61,11 @@ class _Replacer(PyExprMutator):
             self._packed(f"{name}_pack", given, taken, packer)
             for given, taken in zip(call.args[1].fields, kernel.params, strict=False)
         ]
-        return relax.call_tir(self._function(name, kernel), arguments, call.ty_args[0])
+        return relax.call_tir(self._function(name, kernel), arguments, types_given(call))
 
     def _function(self, name: str, function: Any) -> Any:
         if name not in self._added:
-            own = function.without_attr("global_symbol").with_attr("tirx.is_scheduled", True)
+            own = function.without_attr("global_symbol").with_attr("tirx.is_scheduled", True).with_attr(_REPLACES, name)
             self._added[name] = self.builder_.add_func(own, name)
         return self._added[name]
 

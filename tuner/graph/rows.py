@@ -13,6 +13,8 @@ import tvm_ffi
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from tuner.graph.rewriting import rewritten
+
 # Operators that treat each row by itself, so that merging the leading axes changes nothing.
 _UNARY = {
     "relax.nn.gelu",
@@ -175,8 +177,4 @@ class _FlattenRows(PyExprMutator):
 
 def flatten_rows(mod: Any) -> Any:
     """Rewrite ``main`` so that activations are ``(rows, features)``; reshapes remain only where heads are split."""
-    flattened = _FlattenRows(mod)
-    func = flattened.visit_expr(mod["main"])
-    mod = flattened.builder_.get()
-    mod.update_func(mod.get_global_var("main"), func)
-    return relax.transform.DeadCodeElimination()(relax.transform.CanonicalizeBindings()(mod))
+    return rewritten(mod, _FlattenRows(mod))
