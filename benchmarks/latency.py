@@ -1,14 +1,15 @@
 """``make bench``: tuned models beside PyTorch, ONNX Runtime and OpenVINO, all in float32, interleaved in one process.
 
 Of each case, the service tunes first (from the records that are known) and is stopped before anything is timed.
-``--families`` is ``benchmarks/families.py``.
+``--families`` is ``benchmarks/families.py``, ``--precisions`` ``benchmarks/precisions.py``.
 """
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -16,19 +17,20 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.table import Table
 
-from benchmarks import precisions, report, service_jobs
+from benchmarks import report, service_jobs
 from rpc.facts import cpu_model, physical_cores
 from tuner.bench.launch import run_benchmark
 from tuner.bench.spec import Kind, Result, Spec, Variant
 from tuner.cli.common import console, notes, run_app, settings_with
 from tuner.cli.local_service import local_service
 from tuner.config import Settings
-from tuner.errors import StageFailed, TunerError
+from tuner.errors import InvalidInput, StageFailed, TunerError
 from tuner.importers.snapshot import Fetched, borrowed
 from tuner.importers.source import resolve_source
 from tuner.schemas import BudgetIn
 
-OURS = "ours"
+OURS, ALL = "ours", "all"
+PARTS = {"--families": "benchmarks.families", "--precisions": "benchmarks.precisions"}  # commands of their own
 # Key of the report -> kind of contestant; ours comes first.
 PEERS: dict[str, Kind] = {
     "torch_eager": "torch-eager",
@@ -71,9 +73,6 @@ def main(
     batch: Annotated[int, typer.Option(help="Batch size.")] = 1,
     seq_len: Annotated[int, typer.Option("--seq", help="Sequence length.")] = 128,
     matrix: Annotated[bool, typer.Option("--matrix", help="Three models, batch 1 and 8, length 32, 128, 384.")] = False,
-    in_precisions: Annotated[
-        bool, typer.Option("--precisions", help="Float32, bf16 and int8, each with what it loses.")
-    ] = False,
     trials: Annotated[int | None, typer.Option(help="Budget of a case in candidates; else the express one.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget of a case in minutes of tuning.")] = None,
     rounds: Annotated[int, typer.Option(help="Turns each contestant gets, in random order.")] = 20,
@@ -93,9 +92,6 @@ def main(
         cases = [Case(*one) for one in itertools.product(MATRIX_MODELS, MATRIX_BATCHES, MATRIX_SEQ_LENS)]
         cases.sort(key=lambda case: case != Case(MATRIX_MODELS[0], 1, 128))  # the one that leads the report
     wish = service_jobs.budget(trials, minutes)
-    if in_precisions:
-        precisions.run(settings, [(case.model, case.batch, case.seq_len) for case in cases], wish, max_sec)
-        return
     facts = report.circumstances(cpu_model())
 
     def run(case: Case) -> dict[str, Any]:
@@ -223,10 +219,29 @@ def timed(
         return run_benchmark(spec, report.OUT / "race", progress)
 
 
-if __name__ == "__main__":
-    if "--families" in sys.argv:
-        from benchmarks import families
+def some(text: str, known: Sequence[str], what: str) -> list[str]:
+    """Those of ``known`` that a text names, with commas between, or all. Raises InvalidInput naming what is none."""
+    wanted = list(known) if text == ALL else text.split(",")
+    if strange := [one for one in wanted if one not in known]:
+        raise InvalidInput(f"There is no {what} {strange[0]!r}.", f"Use some of: {', '.join(known)}.")
+    return wanted
 
-        families.run(sys.argv[1:])
-    else:
-        run_app(lambda: typer.run(main))
+
+def words_of(part: str, arguments: Sequence[str]) -> list[str]:
+    """Arguments for a part, whose name may stand alone: it is of all then."""
+    given = list(arguments)
+    place = given.index(part) + 1
+    if place == len(given) or given[place].startswith("-"):
+        given.insert(place, ALL)
+    return given
+
+
+def _run(arguments: Sequence[str]) -> None:
+    part = next((one for one in PARTS if one in arguments), None)
+    app = typer.Typer(add_completion=False)
+    app.command()(importlib.import_module(PARTS[part]).main if part else main)
+    run_app(lambda: app(words_of(part, arguments) if part else list(arguments)))
+
+
+if __name__ == "__main__":
+    _run(sys.argv[1:])

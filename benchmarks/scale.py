@@ -215,7 +215,7 @@ def _coordination(settings: Settings, engine: Engine) -> list[Timed]:
             with after.once():
                 journal.best_sec(task)
                 journal.approve(task, proposal)
-                journal.finish(task, search_sec=1.0, build_sec=2.0, measure_sec=3.0)
+                journal.finish(task, exhausted=False, search_sec=1.0, build_sec=2.0, measure_sec=3.0)
                 still.finish(key)
                 coordinator.tick()
     coordinator.resign()

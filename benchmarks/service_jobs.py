@@ -1,10 +1,11 @@
-"""Jobs through the real service of a data directory, as the demo runs them."""
+"""Jobs through the real service of a data directory, as the demo runs them, and compiles from what it knows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from rpc.facts import device_facts
 from tuner.cli import words
 from tuner.cli.common import checked, notes
 from tuner.cli.progress import watch
@@ -12,7 +13,9 @@ from tuner.cli.sending import absolute_if_folder
 from tuner.client.http import Client
 from tuner.config import Settings
 from tuner.errors import StageFailed
+from tuner.importers.source import ModelSource
 from tuner.schemas import BudgetIn, JobIn, JobOut
+from tuner.targets import presets
 
 DATA_DIR = Path(".tunesmith") / "bench"
 
@@ -43,3 +46,12 @@ def finish(client: Client, job: JobOut) -> JobOut:
 def artifact_of(settings: Settings, job: JobOut) -> Path:
     """The tar of a job that has succeeded, where the service keeps it: a part of its checksum is in its name."""
     return max(settings.artifacts_dir.glob(f"{job.artifact_id}*.tar"), key=lambda path: path.stat().st_mtime)
+
+
+def compiled(settings: Settings, source: ModelSource, batch: int, seq_len: int, out: Path) -> Path:
+    """The artifact of a model for this machine by the records that the settings lead to, without a job."""
+    from tuner.jobs.standalone import Order, compile_model  # loads TVM, of which those who ask for jobs know nothing
+
+    target = presets.resolve("local", settings.device_key, device_facts())
+    compile_model(settings, Order(source, target, batch, seq_len), out, lambda line: notes.print(line, highlight=False))
+    return out

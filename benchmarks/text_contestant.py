@@ -20,9 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import llama
 from tuner.bench.runtimes import onnxruntime_session, openvino_compiled
 
-ONNX, OPTIMISED, OPENVINO, ABOUT = "model.onnx", "optimised.onnx", "openvino.xml", "about.json"  # of a model's folder
+ONNX, OPTIMISED, OPENVINO, GGUF = "model.onnx", "optimised.onnx", "openvino.xml", "model.gguf"  # of a model's folder
+ABOUT = "about.json"
 _LATER = 20  # calls after the first that it is compared with
 Batch = Sequence[Sequence[int]]
 Run = Callable[[Batch], Any]  # last hidden states: arrays of each text, or one padded array
@@ -81,12 +83,17 @@ def _openvino(_path: str, folder: Path, names: Sequence[str], threads: int) -> R
     return lambda batch: compiled(padded(batch, names))[0]
 
 
+def _llama_cpp(_path: str, folder: Path, _names: Sequence[str], threads: int) -> Run:
+    return llama.Encoder(folder / GGUF, threads)
+
+
 KINDS: dict[str, Callable[[str, Path, Sequence[str], int], Run]] = {
     "ours": _ours,
     "torch_sdpa": _torch,
     "onnxruntime": _onnxruntime(ONNX),
     "onnxruntime_optimised": _onnxruntime(OPTIMISED),
     "openvino": _openvino,
+    "llama_cpp": _llama_cpp,
 }
 
 

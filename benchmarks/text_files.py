@@ -10,19 +10,19 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.text_contestant import ABOUT, ONNX, OPENVINO, OPTIMISED
+from benchmarks import llama
+from benchmarks.gguf_file import refusal, write_gguf
+from benchmarks.text_contestant import ABOUT, GGUF, ONNX, OPENVINO, OPTIMISED
+from tuner.bench.graphs import optimise
 from tuner.importers.huggingface import LoadedModel, load_torch
 from tuner.importers.snapshot import borrowed
 from tuner.importers.source import resolve_source
 from tuner.importers.wrapper import variant
 
-_FAMILY = {"roberta": "bert", "electra": "bert", "distilbert": "bert", "bert": "bert"}  # as the optimiser names them
-
 
 def write_files(loaded: LoadedModel, folder: Path) -> None:
-    """ONNX with dynamic axes, the same optimised by ONNX Runtime's own tool, OpenVINO's form, and what they hold."""
-    openvino, optimizer = map(importlib.import_module, ("openvino", "onnxruntime.transformers.optimizer"))
-
+    """ONNX with dynamic axes, the same optimised by ONNX Runtime's tool, OpenVINO's form, a GGUF, what they hold."""
+    openvino = importlib.import_module("openvino")
     folder.mkdir(parents=True, exist_ok=True)
     example = torch.ones((2, 7), dtype=torch.int64)
     with warnings.catch_warnings():
@@ -37,13 +37,14 @@ def write_files(loaded: LoadedModel, folder: Path) -> None:
             opset_version=17,
             dynamo=False,
         )
-    hidden = int(loaded.config.get("hidden_size") or loaded.config["dim"])
-    heads = int(loaded.config.get("num_attention_heads") or loaded.config["n_heads"])
-    family = _FAMILY.get(loaded.source.family, "bert")
-    optimised = optimizer.optimize_model(str(folder / ONNX), family, num_heads=heads, hidden_size=hidden)
-    optimised.save_model_to_file(str(folder / OPTIMISED))
+    optimise(folder / ONNX, folder / OPTIMISED, loaded)
     openvino.save_model(openvino.convert_model(folder / ONNX), folder / OPENVINO, compress_to_fp16=False)
+    refused = refusal(loaded.config)
+    if not refused and llama.is_here():
+        params = {name: value.numpy(force=True) for name, value in loaded.network.named_parameters()}
+        write_gguf(loaded.config, params, folder / GGUF)
     about = {"inputs": loaded.input_names, "vocabulary": int(loaded.config["vocab_size"]), "weights": loaded.weights}
+    about["refused"] = {llama.NAME: refused} if refused else {}
     (folder / ABOUT).write_text(json.dumps(about))
 
 

@@ -16,11 +16,12 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from benchmarks import report, service_jobs
+from benchmarks import llama, report, service_jobs
 from benchmarks.text_contest import MODES, Contestant, Text, batches_of, check, make_texts, race
-from benchmarks.text_contestant import ABOUT
+from benchmarks.text_contestant import ABOUT, GGUF
 from rpc.facts import cpu_model, physical_cores
 from rpc.lifeline import python_module
+from tuner.cli import words
 from tuner.cli.common import console, notes, run_app, settings_with
 from tuner.cli.local_service import local_service
 from tuner.config import Settings
@@ -33,8 +34,8 @@ PEERS = {
     "onnxruntime": "ORT",
     "onnxruntime_optimised": "ORT optimised",
     "openvino": "OpenVINO",
+    llama.NAME: "llama.cpp",
 }
-LEFT_OUT = {"llama.cpp": "its Python package comes as source only, to be compiled"}
 MODELS = ("bert-base-uncased", "minilm-l6")
 _TEXTS, _SEED = 256, 11
 _MIXED_CALLS = (50, 2000)  # calls of all kinds after which memory is looked at
@@ -66,14 +67,17 @@ def main(
     found: list[dict[str, Any]] = []
     for name in model or MODELS:
         folder = report.OUT / "texts" / name.replace("/", "-")
-        _write_files(name, folder)
-        texts = make_texts(_TEXTS, json.loads((folder / ABOUT).read_text())["vocabulary"], _SEED)
+        about = _write_files(name, folder)
+        absent = left_out(about, llama.is_here())
+        texts = make_texts(_TEXTS, about["vocabulary"], _SEED)
         made = artifact or _tuned(settings, name, texts, service_jobs.budget(trials, minutes))
         threads = settings.device_threads or physical_cores()
-        for one in _timed(name, made, folder, texts, modes, passes, calls, threads):
-            found.append(one | facts)
+        for one in _timed(name, made, folder, texts, modes, passes, calls, threads, absent):
+            found.append(one | facts | {"left_out": absent})
             path = report.save("texts", together(_known(), found))
     console.print(table(found))
+    for line in absences(found):
+        console.print(line, style="dim", soft_wrap=True)
     console.print(report.footer(facts), style="dim", soft_wrap=True)
     console.print(f"written to {report.shown(path)}", style="dim", soft_wrap=True)
 
@@ -94,22 +98,22 @@ def _timed(
     passes: int,
     calls: int,
     threads: int,
+    absent: Mapping[str, str],
 ) -> Iterator[dict[str, Any]]:
     """An entry of each mode. Peers make the first of the mixed calls only: their peaks are not too high."""
     contestants: dict[str, Contestant] = {}
     try:
-        for name in (OURS, *PEERS):
+        for name in (OURS, *(peer for peer in PEERS if peer not in absent)):
             contestants[name] = Contestant(name, str(artifact) if name == OURS else model, folder, threads)
         about = {
             "artifact": artifact.stem,
             "load_sec": {name: one.load_sec for name, one in contestants.items()},
             "first_calls": {name: one.first_call(texts[0]) for name, one in contestants.items()},
-            "max_abs_errors": check(contestants, texts),
+            **check(contestants, texts),
             "memory": {
                 name: _after_calls(one, texts, calls if name == OURS else min(calls, _MIXED_CALLS[0]))
                 for name, one in contestants.items()
             },
-            "left_out": LEFT_OUT,
         }
         for mode in modes:
             with notes.status(f"timing {model} beside its peers, {mode}"):
@@ -151,9 +155,9 @@ def entry(
         "mode": mode,
         "ours_texts_per_sec": rates[OURS],
         "ours_tokens_per_sec": round(rates[OURS] * tokens, 1),
-        "peers": {name: rates[name] for name in PEERS},
+        "peers": {name: rate for name, rate in rates.items() if name != OURS},
         "ours_peak_bytes": peak_bytes[OURS],
-        "peers_peak_bytes": {name: peak_bytes[name] for name in PEERS},
+        "peers_peak_bytes": {name: peak for name, peak in peak_bytes.items() if name != OURS},
         "latency_ms": percentiles,  # of a call
         "texts": len(texts),
         "tokens": sum(map(len, texts)),
@@ -168,8 +172,9 @@ def table(entries: list[dict[str, Any]]) -> Table:
     for name in ("ours", *PEERS.values(), "best peer"):
         found.add_column(name, justify="right", no_wrap=True)
     for one in entries:
-        rates = [one["ours_texts_per_sec"], *(one["peers"][name] for name in PEERS)]
-        found.add_row(one["model"], one["mode"], *(f"{rate:.3g}" for rate in rates), f"{margin(one):.2f}x")
+        rates = [one["ours_texts_per_sec"], *(one["peers"].get(name) for name in PEERS)]
+        shown = (words.DASH if rate is None else f"{rate:.3g}" for rate in rates)
+        found.add_row(one["model"], one["mode"], *shown, f"{margin(one):.2f}x")
     return found
 
 
@@ -178,15 +183,35 @@ def margin(one: dict[str, Any]) -> float:
     return float(one["ours_texts_per_sec"] / max(one["peers"].values()))
 
 
-def _write_files(model: str, folder: Path) -> None:
+def left_out(about: Mapping[str, Any], has_llama: bool) -> dict[str, str]:
+    """Peers that a model does without, each with the reason: it is refused, or not installed."""
+    if has_llama or llama.NAME in about["refused"]:
+        return dict(about["refused"])
+    return {llama.NAME: f"not installed: {llama.HOW_TO_INSTALL}"}
+
+
+def absences(entries: list[dict[str, Any]]) -> list[str]:
+    """Who did not take part and why, a line each."""
+    found = {(one["model"], name): why for one in entries for name, why in one["left_out"].items()}
+    return [f"{PEERS[name]} does not take part with {model}: {why}" for (model, name), why in found.items()]
+
+
+def _write_files(model: str, folder: Path) -> dict[str, Any]:
+    """What the files of a model's folder hold, which are written if they are not there."""
+    about: dict[str, Any]
     if (folder / ABOUT).is_file():
-        return
+        about = json.loads((folder / ABOUT).read_text())
+        has_all = (folder / GGUF).is_file() or not llama.is_here()
+        if "refused" in about and (has_all or about["refused"]):
+            return about
     with notes.status(f"writing {model} for its peers"):
         done = subprocess.run(
             python_module("benchmarks.text_files", model, str(folder)), capture_output=True, text=True
         )
     if done.returncode:
         raise StageFailed(f"{model} can't be written for other runtimes.", done.stderr.strip()[-500:])
+    about = json.loads((folder / ABOUT).read_text())
+    return about
 
 
 def _after_calls(contestant: Contestant, texts: list[Text], calls: int) -> dict[str, int]:

@@ -81,7 +81,8 @@ def kernels_of(shape: Shape, target: dict[str, object], count: int | None = None
     from tuner.importers.source import resolve_source
     from tuner.kernels.context import make_target
     from tuner.kernels.workload import extract
-    from tuner.measuring.measure import COLD_WEIGHT_BYTES, evaluator_settings
+    from tuner.measuring.measure import COLD_WEIGHT_BYTES
+    from tuner.measuring.repeats import USUAL
 
     root = report.OUT / "imports"
     with borrowed(resolve_source(shape.model), report.OUT / "sources") as fetched:
@@ -96,7 +97,7 @@ def kernels_of(shape: Shape, target: dict[str, object], count: int | None = None
             flops=one.flops,
             weight_bytes=one.weight_bytes,
             tir=one.tir,
-            evaluator=evaluator_settings(one.weight_bytes >= COLD_WEIGHT_BYTES),
+            evaluator=USUAL.as_kept(one.weight_bytes >= COLD_WEIGHT_BYTES),
         )
         for one in found[:count]
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import tvm
 from rich.table import Table
 
 from benchmarks.inner_loops import Loop, busiest
@@ -16,14 +15,14 @@ from tuner.db.migrate import create_or_check
 from tuner.errors import InvalidInput
 from tuner.importers import cache
 from tuner.importers.source import resolve_source
+from tuner.jobs.kernel_text import text
 from tuner.jobs.standalone import Order, import_here
 from tuner.kernels import products, written
-from tuner.kernels.context import Replay, make_target
-from tuner.kernels.prefetch import insert_prefetches
-from tuner.kernels.space import space_for
-from tuner.kernels.workload import extract, module_from_json
+from tuner.kernels.context import make_target
+from tuner.kernels.workload import ExtractedWorkload, extract, module_from_json
 from tuner.search.guess import guess
 from tuner.search.shipped import logs_folder
+from tuner.targets.blas import without_blas
 from tuner.targets.cores import Core, core_of
 from tuner.targets.presets import Target
 
@@ -77,14 +76,20 @@ def replayed_table(found: list[Replayed]) -> Table:
     return lines
 
 
-def counted(settings: Settings, case: Case, target: Target) -> list[tuple[str, Loop]]:
-    """The busiest inner loop of each product of a case, guessed for a target, by the kernel's name and columns."""
+def kernels_of(settings: Settings, case: Case, target: Target) -> list[ExtractedWorkload]:
+    """Those of a case for a target, in the order of the model."""
     create_or_check(settings)
     order = Order(resolve_source(case.model), target, case.batch, case.seq_len)
     imported, _ = import_here(settings, order, lambda line: None)
-    llvm = make_target(target.tvm)
+    return extract(cache.load_module(settings.imports_dir, imported), make_target(target.tvm))
+
+
+def counted(settings: Settings, case: Case, target: Target) -> list[tuple[str, Loop]]:
+    """The busiest inner loop of each product of a case, as a target's cores would compute it, by the kernel's name and
+    columns."""
+    llvm = make_target(without_blas(target.tvm))
     found = []
-    for one in extract(cache.load_module(settings.imports_dir, imported), llvm):
+    for one in kernels_of(settings, case, target):
         if (product := products.find_product(one.mod) if one.tunable else None) is None:
             continue
         loop = busiest(assembly(one.mod, llvm))
@@ -97,10 +102,7 @@ def assembly(mod: Any, target: Any) -> str:
     """Of a workload's guess, as LLVM writes it for the target."""
     guessed = guess(mod, target)
     assert guessed is not None
-    schedule = Replay(mod, target, space_for(target)).schedule(guessed.trace)
-    assert schedule is not None
-    library = tvm.compile(insert_prefetches(schedule.mod), target)
-    return str(library.mod.inspect_source("s"))
+    return text(mod, target, guessed.trace, "asm")
 
 
 def static_table(found: list[tuple[str, Loop]], target: Target) -> Table:

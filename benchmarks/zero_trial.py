@@ -17,16 +17,15 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from benchmarks import report, service_jobs, zero_kernels
+from benchmarks import report, service_jobs, zero_gpu, zero_kernels
 from benchmarks.latency import Case, run_all, timed
 from rpc.drafts import draft
 from rpc.facts import cpu_model, device_facts
-from tuner.cli.common import console, notes, run_app, settings_with
+from tuner.cli.common import console, run_app, settings_with
 from tuner.cli.local_service import local_service
 from tuner.config import Settings
 from tuner.importers.snapshot import borrowed
 from tuner.importers.source import resolve_source
-from tuner.jobs.standalone import Order, compile_model
 from tuner.targets import presets
 
 MODELS = "minilm-l6,distilbert-base-uncased,bert-base-uncased"
@@ -55,6 +54,9 @@ def main(
     if static:
         target = presets.resolve(static, settings.device_key, device_facts())
         model, shape = models.split(",")[-1], shapes.split(",")[0]
+        if target.tvm["kind"] == "metal":
+            console.print(zero_gpu.table(zero_gpu.counted(settings, case_of(model, shape), target), target))
+            return
         console.print(zero_kernels.static_table(zero_kernels.counted(settings, case_of(model, shape), target), target))
         return
     facts = report.circumstances(cpu_model())
@@ -104,10 +106,7 @@ def _tuned(settings: Settings, case: Case, trials: int) -> Path:
 def _compiled(settings: Settings, case: Case, name: str) -> Path:
     """The artifact of a case by the records that the settings lead to."""
     out = report.OUT / "zero_trial" / f"{case.model}-{case.batch}x{case.seq_len}-{name}.tar"
-    target = presets.resolve("local", settings.device_key, device_facts())
-    order = Order(resolve_source(case.model), target, case.batch, case.seq_len)
-    compile_model(settings, order, out, lambda line: notes.print(line, highlight=False))
-    return out
+    return service_jobs.compiled(settings, resolve_source(case.model), case.batch, case.seq_len, out)
 
 
 def _timed(settings: Settings, case: Case, tuned: Path, max_sec: float) -> dict[str, float]:

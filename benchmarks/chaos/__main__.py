@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Annotated, Any, cast, get_args
@@ -34,6 +35,15 @@ _LOOK_SEC = 0.25
 _NO_SPACE_BELOW = 32 * 2**20  # the small disk is no place for the half gigabyte that is kept free elsewhere
 
 
+@dataclass(frozen=True)
+class Pace:
+    """Seconds from one fault to the next, for all of them, and for the last job after them."""
+
+    every_sec: float
+    within_sec: float
+    end_sec: float
+
+
 def main(
     faults: Annotated[int, typer.Option(help="How many things go wrong.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the chance by which they do.")] = 1,
@@ -42,6 +52,7 @@ def main(
     seq_len: Annotated[int, typer.Option("--seq", help="Its sequence length.")] = 32,
     trials: Annotated[int, typer.Option(help="Budget of each job in candidates; one follows the other.")] = 64,
     disk_mib: Annotated[int, typer.Option(help="Size of the disk that fills.")] = 1536,
+    within_sec: Annotated[float, typer.Option(help="How long it may take until all of them have gone wrong.")] = 7200.0,
     end_sec: Annotated[float, typer.Option(help="How long the last job may take when all goes well again.")] = 300.0,
     folder: Annotated[
         Path | None, typer.Option(help="Where it happens; else in the system's temporary folder.")
@@ -67,7 +78,7 @@ def main(
     )
     begun = time.monotonic()
     try:
-        found = _put_through(service, chance, spread, wish, faults, every_sec, end_sec, place)
+        found = _put_through(service, chance, spread, wish, faults, Pace(every_sec, within_sec, end_sec), place)
     finally:
         chance.heal(all_of_it=True)
         service.stop()
@@ -124,8 +135,7 @@ def _put_through(
     spread: Spread,
     wish: JobIn,
     faults: int,
-    every_sec: float,
-    end_sec: float,
+    pace: Pace,
     place: Path,
 ) -> dict[str, Any]:
     service.keep_up()
@@ -133,8 +143,8 @@ def _put_through(
     books = Books(service.settings)
     jobs = _Jobs(service, books, wish)
     try:
-        _strike(service, chance, spread, books, jobs, faults, every_sec)
-        _rest(service, books, jobs, end_sec)
+        strike(service, chance, spread, books, jobs, faults, pace)
+        _rest(service, books, jobs, pace.end_sec)
         code = service.stop()
         left = service.left()
         for process in left:
@@ -160,12 +170,15 @@ def _put_through(
         books.close()
 
 
-def _strike(
-    service: Service, chance: Faults, spread: Spread, books: Books, jobs: _Jobs, faults: int, every_sec: float
+def strike(
+    service: Service, chance: Faults, spread: Spread, books: Books, jobs: _Jobs, faults: int, pace: Pace
 ) -> None:
-    """One fault after the other, while there is always a job."""
-    last_at, pause_sec = time.monotonic(), every_sec
-    while spread.fallen.total() < faults:
+    """One fault after the other, while there is always a job. Raises StageFailed when they take too long."""
+    begun = last_at = time.monotonic()
+    pause_sec = pace.every_sec
+    while (struck := spread.fallen.total()) < faults:
+        if time.monotonic() > begun + pace.within_sec:
+            raise StageFailed(f"{struck} of {faults} things went wrong within {pace.within_sec:g} s.", jobs.shown())
         service.keep_up()
         chance.heal()
         books.look()
@@ -173,7 +186,7 @@ def _strike(
         is_due = time.monotonic() >= last_at + spread.pauses(jobs.state) * pause_sec
         if is_due and (what := chance.strike()):
             spread.note(jobs.state)
-            last_at, pause_sec = time.monotonic(), chance.pause_sec(every_sec)
+            last_at, pause_sec = time.monotonic(), chance.pause_sec(pace.every_sec)
             line = f"{spread.fallen.total():4}  {what}   [{jobs.shown()}]"
             notes.print(line, highlight=False, markup=False, soft_wrap=True)
         time.sleep(_LOOK_SEC)

@@ -13,9 +13,11 @@ from typer.testing import CliRunner, Result
 from tests.support.model_files import in_place
 from tests.support.tiny_imports import compile_plainly
 from tests.support.tiny_models import write_model
+from tuner.apart import Limits, answered
+from tuner.bench import spec
 from tuner.cli.main import app
 from tuner.client import runtimes
-from tuner.errors import InvalidInput
+from tuner.errors import InvalidInput, StageFailed
 from tuner.importers import cache
 from tuner.importers.cache import Shape
 
@@ -117,6 +119,20 @@ def test_runtimes_are_told_side_by_side(classifier: tuple[Path, Path], monkeypat
         assert (row["agreeing"], row["max_abs_error"]) == (3, pytest.approx(0.0, abs=1e-4))
         assert min(row["load_ms"], row["first_ms"], row["after_idle_ms"], row["steady"]["median_ms"]) > 0
         assert row["memory_bytes"] > 2**20
+        assert len(row["steady"]["rounds_ms"]) == 10, "they take turns, as in every comparison"
+
+
+def test_a_runtime_that_fails_is_a_row_that_says_why_and_the_others_go_on(
+    classifier: tuple[Path, Path], tmp_path: Path
+) -> None:
+    files, made = classifier
+    for file in files.iterdir():
+        (tmp_path / file.name).write_bytes(b"\0" * 64 if file.suffix == ".safetensors" else file.read_bytes())
+    told = json.loads(run("classify", made, *TEXTS, "--compare", "--model", tmp_path, "--idle-sec", 0, "--json").stdout)
+    rows = {row["backend"]: row for row in told}
+    assert "safetensors" in rows["torch"]["note"]
+    assert rows["torch"]["steady"] is None
+    assert (rows["tuned"]["note"], rows["tuned"]["agreeing"]) == ("", 3)
 
 
 def test_what_gives_no_labels_is_refused(encoder: tuple[Path, Path]) -> None:
@@ -134,6 +150,14 @@ def test_vectors_are_pooled_over_a_texts_own_tokens(encoder: tuple[Path, Path], 
         np.testing.assert_allclose(vector, (rows / rows.norm()).detach().numpy(), rtol=2e-3, atol=1e-4)
     pairs = [line.split("  ")[0] for line in out.stdout.splitlines()]
     assert pairs == [f"{vectors[a] @ vectors[b]:+.4f}" for a, b in ((0, 1), (0, 2), (1, 2))]
+
+
+def test_artifacts_for_texts_take_turns_on_the_same_texts(encoder: tuple[Path, Path]) -> None:
+    paths = {"one": str(encoder[1]), "other": str(encoder[1])}
+    answer = answered("tuner.bench.in_turns_worker", (paths, 6), Limits(300.0, 2**33), StageFailed)
+    result = spec.Result.model_validate(answer)
+    assert [(timing.variant, timing.n) for timing in result.timings] == [("one", 6), ("other", 6)]
+    assert all(timing.median_ms > 0 for timing in result.timings)
 
 
 def test_vectors_are_printed_for_programs(encoder: tuple[Path, Path]) -> None:

@@ -28,12 +28,18 @@ def baselines(model: Model) -> list[Variant]:
     return [eager, *([Variant(name=PRODUCT, kind="torch-product")] if fused else [])]
 
 
-def arithmetic(model: Model, timings: Mapping[str, Timing], peak: Peak | None) -> dict[str, Any]:
-    """An operator's manifest entries: GFLOPS by variant at the median, and the target's peak with where it is from."""
+def flops_of(model: Model, counted: float) -> float:
+    """Operations that an operator's speed is told by: those of its product where it is known by name, so that a fused
+    one and the plain one compare; else all that were ``counted`` in what it computes."""
+    return catalog.parse(model.location).flops if catalog.is_operator(model.location) else counted
+
+
+def arithmetic(model: Model, timings: Mapping[str, Timing], peak: Peak | None, counted: float) -> dict[str, Any]:
+    """An operator's manifest entries: GFLOPS by variant at the median, and the target's peak with where it is from;
+    ``counted`` as of ``flops_of``."""
     if model.source != "operator":
         return {}
     entries: dict[str, Any] = {}
-    if catalog.is_operator(model.location):
-        flops = catalog.parse(model.location).flops
+    if flops := flops_of(model, counted):
         entries["gflops"] = {name: flops / timing.median_ms / 1e6 for name, timing in timings.items()}
     return entries | ({"peak_gflops": peak.gflops, "peak_source": peak.source} if peak else {})

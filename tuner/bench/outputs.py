@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tuner.bench.turns import array_of
 from tuner.errors import StageFailed
 from tuner.importers.comparison import ATOL, RTOL, Comparison, compare
 from tuner.schemas.common import Precision
@@ -18,17 +19,13 @@ def named_outputs(raw: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
     OpenVINO maps ports, not names, to arrays, in the model's order; TVM's and PyTorch's tensors know ``numpy``.
     """
     if isinstance(raw, Mapping) and all(isinstance(key, str) for key in raw):
-        return {name: _array(raw[name]) for name in names if name in raw}
+        return {name: array_of(raw[name]) for name in names if name in raw}
     values = raw.values() if isinstance(raw, Mapping) else [raw] if hasattr(raw, "shape") else raw
-    return {name: _array(value) for name, value in zip(names, values, strict=False)}
-
-
-def _array(value: Any) -> np.ndarray:
-    return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+    return {name: array_of(value) for name, value in zip(names, values, strict=False)}
 
 
 # Of a lower precision only nonsense is looked for here: what it loses is judged on sentences (importers/fidelity).
-_RTOL: dict[Precision, float] = {"fp32": RTOL, "bf16": 0.3, "int8": 2.0}
+_RTOL: dict[Precision, float] = {"fp32": RTOL, "bf16": 0.3, "fp16": 0.3, "int8": 2.0}
 
 
 def checked(variant: str, raw: Any, reference: Mapping[str, np.ndarray], precision: Precision = "fp32") -> Comparison:

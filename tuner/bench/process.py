@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rpc.drafts import have_own_tempdir
 from rpc.expendable import go_first, is_short_of_memory, limit_memory
-from rpc.lean import importing
+from rpc.lean import importing, without_torch
 from tuner.bench.spec import NO_SPACE, Failure, Result, Spec
 from tuner.errors import StageFailed, TunerError
 
@@ -37,6 +37,9 @@ def _main() -> None:
     have_own_tempdir()
     spec = Spec.model_validate_json(Path(sys.argv[1]).read_bytes())
     with importing():
+        with without_torch():  # TVM reads its own symbols when it is loaded, and would PyTorch's: half a second
+            import tvm  # noqa: F401
+
         from tuner.bench.running import run
     if spec.memory_bytes is not None:
         limit_memory(spec.memory_bytes)

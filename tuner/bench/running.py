@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import tvm.rpc
 
 from rpc.facts import device_facts
+from rpc.lean import importing
 from tuner.bench.compare import interleave
 from tuner.bench.compiled import compiled_call
+from tuner.bench.contestant import Contestant, contestants
+from tuner.bench.field import Field
 from tuner.bench.judge import judge
 from tuner.bench.operator import operator_calls
-from tuner.bench.outputs import checked
-from tuner.bench.peers import peer, torch_call
+from tuner.bench.peers import peer
+from tuner.bench.rivals import settled
 from tuner.bench.spec import Result, Spec, Timing, Variant
-from tuner.bench.texts import of_one, text_calls, texts_in_a_call
+from tuner.bench.task import Task
+from tuner.bench.texts import enter_texts, texts_in_a_call
+from tuner.errors import StageFailed
 from tuner.importers.model_file import is_program
 from tuner.importers.reference import reference_outputs, sample_inputs
 from tuner.importers.snapshot import Fetched
 from tuner.importers.source import check_seq_len
-from tuner.importers.wrapper import variant
 from tuner.measuring.canary import Watch
 
 if TYPE_CHECKING:
@@ -36,65 +44,96 @@ def run(spec: Spec) -> Result:
     """
     torch.set_num_threads(spec.threads)
     fetched = Fetched(spec.source, spec.folder)
-    with torch.inference_mode():
-        calls: Mapping[str, Callable[[], Any]]
-        errors: dict[str, float] = {}
+    with torch.inference_mode(), tempfile.TemporaryDirectory() as scratch, contestants() as start:
+        field = Field(spec, start, Path(scratch))
         judged: dict[str, dict[str, float]] = {}
+        weights = str(spec.source.weights)
         if spec.source.source == "operator":
-            weights = str(spec.source.weights)
-            calls = operator_calls(spec, fetched)
+            field.entrants.update(operator_calls(spec, fetched))
         elif is_program(fetched.folder):
-            from tuner.bench.program import program_calls  # seconds, as those of _model_calls
+            with importing():
+                from tuner.bench.program import enter_program  # seconds, as those of _enter_model
 
-            weights = str(spec.source.weights)
-            calls, errors = program_calls(spec, fetched)
+            enter_program(field, fetched)
         else:
-            weights, calls, errors, judged = _model_calls(spec, fetched)
+            weights, judged = _enter_model(field, fetched)
         watch = Watch(tvm.rpc.LocalSession(), spec.canary)
 
         def after_round(done: int, total: int) -> None:
             watch.look()
             _print_progress(done, total)
 
-        stats = interleave(calls, spec.rounds, spec.per_round, spec.warmup_sec, spec.max_sec, spec.seed, after_round)
+        compiled = [one.name for one in spec.variants if one.kind == "tvm"]
+        stats = interleave(
+            field.entrants,
+            *(spec.rounds, spec.per_round, spec.warmup_sec, spec.max_sec, spec.seed),
+            progress=after_round,
+            settled=partial(settled, wanted=compiled) if spec.may_settle else None,
+            lost=field.lose,
+        )
+        costs = _costs(field, list(stats))
     return Result(
         threads=spec.threads,
         machine=device_facts()["cpu"],
         weights=weights,
-        timings=[of_one(Timing(variant=name, **stats[name].as_dict()), texts_in_a_call(spec)) for name in calls],
-        max_abs_errors=errors,
+        timings=[
+            Timing(variant=entry.name, **stats[entry.name].each_of(texts_in_a_call(spec)).as_dict()).model_copy(
+                update={"precision": field.computes_in(entry)} | costs.get(entry.name, {})
+            )
+            for entry in spec.variants
+            if entry.name in stats and entry.name not in field.absent
+        ],
+        max_abs_errors=field.errors,
+        absent=field.absent,
         fidelity=judged,
         canary_us=watch.typical_us,
     )
 
 
-Calls = Mapping[str, Callable[[], Any]]
+def _enter_model(field: Field, fetched: Fetched) -> tuple[str, dict[str, dict[str, float]]]:
+    """Let variants of an encoder take part; the model's weights, and how near each is to float32 on sentences."""
+    with importing():
+        from tuner.importers.huggingface import load_torch  # seconds, of which an operator's benchmark knows nothing
 
-
-def _model_calls(spec: Spec, fetched: Fetched) -> tuple[str, Calls, dict[str, float], dict[str, dict[str, float]]]:
-    """The model's weights, its variants, how far each one's outputs are from the reference, and on sentences."""
-    from tuner.importers.huggingface import load_torch  # seconds, of which an operator's benchmark knows nothing
-
+    spec = field.spec
     loaded = load_torch(fetched, spec.seed)
     if spec.lengths:
-        return loaded.weights, *text_calls(spec, loaded), {}
+        enter_texts(field, loaded)
+        return loaded.weights, {}
     check_seq_len(spec.source.name, loaded.source.max_seq_len, spec.seq_len)
     inputs = sample_inputs(loaded, spec.batch, spec.seq_len)[0]
-    calls = {entry.name: _callable(entry, loaded, inputs, spec.threads) for entry in spec.variants}
+    task = Task(field.scratch / "inputs.npz", [inputs], loaded.input_names, loaded.output_names)
     reference = reference_outputs(loaded, inputs)
-    errors = {
-        entry.name: checked(entry.name, calls[entry.name](), reference, entry.precision).max_abs_error
-        for entry in spec.variants
-    }
-    return loaded.weights, calls, errors, judge(spec, loaded, calls) if spec.judged else {}
+    field.admit(lambda entry: _callable(entry, loaded, inputs, field), task, reference)
+    return loaded.weights, judge(field, loaded) if spec.judged else {}
 
 
-def _callable(entry: Variant, loaded: LoadedModel, inputs: dict[str, Any], threads: int) -> Callable[..., Any]:
+def _callable(entry: Variant, loaded: LoadedModel, inputs: dict[str, Any], field: Field) -> Callable[..., Any]:
     if entry.kind == "tvm":
         return compiled_call(entry, inputs)
-    if entry.kind == "torch-eager" or entry.kind == "torch-sdpa":
-        return torch_call(variant(loaded, "eager" if entry.kind == "torch-eager" else "sdpa"), loaded, inputs)
-    return peer(entry.kind, loaded, inputs, threads)
+    return peer(entry.kind, loaded, inputs, field.spec.threads, field.spec.graphs or field.scratch)
+
+
+def _costs(field: Field, names: list[str]) -> dict[str, dict[str, Any]]:
+    """By name, of those in processes of their own: what each costs before it is warm, after a rest of all, and in
+    memory."""
+    found: dict[str, dict[str, Any]] = {}
+    ours = {name: one for name in names if isinstance(one := field.entrants[name], Contestant)}
+    if ours:
+        time.sleep(field.spec.idle_sec)
+    for name, one in ours.items():
+        try:
+            after_idle_ms, memory_bytes = one.first_again_ms(), one.memory_bytes()
+        except StageFailed as failure:
+            field.lose(name, failure)
+            continue
+        found[name] = {
+            "load_ms": one.load_ms,
+            "first_ms": one.first_ms,
+            "after_idle_ms": after_idle_ms,
+            "memory_bytes": memory_bytes,
+        }
+    return found
 
 
 def _print_progress(done: int, total: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,12 @@ class Stats:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
+
+    def each_of(self, count: int) -> Stats:
+        """Times of so many, such as the texts of a call, as those of one."""
+        names = ("median_ms", "p10_ms", "p90_ms", "mean_ms", "std_ms")
+        figures = {name: getattr(self, name) / count for name in names}
+        return replace(self, **figures, rounds_ms=[one / count for one in self.rounds_ms])
 
 
 def summarise(rounds: Sequence[Sequence[float]]) -> Stats:

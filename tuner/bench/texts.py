@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,18 +10,19 @@ import numpy as np
 import torch
 
 from tuner.artifact.loader import Runner, load
-from tuner.bench.compare import InParts
-from tuner.bench.outputs import checked
-from tuner.bench.spec import Spec, Timing, Variant
+from tuner.bench.entrant import InParts
+from tuner.bench.field import Field
+from tuner.bench.outputs import named_outputs
+from tuner.bench.spec import Spec, Variant
+from tuner.bench.task import Task
 from tuner.errors import StageFailed
 from tuner.importers.wrapper import variant
-from tuner.lengths import Lengths
+from tuner.lengths import BATCHES, Lengths
 
 if TYPE_CHECKING:
     from tuner.importers.huggingface import LoadedModel
 
-_TEXTS = 8  # of the profile, from its shortest to its longest
-_BATCHES = (1, 8)
+_TEXTS = 8  # that stand for the profile's
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Texts:
 def texts_of(lengths: list[int], vocabulary: int, seed: int) -> Texts:
     """Seeded random ids of the profile's lengths."""
     rng = np.random.default_rng(seed)
-    few = Lengths(tuple(lengths[int((n + 0.5) * len(lengths) / _TEXTS)] for n in range(_TEXTS)))
+    few = Lengths(tuple(lengths)).few(_TEXTS)
     low = min(1000, vocabulary // 2)
     return Texts(
         [
             [rng.integers(low, vocabulary, length).astype(np.int32) for length in batch]
-            for size in _BATCHES
+            for size in BATCHES
             for batch in few.batches(size)
         ]
     )
@@ -60,29 +60,18 @@ def texts_of(lengths: list[int], vocabulary: int, seed: int) -> Texts:
 
 def texts_in_a_call(spec: Spec) -> int:
     """How many texts a contestant takes each time; at a fixed shape what it takes counts as one."""
-    return len(_BATCHES) * _TEXTS if spec.lengths else 1
+    return len(BATCHES) * _TEXTS if spec.lengths else 1
 
 
-def of_one(timing: Timing, texts: int) -> Timing:
-    """Times of so many texts as those of one."""
-    names = ("median_ms", "p10_ms", "p90_ms", "mean_ms", "std_ms")
-    times = {name: value / texts for name in names if (value := getattr(timing, name)) is not None}
-    return timing.model_copy(update={**times, "rounds_ms": [one / texts for one in timing.rounds_ms]})
-
-
-def text_calls(spec: Spec, loaded: LoadedModel) -> tuple[dict[str, InParts], dict[str, float]]:
-    """The contestants, and how far each one's outputs are from PyTorch's. Raises StageFailed."""
+def enter_texts(field: Field, loaded: LoadedModel) -> None:
+    """Let contestants take part on a profile's texts. Raises StageFailed as ``Field.admit``."""
+    spec = field.spec
     texts = texts_of(spec.lengths, int(loaded.config["vocab_size"]), spec.seed)
-    names = loaded.output_names
-    reference = outputs_of(torch_call(loaded.module, loaded, texts), texts, names)
-    calls = {entry.name: _call(entry, loaded, texts) for entry in spec.variants}
-    errors = {
-        entry.name: checked(
-            entry.name, outputs_of(calls[entry.name], texts, names), reference, entry.precision
-        ).max_abs_error
-        for entry in spec.variants
-    }
-    return calls, errors
+    place = next(n for n, batch in enumerate(texts.batches) if len(batch) > 1)  # padding must not count
+    lengths = [len(text) for text in texts.batches[place]]
+    task = Task(field.scratch / "texts.npz", texts.padded, loaded.input_names, loaded.output_names, place, lengths)
+    right = named_outputs(task.computed_here(torch_call(loaded.module, loaded, texts)), loaded.output_names)
+    field.admit(lambda entry: _call(entry, loaded, texts), task, task.trimmed(right))
 
 
 def _call(entry: Variant, loaded: LoadedModel, texts: Texts) -> InParts:
@@ -102,16 +91,3 @@ def torch_call(module: torch.nn.Module, loaded: LoadedModel, texts: Texts) -> In
     """All batches by a PyTorch module, padded."""
     inputs = [[torch.from_numpy(batch[name]) for name in loaded.input_names] for batch in texts.padded]
     return InParts([partial(module, *tensors) for tensors in inputs])
-
-
-def outputs_of(call: InParts, texts: Texts, names: tuple[str, ...]) -> Mapping[str, np.ndarray]:
-    """What a contestant made of the first batch that holds several texts, without what is padding."""
-    place = next(n for n, batch in enumerate(texts.batches) if len(batch) > 1)
-    found, lengths = call.parts[place](), [len(text) for text in texts.batches[place]]
-    values = found if isinstance(found, dict) else dict(zip(names, (value.numpy() for value in found), strict=True))
-    return {
-        name: np.concatenate([rows[:length] for rows, length in zip(values[name], lengths, strict=True)])
-        if name == "last_hidden_state"
-        else np.asarray(values[name])
-        for name in names
-    }

@@ -13,14 +13,14 @@ import pytest
 from benchmarks import resident, service_jobs
 from benchmarks.contest import Score
 from benchmarks.in_torch import in_turns
-from benchmarks.latency import OURS, PEERS, Case, Tuned, entry, run_all, table
+from benchmarks.latency import ALL, OURS, PEERS, Case, Tuned, entry, run_all, some, table, words_of
 from benchmarks.quality import time_to_quality
 from benchmarks.repeat import compared
 from benchmarks.resident import Sample, Sampler, growth_per_1000_trials, parts_of
 from tests.support.samples import job
 from tuner.bench.spec import Result, Timing
 from tuner.config import Settings
-from tuner.errors import ServiceUnreachable, StageFailed
+from tuner.errors import InvalidInput, ServiceUnreachable, StageFailed
 from tuner.schemas import CurvePoint
 
 
@@ -54,6 +54,16 @@ def test_a_case_that_fails_is_named_with_its_reason_and_ends_no_other(capsys: py
     assert kept == [["bert"], ["bert", "minilm"]]
     said = capsys.readouterr().err
     assert "bert 8 x 384 failed: The benchmark process ended with code -9. Its last words: Killed" in said
+
+
+def test_a_part_of_the_benchmark_is_of_all_unless_some_are_named() -> None:
+    assert words_of("--precisions", ["--seq", "16", "--precisions"]) == ["--seq", "16", "--precisions", ALL]
+    assert words_of("--precisions", ["--precisions", "--seq", "16"]) == ["--precisions", ALL, "--seq", "16"]
+    assert words_of("--precisions", ["--precisions", "int8"]) == ["--precisions", "int8"]
+    assert some(ALL, ["bf16", "int8"], "precision") == ["bf16", "int8"]
+    assert some("int8", ["bf16", "int8"], "precision") == ["int8"]
+    with pytest.raises(InvalidInput, match="no precision 'int4'"):
+        some("int8,int4", ["bf16", "int8"], "precision")
 
 
 def test_an_artifact_is_found_by_its_id_whatever_its_checksum(tmp_path: Path) -> None:

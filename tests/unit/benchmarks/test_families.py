@@ -1,15 +1,13 @@
-"""Which cases the benchmark of families takes, and which it has done."""
+"""Which cases the benchmark of families takes."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchmarks.families import ALL, SHAPES, FamilyCase, best_peer, chosen, is_done, merged
+from benchmarks.families import ALL, SHAPES, FamilyCase, best_peer, chosen
 from benchmarks.family_models import HEADS, SIZE, config_of
 from tuner.errors import InvalidInput
 from tuner.importers.families import FAMILIES
-
-ABOUT = {"machine": "one", "versions": {"tunesmith": "1"}, "size": "middle"}
 
 
 def test_all_is_each_family_and_head_that_the_library_has_at_four_shapes() -> None:
@@ -26,17 +24,6 @@ def test_some_are_chosen_by_name() -> None:
     for words in (("berd", ALL, SHAPES), (ALL, "tail", SHAPES), (ALL, ALL, "8 by 32")):
         with pytest.raises(InvalidInput):
             chosen(*words)
-
-
-def test_a_case_is_done_once_for_each_machine_and_version() -> None:
-    case = FamilyCase("bert", "encoder", 1, 32)
-    entry = case.fields | ABOUT | {"ours_ms": 1.0}
-    assert is_done(case.fields | ABOUT, [entry])
-    assert not is_done(case.fields | ABOUT | {"machine": "another"}, [entry])
-    assert not is_done(FamilyCase("bert", "encoder", 1, 128).fields | ABOUT, [entry])
-    newer = entry | {"ours_ms": 0.5}
-    other = FamilyCase("bert", "encoder", 8, 32).fields | ABOUT
-    assert merged([entry, other], [newer]) == [other, newer]
 
 
 def test_the_best_peer_is_the_fastest() -> None:

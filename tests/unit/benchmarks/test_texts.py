@@ -9,9 +9,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from benchmarks import llama
 from benchmarks.text_contest import Contestant, batches_of, check, make_texts, race
 from benchmarks.text_contestant import padded
-from benchmarks.texts import OURS, PEERS, entry, table, together
+from benchmarks.texts import OURS, PEERS, absences, entry, left_out, table, together
 from tuner.errors import StageFailed
 
 TEXTS = make_texts(256, 30000, 11)
@@ -69,6 +70,40 @@ def test_who_computes_something_else_does_not_take_part() -> None:
         check(fakes([], ours=0.6, torch_sdpa=0.5), TEXTS)
     with pytest.raises(StageFailed, match="ours computed something else"):
         check(fakes([], ours=float("nan"), torch_sdpa=0.5), TEXTS)
+
+
+def test_half_precision_inside_is_told_by_its_cosine() -> None:
+    found = check(fakes([], torch_sdpa=0.5, llama_cpp=0.503), TEXTS)
+    assert found["max_abs_errors"]["llama_cpp"] == pytest.approx(0.003)
+    assert found["cosines"]["llama_cpp"] == pytest.approx(1.0)
+    with pytest.raises(StageFailed, match="llama_cpp computed something else"):
+        check(fakes([], torch_sdpa=0.5, llama_cpp=-0.5), TEXTS)
+
+
+def test_a_batch_is_one_decode_as_far_as_it_fits() -> None:
+    batch = [[1] * 1000, [2] * 1000, [3] * 1000, *[[4]] * 33]
+    parts = llama.in_decodes(batch)
+    assert [text for part in parts for text in part] == batch
+    assert [len(part) for part in parts] == [2, 32, 2]
+
+
+def test_who_is_left_out_is_said_with_the_reason() -> None:
+    assert left_out({"refused": {}}, has_llama=True) == {}
+    absent = left_out({"refused": {}}, has_llama=False)
+    assert absences([{"model": "bert", "left_out": absent}] * 3) == [
+        "llama.cpp does not take part with bert: not installed: pip install 'tunesmith[llama]', which compiles it for "
+        "some minutes"
+    ]
+    refused = {"llama_cpp": "it is not for this one"}
+    assert left_out({"refused": refused}, has_llama=False) == refused
+
+
+def test_a_peer_that_is_left_out_has_no_rate() -> None:
+    seconds = {OURS: [[1.0]], "openvino": [[2.0]]}
+    found = entry("bert", "alone", seconds, [[1] * 4] * 8, {OURS: 1, "openvino": 2})
+    assert (found["peers"], found["peers_peak_bytes"]) == ({"openvino": 4.0}, {"openvino": 2})
+    cells = [next(iter(column.cells)) for column in table([found]).columns]
+    assert cells == ["bert", "alone", "8", *["–"] * 3, "4", "–", "2.00x"]
 
 
 def test_padding_is_masked() -> None:

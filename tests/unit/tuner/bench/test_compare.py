@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 import pytest
 
-from tuner.bench.compare import InParts, interleave, rounds_in_all, rounds_within, runs_per_turn
+from tuner.bench.compare import interleave, rounds_in_all, rounds_within, runs_per_turn
+from tuner.bench.entrant import InParts
 from tuner.bench.spec import Spec, Variant
 from tuner.bench.stats import summarise
 from tuner.importers.source import resolve_source
@@ -119,6 +120,46 @@ def test_the_slowest_are_still_run_once_in_six_rounds() -> None:
     counted, told = race(machine, {"a": 20_000.0, "b": 30_000.0}, max_sec=10.0)
     assert counted == {"a": 6, "b": 6}
     assert told == [(done, 6) for done in range(1, 7)]
+
+
+@pytest.mark.parametrize(("is_settled", "rounds"), [(True, 6), (False, 20)])
+def test_six_rounds_are_all_where_they_settle_it(is_settled: bool, rounds: int) -> None:
+    machine = FakeMachine()
+    asked: list[dict[str, list[float]]] = []
+    told: list[tuple[int, int]] = []
+
+    def settled(rounds_ms: Mapping[str, Sequence[float]]) -> bool:
+        asked.append({name: list(medians) for name, medians in rounds_ms.items()})
+        return is_settled
+
+    stats = interleave(
+        {"a": machine.variant("a", 1.0), "b": machine.variant("b", 2.0)},
+        rounds=20,
+        per_round=5,
+        warmup_sec=0.3,
+        progress=lambda done, total: told.append((done, total)),
+        clock=lambda: machine.now_sec,
+        settled=settled,
+    )
+    assert asked == [{"a": [pytest.approx(1.0)] * 6, "b": [pytest.approx(2.0)] * 6}]
+    assert {stat.n for stat in stats.values()} == {5 * rounds}
+    assert told[-1] == (rounds, rounds)
+
+
+@pytest.mark.parametrize(("may_end", "slow_runs"), [(True, 5 * 2), (False, 5 * 8)])
+def test_who_is_far_behind_works_in_few_rounds_where_there_may_be_an_end_before(may_end: bool, slow_runs: int) -> None:
+    machine = FakeMachine()
+    stats = interleave(
+        {"a": machine.variant("a", 100.0), "b": machine.variant("b", 390.0), "slow": machine.variant("slow", 410.0)},
+        rounds=8,
+        per_round=5,
+        warmup_sec=0.3,
+        clock=lambda: machine.now_sec,
+        settled=(lambda _: False) if may_end else None,
+    )
+    assert {name: stat.n for name, stat in stats.items()} == {"a": 40, "b": 40, "slow": slow_runs}
+    assert [len(stat.rounds_ms) for stat in stats.values()] == [8, 8, slow_runs // 5]
+    assert stats["slow"].median_ms == pytest.approx(410.0)
 
 
 @pytest.mark.parametrize(
