@@ -19,12 +19,17 @@ from tests.support.tuning import Bench, SabotagedBuilds, hang, product, row_sums
 from tuner.db import log_line, records
 from tuner.db.engine import read, write
 from tuner.db.models import Record
+from tuner.importers.operators import catalog
+from tuner.importers.operators.expressions import define
 from tuner.kernels.context import Replay, candidate_id, make_target
 from tuner.kernels.precision import LOWER, available, lowered
 from tuner.kernels.products import tile_of
 from tuner.kernels.space import space_for
 from tuner.kernels.workload import module_from_json
+from tuner.schemas.common import Strategy
 from tuner.search import round as rounds
+from tuner.search.guess import Guess, guess
+from tuner.search.session import SearchSession
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +71,17 @@ def test_round_counts_what_it_recorded(bench: Bench) -> None:
     assert (link.trials, link.best_us) == (4, pytest.approx(row.best_us))
     assert all(record.run_secs and record.canary_ratio and record.trace for record in found)
     assert not list(bench.settings.jobs_dir.glob("*/*/*")), "libraries of candidates were left behind"
+
+
+def test_a_convolution_is_tuned_by_evolution_and_computes_what_it_should(bench: Bench) -> None:
+    definition = define(catalog.parse("op:conv2d:1,4,8,8,8,3,1,1"))
+    named = {"global_symbol": "main", "tirx.noalias": True, "layout_free_buffers": list(definition.constants)}
+    job = bench.job(tvm.IRModule({"main": definition.func.with_attrs(named)}))
+    row = bench.round(job, batch=3)
+    found = bench.records(row)
+    assert (row.state, row.measured, row.failed) == ("done", 3, 0)
+    assert all(record.run_secs and tile_of(record.trace) is None for record in found)
+    assert any(record.checked for record in found), "the best one's outputs were compared with an unscheduled build's"
 
 
 def test_records_appear_one_by_one(bench: Bench) -> None:
@@ -113,6 +129,7 @@ def test_a_job_that_is_through_leaves_no_search_behind(bench: Bench) -> None:
     assert len(names) == len(set(names)) > first.measured
 
 
+@pytest.mark.usefixtures("few_at_once")
 def test_two_jobs_that_share_a_workload_do_not_measure_the_same(bench: Bench) -> None:
     """Both searches are warm and start from the same seed."""
     first, second = bench.job(row_sums(24)), bench.job(row_sums(24))
@@ -135,11 +152,13 @@ def test_other_workloads_are_not_looked_up_for_what_is_no_product(
     assert bench.round(bench.job(row_sums(56)), batch=1).measured == 1
 
 
+@pytest.mark.usefixtures("few_at_once")
 def test_small_space_is_exhausted_and_says_so(bench: Bench) -> None:
     job = bench.job(row_sums(1, 2))
     rows = [bench.round(job, batch=32) for _ in range(4)]
     assert rows[-1].measured == 0
     assert rows[-1].state == "done"
+    assert [row.exhausted for row in rows].index(True) == [row.measured for row in rows].index(0)
 
 
 def test_record_replays_to_the_same_candidate(bench: Bench) -> None:
@@ -187,7 +206,7 @@ def test_segfaulting_candidate_is_marked_and_never_sent_again(bench: Bench, sabo
 
 def test_hanging_candidate_times_out_and_the_rest_is_measured(bench: Bench, sabotage: SabotagedBuilds) -> None:
     job = bench.job(product(16, 32, 144))
-    bench.device = replace(bench.device, session_timeout_sec=2.0)
+    bench.device = replace(bench.device, session_timeout_sec=6.0)  # the others have as long, on a crowded machine too
     built: list[object] = []
 
     def first(build: object) -> bool:
@@ -199,6 +218,33 @@ def test_hanging_candidate_times_out_and_the_rest_is_measured(bench: Bench, sabo
     bench.restart()
     assert [record.error_class for record in bench.records(row)] == ["timeout", "", ""]
     wait_until(lambda: free(bench.port), 5)
+
+
+def test_a_jobs_own_deadline_is_that_of_its_builds_and_sessions(
+    bench: Bench, sabotage: SabotagedBuilds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = bench.job(product(16, 32, 152), terms={"timeout_sec": 33})
+    seen: list[float | None] = []
+    sabotage.select = lambda build: bool(seen.append(build.timeout_sec))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(rounds, "measure", lambda device, *_: seen.append(device.session_timeout_sec))
+    bench.round(job, batch=2)
+    assert seen == [33, 33, 33]
+
+
+def test_a_job_that_asks_for_it_is_searched_at_random(bench: Bench) -> None:
+    def proposed(strategy: Strategy) -> set[str]:
+        target = make_target(job.target_json)
+        return {
+            one.id
+            for one in SearchSession(
+                workload.tir, target, None, batch=4, threads=1, seed=int(workload.id[-7:], 16) + 1, strategy=strategy
+            ).propose(4)
+        }
+
+    job = bench.job(product(16, 32, 168), terms={"strategy": "random"})
+    workload = bench.workload(job)
+    measured = {record.candidate for record in bench.records(bench.round(job, batch=4))}
+    assert measured == proposed("random") != proposed("auto")
 
 
 def test_failed_build_is_a_result(bench: Bench, sabotage: SabotagedBuilds) -> None:
@@ -287,12 +333,14 @@ def test_restarted_search_knows_what_was_fast(bench: Bench) -> None:
 
 @pytest.mark.parametrize("cold", [False, True])
 def test_best_tile_of_another_length_is_measured_first_unless_cold(bench: Bench, cold: bool) -> None:
-    def block(record: Record) -> tuple[int, int]:
+    def block(record: Record | Guess) -> tuple[int, int]:
         tile = tile_of(record.trace)
         assert tile is not None
         return tile.rows, tile.vectors
 
     columns = 384 if cold else 320
+    guessed = guess(product(48, 48, columns), make_target(local_target()))
+    assert guessed is not None
     usual, *others = bench.records(bench.round(bench.job(product(24, 48, columns), cold=True), batch=12))
     unusual = next(record for record in others if block(record) != block(usual))
     with write(bench.engine) as db:  # by far the best, as the database says
@@ -300,7 +348,7 @@ def test_best_tile_of_another_length_is_measured_first_unless_cold(bench: Bench,
         assert row is not None
         row.mean_sec = 1e-9
     (first,) = bench.records(bench.round(bench.job(product(48, 48, columns), cold=cold), batch=1))
-    assert block(first) == block(usual if cold else unusual)
+    assert block(first) == block(guessed if cold else unusual)
 
 
 def test_device_that_is_away_fails_the_round_not_the_candidates(bench: Bench) -> None:

@@ -26,12 +26,14 @@ class BuildJob:
 
     ``rewritten_arguments``: constants are expected in the layout the schedule chose (what is measured and shipped);
     else the library takes the workload's own layout and rewrites inside, slow: outputs are checked with it.
+    ``timeout_sec``: how long it may take, where that is not as usual.
     """
 
     tir: str
     target: str
     path: str
     rewritten_arguments: bool = True
+    timeout_sec: float | None = None
 
     def answer(self) -> str:
         """Make it, and give its path."""

@@ -75,7 +75,7 @@ class BuildPool:
         return list(self._threads.map(lambda question: self._ask(question, timeout_sec), questions))
 
     def _build(self, job: BuildJob) -> Built:
-        tried = self._ask(job, self._timeout_sec)
+        tried = self._ask(job, job.timeout_sec or self._timeout_sec)
         if not tried.problem:
             return Built(path=tried.answer)
         if _NO_SPACE in tried.problem or _is_full(Path(job.path).parent):

@@ -22,6 +22,7 @@ from tuner.kernels.context import make_target
 from tuner.kernels.defaults import default_schedule
 from tuner.measuring.build_process import BuildJob
 from tuner.measuring.builder import BuildPool
+from tuner.measuring.repeats import Repeats
 from tuner.measuring.timing import Arguments, load_library, repeats
 from tuner.targets import triples
 
@@ -43,7 +44,7 @@ class Canary:
 
     def seconds(self) -> float:
         """The median of a few runs, each with nothing in the caches."""
-        return median(repeats(self._module, self._device, self._arrays, flush=True, repeat=_REPEATS))
+        return median(repeats(self._module, self._device, self._arrays, flush=True, wanted=Repeats(_REPEATS)))
 
 
 class Watch:

@@ -11,20 +11,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rpc import blas
 from rpc.errors import DeviceUnavailable, SessionLost
 from rpc.lease import lease
 from rpc.quiet import measuring
 from tuner.measuring.identity import Expected
+from tuner.measuring.looks import seconds_of_looks
 from tuner.measuring.placing import Places, Placing
-from tuner.measuring.timing import MIN_REPEAT_MS, Arguments, Shapes, load_library, repeats
+from tuner.measuring.repeats import USUAL, Repeats
+from tuner.measuring.timing import Arguments, Shapes, load_library, repeats
 
 COLD_WEIGHT_BYTES = 128 * 1024  # constants at least this large are measured out of cache, as a whole model finds them
-_HOPELESS = 1.2  # a first look this many times slower than the best is the last look
-_FIRST_LOOK, _FULL_LOOK = 2, 5  # repeats; the second look adds what the first lacks
 # What a session may take: to connect, time the canary and fill the arguments; then for each probe to send and load it,
 # and to run it, seven times when it is among the best.
 _SESSION_SEC, _PROBE_SEC, _RUNS = 20.0, 2.0, 100
 _QUIET_SEC = 60.0  # a build that has begun meanwhile is waited for so long; the coordinator waits for the rest
+_NO_BLAS = "Give the device this library and start its agent again, or leave libs out of the target."
 _HINT = "Submit a new job for the machine that is there now, or bring the other one back."
 
 
@@ -33,7 +35,7 @@ class DeviceAddress:
     """Where a device is had: tracker, key, and the deadlines in seconds of the wait and of one session.
 
     ``kind`` is TVM's name of what kernels run on there: ``cpu``, ``metal``, ``cuda``. ``lock`` is that of
-    ``rpc.quiet`` where the device is this machine.
+    ``rpc.quiet`` where the device is this machine, ``blas`` the library that kernels may call, if there is one.
     """
 
     tracker_host: str
@@ -44,6 +46,7 @@ class DeviceAddress:
     kind: str = "cpu"
     expected: Expected | None = None
     lock: Path | None = None
+    blas: str = ""
 
     def identify(self, remote: Any) -> str:
         """What the device of a session says that it is. Raises DeviceUnavailable when it is not the one expected."""
@@ -65,7 +68,21 @@ class DeviceAddress:
             measuring(self.lock, _QUIET_SEC),
             lease(*place, self.lease_timeout_sec, self.session_timeout_sec) as session,
         ):
+            self.load_blas(session)
             yield session
+
+    def load_blas(self, session: Any) -> None:
+        """Before any kernel that calls it. Raises DeviceUnavailable where there is none; another device than the one
+        expected is told as that, not by what it lacks."""
+        if not self.blas:
+            return
+        self.identify(session)
+        try:
+            session.get_function(blas.ASK)(self.blas)
+        except Exception as failure:
+            _raise_if_lost(session, failure)
+            problem = str(failure).strip().splitlines()[-1]
+            raise DeviceUnavailable(f"the device {self.key!r} has no {self.blas}: {problem}", _NO_BLAS) from failure
 
 
 @dataclass(frozen=True)
@@ -99,13 +116,6 @@ class Measured:
         return median(self.run_secs) if self.run_secs else None
 
 
-def evaluator_settings(cold_weights: bool) -> dict[str, Any]:
-    """How repeats are taken, as records keep it."""
-    if cold_weights:
-        return {"number": 1, "repeat": _FULL_LOOK, "min_repeat_ms": 0, "cold_weights": True}
-    return {"number": 1, "repeat": _FULL_LOOK, "min_repeat_ms": MIN_REPEAT_MS, "cold_weights": False}
-
-
 def measure(
     device: DeviceAddress,
     probes: Sequence[Probe],
@@ -113,6 +123,7 @@ def measure(
     time_canary: Callable[[Any], float] | None,
     best_sec: float | None,
     on_result: Callable[[Probe, Measured], None],
+    wanted: Repeats = USUAL,
 ) -> None:
     """Time every probe and hand each result over as soon as it is there.
 
@@ -129,7 +140,8 @@ def measure(
     while left or suspects:
         alone = not left
         waiting = left or [suspects.pop(0)]
-        limit_sec = session_sec(device, len(waiting), best_sec)
+        looks = sum(max(1, len(probe.points)) for probe in waiting)
+        limit_sec = session_sec(device, len(waiting), best_sec) + looks * wanted.more_sec()
         began = time.monotonic()
         try:
             with replace(device, session_timeout_sec=limit_sec).lease() as remote:
@@ -140,7 +152,9 @@ def measure(
                 places = Places(remote)
                 while waiting:
                     began = time.monotonic()
-                    result = _time(remote, device, arguments, places, waiting[0], cold_weights, best_sec, session)
+                    result = _time(
+                        remote, device, arguments, places, waiting[0], cold_weights, best_sec, session, wanted
+                    )
                     on_result(waiting.pop(0), result)
                     if result.seconds is not None:
                         best_sec = min(best_sec or result.seconds, result.seconds)
@@ -172,6 +186,7 @@ def _time(
     cold: bool,
     best_sec: float | None,
     session: Measured,
+    wanted: Repeats,
 ) -> Measured:
     try:
         module = load_library(remote, probe.path)
@@ -184,14 +199,11 @@ def _time(
                 if weight:
                     arrays = arguments.of(shapes)
                     placed = places.prepare(probe.placing, shapes, arrays) if probe.placing else ""
-                    found = repeats(module, device.of(remote), arrays, flush, count, placed)
+                    found = repeats(module, device.of(remote), arrays, flush, replace(wanted, count=count), placed)
                     total = [sum_ + weight * sec for sum_, sec in zip(total, found, strict=True)]
             return total
 
-        secs = look(_FIRST_LOOK)
-        if best_sec is None or median(secs) < best_sec * _HOPELESS:
-            secs += look(_FULL_LOOK - _FIRST_LOOK)
-        return replace(session, run_secs=secs)
+        return replace(session, run_secs=seconds_of_looks(look, wanted.count, best_sec))
     except Exception as failure:
         _raise_if_lost(remote, failure)
         return replace(session, error_class="run", error=str(failure).strip()[-500:])

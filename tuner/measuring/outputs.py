@@ -35,7 +35,7 @@ from tuner.targets import triples
 # Sums of up to a few thousand products in another order: relative to the largest output.
 _TOLERANCE = {"float16": 2e-2, "float32": 1e-4}
 # Products whose operands are rounded, to 8 bits of mantissa, or to 255 steps of a row's range.
-_ROUNDED = {"bf16": 2e-2, "int8": 6e-2}
+_ROUNDED = {"bf16": 2e-2, "fp16": 2e-2, "int8": 6e-2}
 # Magnitudes of what flows in: "large" as scores and activations of real models reach, "masked" with all padded.
 _KINDS = {"random": 1.0, "zeros": 0.0, "large": 1e3, "masked": 1.0}
 _LARGEST = {"float16": 10.0}  # the sums must not overflow

@@ -18,10 +18,13 @@ from tuner.db import devices
 from tuner.db.engine import read, write
 from tuner.db.models import Device
 from tuner.kernels.context import make_target
+from tuner.kernels.dots import forms_of
+from tuner.kernels.precision import LOWER
 from tuner.kernels.products import cpu_of
 from tuner.kernels.tiles import Cpu
 from tuner.measuring.build_process import BuildJob
 from tuner.measuring.builder import BuildPool
+from tuner.measuring.dot_peaks import dot_products
 from tuner.measuring.measure import DeviceAddress, Measured, Probe, measure
 from tuner.targets import presets
 from tuner.targets.roofline import Peak
@@ -62,7 +65,8 @@ def know_peak(engine: Engine, device: DeviceAddress, builders: BuildPool, folder
 
 
 def measure_peak(device: DeviceAddress, builders: BuildPool, facts: dict[str, Any], folder: Path) -> Peak:
-    """Time the two kernels below on a device that has these facts: five times, or for ten seconds where that is less.
+    """Time the two kernels below, and one of each instruction for a lower precision, on a device that has these facts:
+    five times, or for ten seconds where that is less.
 
     Raises RuntimeError when one does not work.
     """
@@ -70,6 +74,8 @@ def measure_peak(device: DeviceAddress, builders: BuildPool, facts: dict[str, An
     cpu = cpu_of(make_target(target))
     stream_bytes = max(_MIN_STREAM_BYTES, _CACHES * max(facts.get("cache_bytes", {}).values(), default=0))
     kernels = {"multiply-add": multiply_add(cpu), "stream": stream(cpu, stream_bytes)}
+    forms = [dot for precision in LOWER for dot in forms_of(precision, make_target(target))]
+    kernels |= {dot.name: dot_products(dot, _TASKS_PER_CORE * cpu.cores, _PASSES) for dot in forms}
     jobs = [
         BuildJob(str(tvm.ir.save_json(mod)), json.dumps(target), str(folder / f"{name}.so"))
         for name, (mod, _, _) in kernels.items()
@@ -91,8 +97,11 @@ def measure_peak(device: DeviceAddress, builders: BuildPool, facts: dict[str, An
         measure(device, probes, cold_weights=False, time_canary=None, best_sec=None, on_result=keep)
         if time.monotonic() - began > _LONG_SEC:
             break
-    flops, nbytes = (amount for _, _, amount in kernels.values())
-    return Peak(flops / seconds[0] / 1e9, nbytes / seconds[1] / 1e9)
+    rates = [amount / seconds[n] / 1e9 for n, (_, _, amount) in enumerate(kernels.values())]
+    lower: dict[str, float] = {}
+    for dot, gflops in zip(forms, rates[2:], strict=True):
+        lower[dot.precision] = max(gflops, lower.get(dot.precision, 0.0))
+    return Peak(rates[0], rates[1], lower=lower)
 
 
 Arguments = list[tuple[tuple[int, ...], str]]

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from rpc import huge_pages
-
-MIN_REPEAT_MS = 2  # of a repeat that finds its arguments in the caches
+from tuner.measuring.repeats import Repeats
 
 Shapes = Sequence[tuple[tuple[int, ...], str]]  # of arguments, with their dtypes
 
@@ -58,15 +57,15 @@ class Arguments:
         return self._arrays[key]._create_view(shape)
 
 
-def repeats(module: Any, device: Any, arrays: list[Any], flush: bool, repeat: int, placed: str = "") -> list[float]:
+def repeats(module: Any, device: Any, arrays: list[Any], flush: bool, wanted: Repeats, placed: str = "") -> list[float]:
     """Seconds of each run of the library's ``main`` on a TVM device; ``flush``: with cold caches, which is for CPUs;
     ``placed`` names a function there that puts the arguments where they shall be before each."""
     evaluator = module.time_evaluator(
         "main",
         device,
         number=1,
-        repeat=repeat,
-        min_repeat_ms=0 if flush or placed else MIN_REPEAT_MS,
+        repeat=wanted.count,
+        min_repeat_ms=0 if flush or placed else wanted.min_ms,
         f_preproc=placed or ("cache_flush_cpu_non_first_arg" if flush else ""),
     )
     return [float(sec) for sec in evaluator(*arrays).results]

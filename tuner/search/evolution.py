@@ -17,18 +17,23 @@ _UNLIMITED = 1 << 30
 
 
 class Evolution:
-    """One search; every candidate of ``next`` is answered by ``tell`` or ``skip``."""
+    """One search; every candidate of ``next`` is answered by ``tell`` or ``skip``. ``at_random`` it draws from the
+    sketches, and learns nothing."""
 
-    def __init__(self, mod: Any, target: Any, cost_model: Any, batch: int, threads: int, seed: int) -> None:
+    def __init__(
+        self, mod: Any, target: Any, cost_model: Any, batch: int, threads: int, seed: int, at_random: bool = False
+    ) -> None:
         self._target = target
         self._cost_model = cost_model
         self._database = ms.database.MemoryDatabase()
         self._workload = self._database.commit_workload(mod)
-        strategy = ms.search_strategy.EvolutionarySearch(
+        self._at_random = at_random
+        evolution = ms.search_strategy.EvolutionarySearch(
             population_size=_POPULATION,
             init_min_unmeasured=_MIN_UNMEASURED,
             genetic_num_iters=_GENERATIONS,
         )
+        strategy = ms.search_strategy.ReplayTrace() if at_random else evolution
         self.context = make_context(mod, target, space_for(target), strategy, seed, threads, "workload")
         self.context.pre_tuning(_UNLIMITED, batch, self.context.generate_design_space(), self._database, cost_model)
 
@@ -60,7 +65,7 @@ class Evolution:
     def fit(self, results: Iterable[tuple[Any, list[float] | None]]) -> None:
         """Teach the cost model, whoever proposed the candidates."""
         pairs = list(results)
-        if not pairs:
+        if not pairs or self._at_random:
             return
         self._cost_model.update(self.context, [c for c, _ in pairs], [_result(secs) for _, secs in pairs])
 

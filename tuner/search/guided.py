@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple
+from random import Random
 from typing import Any
 
 _GUIDED = 0.5  # part of a batch that goes to neighbours of the best
@@ -13,15 +14,23 @@ _GIVE_UP = 24  # choices in a row without a better one end the search
 
 
 class Guided:
-    """``next`` hands a choice out once; ``tell`` gives its seconds, None where it failed. Choices are dataclasses."""
+    """``next`` hands a choice out once; ``tell`` gives its seconds, None where it failed. Choices are dataclasses.
 
-    def __init__(self, choices: Sequence[Any]) -> None:
+    ``by_chance`` shuffles them: then nothing is favoured, and nothing learned.
+    """
+
+    def __init__(self, choices: Sequence[Any], by_chance: Random | None = None) -> None:
         self._waiting = list(choices)
+        self._is_guided = by_chance is None
+        if by_chance is not None:
+            by_chance.shuffle(self._waiting)
         self._seconds: dict[Any, float] = {}
         self._fruitless = 0
 
     def favour(self, choices: Iterable[Any]) -> None:
         """Hand out a few of these, the first ones that there are here, before all others."""
+        if not self._is_guided:
+            return
         first = [choice for choice in dict.fromkeys(choices) if choice in self._waiting][:_FAVOURED]
         self._waiting = [*first, *(choice for choice in self._waiting if choice not in first)]
 
@@ -52,10 +61,10 @@ class Guided:
 
     def _neighbours(self) -> list[Any]:
         """Those that differ from one of the best in a single number."""
-        parents = sorted(self._seconds, key=self._seconds.__getitem__)[:_PARENTS]
+        parents = sorted(self._seconds, key=self._seconds.__getitem__)[: _PARENTS if self._is_guided else 0]
         near = [other for parent in parents for other in self._waiting if _differ_once(parent, other)]
         return list(dict.fromkeys(near))
 
 
 def _differ_once(one: Any, other: Any) -> bool:
-    return sum(a != b for a, b in zip(astuple(one), astuple(other), strict=True)) == 1
+    return type(one) is type(other) and sum(a != b for a, b in zip(astuple(one), astuple(other), strict=True)) == 1

@@ -14,8 +14,9 @@ from tuner.db import canaries, clock, jobs, known, records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, JobWorkload, Record, Round, Workload
 from tuner.errors import NotFound
-from tuner.measuring.measure import COLD_WEIGHT_BYTES, DeviceAddress, Measured, evaluator_settings
+from tuner.measuring.measure import COLD_WEIGHT_BYTES, DeviceAddress, Measured
 from tuner.measuring.outputs import RIGHT, Problem
+from tuner.measuring.repeats import Repeats
 from tuner.search.session import Proposal
 from tuner.search.shipped import OF_RELATED
 from tuner.search.transfer import Kernel
@@ -40,6 +41,11 @@ class Task:
     def cold_weights(self) -> bool:
         """Is the workload timed with its weights out of the caches?"""
         return self.workload.weight_bytes >= COLD_WEIGHT_BYTES
+
+    @property
+    def repeats(self) -> Repeats:
+        """How its candidates are timed."""
+        return Repeats.of(self.job.repeat, self.job.min_repeat_ms)
 
     @property
     def place(self) -> tuple[str, str]:
@@ -117,7 +123,7 @@ class Journal:
             error_class=result.error_class,
             error=result.error,
             tvm_version=PINS["apache-tvm"],
-            evaluator=evaluator_settings(task.cold_weights),
+            evaluator=task.repeats.as_kept(task.cold_weights),
             canary_ratio=canary_ratio,
             measured_on=result.measured_on,
             job_id=task.job.id,
@@ -157,12 +163,13 @@ class Journal:
             best = records.best(db, task.workload.id, task.job.target_family, job_id=task.own_only)
             link.best_us = best[0].mean_sec * 1e6 if best and best[0].mean_sec else None
 
-    def finish(self, task: Task, **seconds: float) -> None:
-        """Close the round's row. A round that was run again after its process died has the records of both runs."""
+    def finish(self, task: Task, exhausted: bool, **seconds: float) -> None:
+        """Close the round's row; ``exhausted``: there is nothing left to try. A round that was run again after its
+        process died has the records of both runs."""
         with write(self._engine) as db:
             row = db.get(Round, task.round.id)
             assert row is not None
-            row.state = "done"
+            row.state, row.exhausted = "done", exhausted
             records.tally(db, row)
             row.search_sec, row.build_sec, row.measure_sec = (
                 seconds["search_sec"],

@@ -7,9 +7,9 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Engine
 
@@ -28,6 +28,7 @@ from tuner.measuring.measure import (
     measure,
 )
 from tuner.measuring.outputs import OutputCheck
+from tuner.schemas.common import Strategy
 from tuner.search.costmodel import make_cost_model
 from tuner.search.journal import Journal, Task
 from tuner.search.session import Proposal, SearchSession
@@ -110,6 +111,7 @@ class Tuner:
         self._check_best(task, session, proposals, outcomes, folder)
         self._journal.finish(
             task,
+            session.is_exhausted,
             search_sec=prepared - started + time.monotonic() - measured,
             build_sec=finished_build - prepared,
             measure_sec=measured - finished_build,
@@ -117,7 +119,10 @@ class Tuner:
 
     def _task(self, job_id: str, round_id: str) -> Task:
         round_, job, workload = self._journal.rows(job_id, round_id)
-        return Task(round_, job, workload, make_target(job.target_json), self._device_of(job))
+        device = self._device_of(job)
+        if job.timeout_sec is not None:
+            device = replace(device, session_timeout_sec=job.timeout_sec)
+        return Task(round_, job, workload, make_target(job.target_json), device)
 
     def _session(self, task: Task) -> SearchSession:
         """A search that knows what is on record."""
@@ -135,6 +140,7 @@ class Tuner:
             threads=self._threads,
             seed=int(task.workload.id[-7:], 16) + 1,
             weights=weights_of(task.job),
+            strategy=cast(Strategy, task.job.strategy),
         )
         session.learn([(row.candidate, row.trace, row.run_secs) for row in rows if row.trace])
         session.suggest(row.trace for row in seeds)
@@ -153,7 +159,8 @@ class Tuner:
         def jobs() -> Iterator[BuildJob]:
             for proposal in session.propose(task.round.batch):
                 proposals.append(proposal)
-                yield BuildJob(proposal.tir, target, str(folder / proposal.id / f"{proposal.id}.so"))
+                path = str(folder / proposal.id / f"{proposal.id}.so")
+                yield BuildJob(proposal.tir, target, path, timeout_sec=task.job.timeout_sec)
 
         built = self.builders.build(jobs())
         return proposals, {p.id: result for p, result in zip(proposals, built, strict=True)}
@@ -184,6 +191,7 @@ class Tuner:
             self.canaries.timer(task.job),
             best,
             lambda probe, result: keep(proposals[probe.number], result),
+            task.repeats,
         )
         self._journal.note_canaries(task, {result.canary_sec for result in outcomes.values() if result.canary_sec})
         return outcomes

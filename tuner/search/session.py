@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ from typing import Any
 
 import tvm
 
-from tuner.kernels import rowwise, written
+from tuner.kernels import copies, rowwise, written
 from tuner.kernels.context import NO_SCHEDULE, Replay, built_arguments, candidate_id, module_id
 from tuner.kernels.extents import Shapes, is_symbolic, nominal, points, shapes
 from tuner.kernels.space import space_for
 from tuner.kernels.tiles import Tile
 from tuner.kernels.workload import module_from_json, workload_id
 from tuner.lengths import Weights
+from tuner.schemas.common import Strategy
 from tuner.search.evolution import Evolution
 from tuner.search.guided import Guided
 from tuner.search.tiled import TiledSearch
@@ -51,8 +53,12 @@ class Proposal:
 
 
 class SearchSession:
-    """Searches one workload: seeds first, then row-wise kernels by their few schedules, products by register tiles and
-    then, like all else, by evolution."""
+    """Searches one workload: seeds first, then row-wise kernels and transpositions by their few schedules, products by
+    what a library of the target's makes of them, by register tiles and then, like all else, by evolution.
+
+    By the strategy ``tiles`` without evolution, by ``evolution`` with seeds and it alone, by ``random`` in no order and
+    with nothing learned. A kernel that is written out has its choices by each of them.
+    """
 
     def __init__(
         self,
@@ -63,24 +69,52 @@ class SearchSession:
         threads: int,
         seed: int,
         weights: Weights | None = None,
+        strategy: Strategy = "auto",
     ) -> None:
         """``weights`` say how much each size counts, where extents are known only when the kernel runs."""
         self.mod = module_from_json(tir)
         self._weights = weights
         self._writer = written.writer_for(self.mod, target)
-        self._choices = Guided(self._writer.choices) if self._writer else None
+        by_chance = random.Random(seed) if strategy == "random" else None
+        self._choices = Guided(self._writer.choices, by_chance) if self._writer else None
+        self._beside = written.beside(self.mod, target) if self._writer is None and strategy != "evolution" else None
         self._replay = Replay(self.mod, target, space_for(target))
-        self._tiled = TiledSearch(self.mod, target, searched=self._writer is None)
-        by_rows = rowwise.schedules(self.mod, target) if self._writer is None else []
-        self._rows = [self._replay.post_process(schedule) for schedule in by_rows]
+        has_spaces = self._writer is None and strategy != "evolution"
+        self._tiled = TiledSearch(self.mod, target, has_spaces, by_chance)
+        few = rowwise.schedules(self.mod, target) or copies.schedules(self.mod, target) if has_spaces else []
+        self._rows = [self._replay.post_process(schedule) for schedule in few]
         self._make_evolution: Callable[[], Evolution] = lambda: Evolution(
-            self.mod, target, cost_model, batch, threads, seed
+            self.mod, target, cost_model, batch, threads, seed, at_random=by_chance is not None
         )
+        self._sources = self._sources_of(strategy)
         self._lessons: deque[tuple[Any, list[float] | None]] = deque(maxlen=_LESSONS)
         self._ancestors: list[tuple[str, list[float]]] = []
         self._seeds: deque[str] = deque()
         self._known: set[str] = set()
         self._seconds: dict[str, float] = {}
+        self._proposed_all = False
+
+    def _sources_of(self, strategy: Strategy) -> list[Callable[[int], Iterator[Proposal]]]:
+        """Where proposals come from, in this order."""
+        known, own, evolved = self._propose_seeds, [self._propose_rows, self._propose_product], self._propose_evolved
+        match strategy:
+            case "tiles":
+                return [known, *own]
+            case "evolution":
+                return [known, evolved]
+            case "random":
+                return [*own, evolved]
+        return [known, *own, evolved]
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Is nothing left to propose? Choices and rows know it with their last proposal, all else once it was asked in
+        vain."""
+        if self._choices is not None:
+            return self._choices.exhausted
+        if self._rows and not self._seeds:
+            return all(row is None or candidate_id(row) in self._known for row in self._rows)
+        return self._proposed_all
 
     @property
     def is_product(self) -> bool:
@@ -100,7 +134,7 @@ class SearchSession:
         found = [(name, trace, secs) for name, trace, secs in records if secs]
         self._seconds |= {name: median(secs) for name, _, secs in found}
         if self._writer is None or self._choices is None:
-            self._ancestors.extend((trace, secs) for _, trace, secs in found)
+            self._ancestors.extend((trace, secs) for _, trace, secs in found if not written.is_choice(trace))
             return
         there = set(self._writer.choices)
         for _, trace, secs in found:
@@ -136,12 +170,13 @@ class SearchSession:
         if self._writer is not None:
             yield from self._propose_written(self._writer, count)
             return
-        for source in (self._propose_seeds, self._propose_rows, self._propose_tiles, self._propose_evolved):
+        for source in self._sources:
             proposals = source(count)
             if first := next(proposals, None):
                 yield first
                 yield from proposals
                 return
+        self._proposed_all = True
 
     def tell(self, results: list[tuple[Proposal, list[float] | None]]) -> None:
         """What measuring brought: run seconds, or None where the candidate failed."""
@@ -158,19 +193,33 @@ class SearchSession:
         assert self._choices is not None
         while count and not self._choices.exhausted:
             for choice in self._choices.next(count):
-                mod = writer.module(choice)
-                name = module_id(mod)
-                if name in self._known:
-                    self._choices.tell(choice, self._seconds.get(name))
-                    continue
-                count -= 1
-                self._known.add(name)
-                to_check = str(tvm.ir.save_json(writer.module_to_check(choice))) if writer.write_unpacked else ""
-                tir, function = str(tvm.ir.save_json(mod)), mod["main"]
-                timed = points(function, self._weights) if self._weights and is_symbolic(function) else ()
-                arguments = shapes(function, nominal(function))
-                trace = written.to_json(choice)
-                yield Proposal(name, tir, trace, arguments, None, points=timed, choice=choice, tir_to_check=to_check)
+                if isinstance(made := self._written(writer, choice), Proposal):
+                    count -= 1
+                    yield made
+                else:
+                    self._choices.tell(choice, self._seconds.get(made))
+
+    def _propose_product(self, count: int) -> Iterator[Proposal]:
+        """By a library, then by tiles."""
+        if count and self._beside is not None:
+            for choice in self._beside.choices[:count]:
+                if isinstance(made := self._written(self._beside, choice), Proposal):
+                    count -= 1
+                    yield made
+        yield from self._propose_tiles(count)
+
+    def _written(self, writer: written.Writer, choice: Any) -> Proposal | str:
+        """The kernel by a choice; its name where it was tried."""
+        mod = writer.module(choice)
+        name = module_id(mod)
+        if name in self._known:
+            return name
+        self._known.add(name)
+        to_check = str(tvm.ir.save_json(writer.module_to_check(choice))) if writer.write_unpacked else ""
+        tir, function = str(tvm.ir.save_json(mod)), mod["main"]
+        timed = points(function, self._weights) if self._weights and is_symbolic(function) else ()
+        arguments, trace = shapes(function, nominal(function)), written.to_json(choice)
+        return Proposal(name, tir, trace, arguments, None, points=timed, choice=choice, tir_to_check=to_check)
 
     def _propose_seeds(self, count: int) -> Iterator[Proposal]:
         seeds = (self._replay.schedule(self._seeds.popleft()) for _ in range(len(self._seeds)))

@@ -6,7 +6,7 @@ import glob
 import gzip
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from tuner.config import Settings
 from tuner.db import log
+from tuner.legacy import store
 from tuner.schemas import ImportOut
 from tuner.targets import triples
 
@@ -46,12 +47,18 @@ def matching_lines(settings: Settings, workload_ids: set[str], family: str, of_o
                     yield line
 
 
-def bring_in(
-    engine: Engine, settings: Settings, workload_ids: set[str], family: str, to_search: bool = False
-) -> ImportOut:
-    """Store the shipped records of these workloads, those that are known already excepted.
+def bring_in_of_ansor(engine: Engine, settings: Settings, operator: str, kinds: Iterable[str]) -> None:
+    """Store the shipped logs of Ansor's that are of an operator and of these kinds of targets; what is known already
+    stays as it is. A log is named ``ansor-KIND.OPERATOR.json.gz``."""
+    for kind in kinds:
+        path = logs_folder(settings) / f"{store.family(kind)}.{operator}.json.gz"
+        if path.is_file():
+            with path.open("rb") as file:
+                store.import_file(engine, file)
 
-    What is ``to_search`` gets the best of other workloads too, for a search to look at.
-    """
-    lines = matching_lines(settings, workload_ids, family, OF_RELATED if to_search else 0)
+
+def bring_in(engine: Engine, settings: Settings, workload_ids: set[str], family: str) -> ImportOut:
+    """Store the shipped records of these workloads, and the best of others for a search or a guess to look at; those
+    that are known already excepted."""
+    lines = matching_lines(settings, workload_ids, family, OF_RELATED)
     return log.import_lines(engine, lines, source="shipped")

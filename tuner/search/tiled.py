@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
+from random import Random
 from typing import Any
 
 from tuner.kernels import products, tiles
@@ -20,15 +21,19 @@ _GIVE_UP = 64  # tiles in a row without a better one end this search
 class TiledSearch:
     """Tiles of one product in the order in which they should be measured.
 
-    ``next`` hands a tile out once; ``tell`` gives its seconds, None where it failed.
+    ``next`` hands a tile out once; ``tell`` gives its seconds, None where it failed. ``by_chance`` shuffles them: then
+    nobody is followed, and nothing learned.
     """
 
-    def __init__(self, mod: Any, target: Any, searched: bool = True) -> None:
+    def __init__(self, mod: Any, target: Any, searched: bool = True, by_chance: Random | None = None) -> None:
         self._mod = mod
         self._product = products.find_product(mod) if searched and target.kind.name == "llvm" else None
         cpu = products.cpu_of(target)
         self._lanes = tiles.lanes_for(self._product, cpu) if self._product else 0
         self._waiting = tiles.tiles(self._product, cpu) if self._product else []
+        self._is_guided = by_chance is None
+        if by_chance is not None:
+            by_chance.shuffle(self._waiting)
         self._seconds: dict[Tile, float] = {}
         self._fruitless = 0
 
@@ -42,13 +47,11 @@ class TiledSearch:
         """Is nothing left that is worth a measurement?"""
         return not self._waiting or self._fruitless >= _GIVE_UP
 
-    def follow(self, relatives: Sequence[Relative]) -> bool:
-        """Put first what was best for products like this one; was there any?"""
-        if self._product is None or not self._waiting:
-            return False
-        first = transfer.first_tiles(self._product, self._waiting, relatives)
-        self._waiting = list(dict.fromkeys([*first, *self._waiting]))
-        return bool(first)
+    def follow(self, relatives: Sequence[Relative]) -> None:
+        """Put first what was best for products like this one."""
+        if self._product is not None and self._waiting and self._is_guided:
+            first = transfer.first_tiles(self._product, self._waiting, relatives)
+            self._waiting = list(dict.fromkeys([*first, *self._waiting]))
 
     def limit_to(self, known: Container[Tile]) -> None:
         """Leave out all other tiles: a replay has times of those on record only."""
@@ -83,7 +86,7 @@ class TiledSearch:
         self._fruitless = 0 if seconds is not None and seconds < best else self._fruitless + 1
 
     def _neighbours(self) -> Iterator[Tile]:
-        parents = sorted(self._seconds, key=self._seconds.__getitem__)[:_PARENTS]
+        parents = sorted(self._seconds, key=self._seconds.__getitem__)[: _PARENTS if self._is_guided else 0]
         for parent in parents:
             for tile in tiles.neighbours(parent, list(self._waiting)):
                 if tile in self._waiting:

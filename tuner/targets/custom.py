@@ -13,7 +13,7 @@ from typing import Any
 
 from tuner import strict_json
 from tuner.errors import TargetUnknown
-from tuner.targets import llvm_names, triples
+from tuner.targets import blas, llvm_names, triples
 
 MAX_CORES = 1024
 _LIMITS = {
@@ -22,7 +22,7 @@ _LIMITS = {
     "max_shared_memory_per_block": "bytes of threadgroup memory",
     "max_function_args": "arguments of a kernel",
 }
-_OF_CPU = ("kind", "mtriple", "mcpu", "mattr", "num-cores", "keys", "tag", "mabi", "mfloat-abi")
+_OF_CPU = ("kind", "mtriple", "mcpu", "mattr", "num-cores", "keys", "tag", "mabi", "mfloat-abi", "libs")
 _OF_GPU = ("kind", "host", "keys", "tag", "thread_warp_size", *_LIMITS)
 _WORD = re.compile(r"[A-Za-z0-9_.-]{0,64}")
 _METAL_HOST = 'Give it "host": {"kind": "llvm", "mtriple": "arm64-apple-macos", "mcpu": "apple-m1"}.'
@@ -92,6 +92,8 @@ def _check_options(tvm: dict[str, Any], allowed: tuple[str, ...]) -> None:
             raise TargetUnknown(f"The target's {name} must be a list of names.", _OPTIONS)
     if not all(_WORD.fullmatch(key) for key in tvm.get("keys", [])):
         raise TargetUnknown("The target's keys must be names.", _OPTIONS)
+    if why := blas.refusal(tvm):
+        raise TargetUnknown(why, 'Leave libs out, or give ["accelerate"] to a Mac.')
     if not _is_count(tvm.get("num-cores", 1), MAX_CORES):
         raise TargetUnknown(f"num-cores is {tvm['num-cores']!r}.", f"Use 1 to {MAX_CORES}.")
 

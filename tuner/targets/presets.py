@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from rpc.chips import CHIPS, Chip
 from tuner.errors import TargetUnknown
-from tuner.targets import triples, tvm_strings
-from tuner.targets.apple import CHIPS, Chip
+from tuner.targets import apple, triples, tvm_strings
 from tuner.targets.custom import check, parse
 from tuner.targets.roofline import Peak, peak_of
 
@@ -55,6 +55,11 @@ class Target:
     def peak_gflops(self) -> float | None:
         """GFLOPS, of single precision."""
         return self.peak.gflops if self.peak else None
+
+    @property
+    def peak_by_unit(self) -> dict[str, float]:
+        """GFLOPS of single precision by units beside the cores."""
+        return dict(self.peak.units) if self.peak else {}
 
     @property
     def bandwidth_gb_per_sec(self) -> float | None:
@@ -101,15 +106,15 @@ def _apple(chip: Chip, facts: Facts) -> list[Target]:
         {"tag": chip.kind} if chip.kind else {}
     )
     gpu = _APPLE_GPU | {"host": host}
-    on_gpu: dict[str, Any] = {"cores": cores, "peak": chip.gpu_peak(gpu_cores)}
+    on_gpu: dict[str, Any] = {"cores": cores, "peak": apple.gpu_peak(chip, gpu_cores)}
     title = f"{chip.title}, its GPU"
     found = [
         _named(
             f"{chip.name}-cpu",
             f"{chip.title}, its {cores} performance cores",
-            host | {"num-cores": cores},
+            host | {"num-cores": cores, "libs": ["accelerate"]},
             cores=cores,
-            peak=chip.cpu_peak(cores),
+            peak=apple.cpu_peak(chip, cores),
         ),
         _named(f"{chip.name}-metal", f"{title} ({gpu_cores} cores)", gpu, **on_gpu),
     ]
@@ -140,8 +145,8 @@ def known(device_key: str, facts: Facts | None = None, seen: Mapping[str, Facts]
     local = Target("local", "CPU of the machine the service runs on", {"kind": "llvm"}, "", device_key)
     told = facts if facts and facts.keys() >= _NEEDED else None
     here = localised(local, told) if told else local
-    apple = [target for chip in CHIPS for target in _apple(chip, _of_chip(chip.name, seen))]
-    found = [here, *(_cuda(here, told) if told else []), *apple, _LINUX]
+    macs = [target for chip in CHIPS for target in _apple(chip, _of_chip(chip.name, seen))]
+    found = [here, *(_cuda(here, told) if told else []), *macs, _LINUX]
     return [_with_peak(target, seen.get(target.device_key, {})) for target in found]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from tuner.errors import TargetUnknown
 
 _OPTION = re.compile(r"-{1,2}([a-z][a-z-]*)(?:=|\s+)(\S+)")
-_LISTS = ("mattr", "keys")
+_LISTS = ("mattr", "keys", "libs")
 _NUMBERS = ("num-cores",)
 
 

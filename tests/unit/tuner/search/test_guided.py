@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from random import Random
 
 from tuner.search.guided import Guided
 
@@ -47,6 +48,21 @@ def test_it_ends_when_nothing_better_comes() -> None:
             search.tell(choice, 1.0)
             count += 1
     assert 20 < count < 40
+
+
+def test_by_chance_nothing_is_favoured_and_nothing_learned() -> None:
+    one, other = (Guided(CHOICES, Random(1)) for _ in range(2))
+    one.favour(CHOICES[60:])
+    orders = []
+    for search, sign in ((one, 1.0), (other, -1.0)):
+        order = []
+        for _ in range(4):
+            for choice in list(search.next(8)):
+                order.append(choice)
+                search.tell(choice, 100.0 + sign * time_of(choice))
+        orders.append(order)
+    assert orders[0] == orders[1]
+    assert orders[0] != CHOICES[:32]
 
 
 def test_those_that_fail_are_no_guides() -> None:

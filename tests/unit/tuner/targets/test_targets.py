@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from rpc.apple import cpu_key
+from rpc.chips import CHIPS
 from tuner.errors import TargetUnknown
 from tuner.targets import llvm_names, presets, triples
-from tuner.targets.apple import CHIPS
+from tuner.targets.apple import cpu_peak, gpu_peak
 from tuner.targets.presets import Target, Threadgroup, known, resolve
 from tuner.targets.roofline import Peak
 from tuner.targets.triples import family, file_name
@@ -40,7 +41,7 @@ def test_peaks_are_measured_here_and_computed_elsewhere() -> None:
     assert (here.peak_gflops, here.bandwidth_gb_per_sec, here.peak_source) == (530.0, 40.0, "measured")
     assert resolve("local", "local", FACTS).peak is None
     assert resolve("linux-arm64", "local", FACTS, measured).peak_gflops == 50.0
-    assert resolve("m1-cpu", "local", FACTS, measured).peak == Peak(409.6, 68.3, "computed")
+    assert resolve("m1-cpu", "local", FACTS, measured).peak == Peak(409.6, 68.3, "computed", units={"AMX": 1638.4})
     assert resolve("m2-metal", "local", FACTS, measured).peak == Peak(3578.9, 102.4, "computed")
 
 
@@ -246,6 +247,6 @@ def test_a_target_may_be_written_as_tvmc_took_it() -> None:
 def test_the_page_about_targets_has_the_figures_of_every_chip() -> None:
     page = (Path(__file__).parents[4] / "docs" / "targets.md").read_text()
     for chip in CHIPS:
-        gpu = chip.gpu_peak(chip.gpu_cores)
-        peaks = f"{chip.cpu_peak(chip.cores).gflops:.0f}, {f'{gpu.gflops:.0f}' if gpu else 'not known'}"
+        gpu = gpu_peak(chip, chip.gpu_cores)
+        peaks = f"{cpu_peak(chip, chip.cores).gflops:.0f}, {f'{gpu.gflops:.0f}' if gpu else 'not known'}"
         assert f"| `{chip.name}` | {chip.cores} | {chip.gpu_cores} | {chip.gb_per_sec:g} | {peaks} |" in page
