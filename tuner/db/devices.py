@@ -8,6 +8,7 @@ from sqlmodel import Session, col, select
 
 from tuner.db import clock
 from tuner.db.models import Device
+from tuner.errors import InvalidInput
 
 PEAK = "peak"  # the one fact that is measured here and not told by the device
 _MEASURED_ON = "measured_on"
@@ -17,6 +18,19 @@ _HARDWARE = ("cpu", "threads")  # facts that a peak belongs to
 def find(session: Session) -> list[Device]:
     """All devices ever seen, by key."""
     return list(session.exec(select(Device).order_by(col(Device.key))))
+
+
+def known_other(session: Session, key: str, own_key: str) -> Device:
+    """A device on another machine, which was seen at the tracker. Raises InvalidInput naming those there are."""
+    device = session.get(Device, key)
+    if device is None or key == own_key:
+        others = [one.key for one in find(session) if one.key != own_key]
+        what = "is this machine, which runs artifacts by `tunesmith run`" if key == own_key else "was never seen here"
+        raise InvalidInput(
+            f"The device {key!r} {what}; others are: {', '.join(others) or 'none'}.",
+            "A machine becomes one by `tunesmith agent`; `tunesmith devices` lists them.",
+        )
+    return device
 
 
 def seen(session: Session, key: str, state: str = "online", facts: dict[str, Any] | None = None) -> Device:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Float, bindparam, case, update
+from sqlalchemy import Float, bindparam, case, func, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import select as sql_select
 from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, select
 
+from tuner.db import device_checks
 from tuner.db.models import (
     Artifact,
     Benchmark,
@@ -110,6 +112,20 @@ def workloads(session: Session, job_id: str, with_tir: bool = False) -> list[tup
     return [(job_workload, workload) for job_workload, workload in session.exec(query)]
 
 
+def flops(session: Session, job_ids: Sequence[str]) -> dict[str, float]:
+    """Floating-point operations of a call of each job's model, where its kernels are known, as these tell."""
+    if not job_ids:
+        return {}
+    total = func.sum(col(JobWorkload.weight) * col(Workload.flops))
+    query = (
+        select(JobWorkload.job_id, total)
+        .join(Workload, col(Workload.id) == col(JobWorkload.workload_id))
+        .where(col(JobWorkload.job_id).in_(job_ids))
+        .group_by(col(JobWorkload.job_id))
+    )
+    return dict(session.exec(query).all())
+
+
 def count_trial(session: Session, job_id: str, workload_id: str, took_us: float | None) -> None:
     """Count a candidate that was measured for the job; ``took_us`` None: it failed. Call within ``write``."""
     values = {"of_job": job_id, "of_workload": workload_id, "took_us": took_us}
@@ -130,13 +146,12 @@ def running_rounds(session: Session) -> list[Round]:
 
 
 def evidence(session: Session, job_id: str) -> dict[str, Any]:
-    """What the job has found out of its module; of one of an earlier release what its artifact says. Empty: nothing."""
-    own = session.get(Evidence, job_id)
-    if own is not None:
-        return own.manifest
-    job = session.get(Job, job_id)
+    """What the job has found out of its module, of one of an earlier release what its artifact says, and what a device
+    found of it since. Empty: nothing."""
+    own, job = session.get(Evidence, job_id), session.get(Job, job_id)
     made = session.get(Artifact, job.artifact_id) if job is not None and job.artifact_id else None
-    return made.manifest if made is not None else {}
+    manifest = own.manifest if own is not None else made.manifest if made is not None else {}
+    return manifest if made is None else manifest | device_checks.since(session, made)
 
 
 def judged_texts(session: Session, job_id: str) -> list[str]:

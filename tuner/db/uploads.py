@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func
+from sqlalchemy import String, cast, func, or_
 from sqlmodel import Session, col, select
 
 from tuner.db import clock
@@ -68,9 +69,10 @@ def touch(session: Session, upload: Upload) -> None:
 
 
 def users(session: Session, model: str) -> list[str]:
-    """Jobs that are not finished and whose model is called so."""
-    query = select(Job.id).join(Model, col(Model.id) == col(Job.model_id))
-    return list(session.exec(query.where(Model.name == model, col(Job.state).in_(ACTIVE)).order_by(col(Job.id))))
+    """Jobs that are not finished and whose model, or one of whose rivals, is called so."""
+    query = select(Job.id).join(Model, col(Model.id) == col(Job.model_id)).where(col(Job.state).in_(ACTIVE))
+    is_rival = cast(col(Job.against), String).contains(json.dumps(model), autoescape=True)
+    return list(session.exec(query.where(or_(col(Model.name) == model, is_rival)).order_by(col(Job.id))))
 
 
 def refuse_used(session: Session, upload: Upload, model: str) -> None:

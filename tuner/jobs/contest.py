@@ -29,7 +29,8 @@ def named_by_speed(result: Result, manifests: Mapping[str, Manifest]) -> tuple[s
     winner = min((name for name, one in entrants.items() if not _refused(one)), key=took.__getitem__)
     names = {name: TUNED if name == winner else f"{TUNED}-{one['precision']}" for name, one in entrants.items()}
     timings = [one.model_copy(update={"variant": names.get(one.variant, one.variant)}) for one in result.timings]
-    return winner, result.model_copy(update={"timings": timings})
+    errors = {names.get(name, name): error for name, error in result.max_abs_errors.items()}
+    return winner, result.model_copy(update={"timings": timings, "max_abs_errors": errors})
 
 
 def compared(manifests: Mapping[str, Manifest], timings: Mapping[str, Timing]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from tuner.config import Settings
-from tuner.db import artifacts, bulk, events, jobs
+from tuner.db import artifacts, bulk, device_checks, events, jobs
 from tuner.db.engine import read, write
 from tuner.db.models import Job
 from tuner.errors import Conflict
@@ -59,6 +59,7 @@ def delete(engine: Engine, settings: Settings, job_id: str) -> None:
         orphans = artifacts.orphans_of(session, job_id)
         files = [settings.artifacts_dir / artifact.path for artifact in orphans]
         for artifact in orphans:
+            device_checks.forget(session, artifact.id)
             session.delete(artifact)
         jobs.delete(session, job)
         events.emit(session, "deleted", {"job_id": job_id})

@@ -28,6 +28,7 @@ from tuner.db.jobs import ActiveJob
 from tuner.errors import EngineUnavailable, TunerError
 from tuner.jobs import job_folders, ledger, plan
 from tuner.jobs.busy_time import BusyTime
+from tuner.jobs.checks import Checks
 from tuner.jobs.device_watch import DeviceWatch
 from tuner.jobs.disk_watch import DiskWatch
 from tuner.jobs.endings import Endings
@@ -71,13 +72,9 @@ class Coordinator:
     ) -> None:
         """``free_bytes`` says how much disk is left where the data directory is; ``clock`` is monotonic, in seconds."""
         owner = owner or f"{platform.node()}:{os.getpid()}:{secrets.token_hex(3)}"
-        self._settings = settings
-        self._database = database
-        self._devices = devices
-        self._clock = clock
+        self._settings, self._database, self._devices, self._clock = settings, database, devices, clock
         self._lead = Leadership(database, owner, clock)
-        self._leads = False
-        self._term = 0
+        self._leads, self._term = False, 0
         self._flight = Flight(engine)
         self._sayings = Sayings(self._lead)
         self._files = ModelFiles(settings, database, self._lead, fetches or Fetches(settings))
@@ -91,6 +88,7 @@ class Coordinator:
         self._rests: dict[str, tuple[float, str]] = {}  # until when a job starts nothing, and why
         self._faulty_until: dict[str, float] = {}  # until when a job is not even looked at
         self._tidying = Tidying(settings, database)
+        self._checks = Checks(settings, database, self._lead, devices)
         self._targets: dict[str, Target] = {}  # what names meant in this pass
         self._ready: dict[str, ActiveJob] = {}  # jobs that lacked nothing but room, as they were
         self._ready_amid: tuple[str, str] | None = None  # and what was wrong with engine and disk then
@@ -100,16 +98,14 @@ class Coordinator:
         """One pass; False when another coordinator leads."""
         self._leads = False
         try:
-            if not self._lead.take():
-                self._files.close()
-                return False
-            self._pass()
-            self._leads = True
+            if self._lead.take():
+                self._pass()
+                self._leads = True
         except NotLeading:
             log.warning("another coordinator has taken over in the middle of a pass")
-            self._files.close()
-            return False
-        return True
+        if not self._leads:
+            self._close()
+        return self._leads
 
     def note(self) -> str:
         """JSON for `tuner.jobs.readiness`: workers of the engine (null: it does not answer), if it is ours to know."""
@@ -118,11 +114,16 @@ class Coordinator:
     def resign(self) -> None:
         """Let a successor take over at once; tasks run on."""
         self._lead.resign()
-        self._files.close()
+        self._close()
         self._flight.close()
+
+    def _close(self) -> None:
+        self._files.close()
+        self._checks.close()
 
     def _pass(self) -> None:
         self._devices.look(self._clock())
+        self._checks.look(self._clock())
         if self._term != self._lead.term:
             self._begin(self._active())
         self._flight.reach()

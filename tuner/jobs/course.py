@@ -22,6 +22,7 @@ class Course:
     measured: int = 0
     busy_sec: float = 0.0
     empty: int = 0  # rounds in a row, up to the last that ended well, that measured nothing
+    exhausted: bool = False  # the last that ended well left nothing to try
     failures: int = 0  # since the last that ended well
     error: str = ""  # of the last of these
 
@@ -37,8 +38,8 @@ class Course:
 
     @property
     def is_exhausted(self) -> bool:
-        """Did its last rounds find nothing that was not measured before?"""
-        return self.empty >= MAX_EMPTY_ROUNDS
+        """Is there nothing left to try, by its own word or by rounds that found nothing new?"""
+        return self.exhausted or self.empty >= MAX_EMPTY_ROUNDS
 
     @property
     def given_up(self) -> str:
@@ -51,7 +52,8 @@ class Course:
         """With one round more; lost ones neither count as failed nor end a series."""
         changed = self
         if row.state == "done":
-            changed = replace(changed, empty=0 if row.measured else self.empty + 1, failures=0, error="")
+            empty = 0 if row.measured else self.empty + 1
+            changed = replace(changed, empty=empty, exhausted=row.exhausted, failures=0, error="")
         elif row.state == "failed":
             changed = replace(changed, failures=self.failures + 1, error=row.error)
         if not row.measured:

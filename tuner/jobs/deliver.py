@@ -14,7 +14,7 @@ from rpc.facts import device_facts
 from rpc.quiet import measuring
 from tuner.artifact.symbols import DEVICE, load_check
 from tuner.bench.baselines import arithmetic, baselines
-from tuner.bench.launch import run_benchmark
+from tuner.bench.launch import TIMEOUT_SEC, run_benchmark
 from tuner.bench.remote import run_remote_benchmark
 from tuner.bench.spec import Result, Spec, Timing, Variant
 from tuner.compiler.module import base_manifest, read_manifest, seal, write_manifest
@@ -26,11 +26,12 @@ from tuner.importers.cache import Imported
 from tuner.importers.operators.files import is_own
 from tuner.importers.sentences import Gate
 from tuner.importers.snapshot import Fetched
-from tuner.jobs import publish
+from tuner.jobs import against, publish
 from tuner.jobs.contenders import Contender, Rows
 from tuner.jobs.contest import TUNED, UNTUNED, compared, is_near, named_by_speed
 from tuner.jobs.making import Module, check_loss, holds_foreign, is_foreign, most_bytes, verification
-from tuner.jobs.provenance import keep_records
+from tuner.jobs.provenance import keep_records, units_of
+from tuner.jobs.terms import ROUNDS, rounds_of, told
 from tuner.jobs.workbench import fetched_of
 from tuner.kernels.left_out import in_words
 from tuner.kernels.precision import FULL, LOWER
@@ -39,7 +40,8 @@ from tuner.measuring.remote import RemoteModule, session
 from tuner.search.finals import Final
 from tuner.targets.roofline import Peak
 
-_ROUNDS, _PER_ROUND = 10, 5
+_PER_ROUND = 5
+_RIVAL_SEC, _LONGEST_SEC = 240.0, 3000.0  # for each rival; a stage has an hour
 _QUIET_SEC = 600.0  # a person's build is waited for so long
 _MAX_SEC, _TEXTS_MAX_SEC = 120.0, 45.0  # of timing; a run of a large model takes seconds, one of texts is of many
 
@@ -84,7 +86,9 @@ def compile_job(
         found = _Winners.of(contender.rows, decided)
         folder = _compile(settings, job, imported, name, contender.precision, found.traces, found.kept)
         kernels = [(link.weight, workload) for link, workload in contender.rows]
-        manifest = read_manifest(folder) | keep_records(folder, kernels, found.kept, found.ready_made, found.left_out)
+        units = units_of(kernels, {tir: trace for tir, (trace, _) in found.traces.items()}, job.target_json)
+        said = keep_records(folder, kernels, found.kept, found.ready_made, found.left_out, units=units)
+        manifest = read_manifest(folder) | said
         manifest |= {"predicted_ms": contender.predicted_ms, "canary": {"kernels_us": canary_us}}
         if reasons := {workload: why for workload, why in given_up.items() if workload in ids}:
             names = {workload.id: workload.name for _, workload in contender.rows}
@@ -94,8 +98,8 @@ def compile_job(
 
 @dataclass(frozen=True)
 class _Winners:
-    """Of a module's workloads: traces and run times by TIR, records and names of ready-made schedules by id, and what
-    was left out, in words."""
+    """Of a module's workloads: traces and run times by TIR, records by id, names of ready-made schedules and guesses
+    likewise, and what was left out, in words."""
 
     traces: dict[str, tuple[str, list[float]]]
     kept: dict[str, Record]
@@ -114,7 +118,7 @@ class _Winners:
             if final.winner.record is not None:
                 found.kept[workload.id] = final.winner.record
             else:
-                found.ready_made[workload.id] = final.winner.ready_made
+                found.ready_made[workload.id] = final.winner.name
         return found
 
 
@@ -144,7 +148,8 @@ def verify_job(settings: Settings, job: Job, imported: Imported, device: DeviceA
     for name, manifest in staged(settings, job).items():
         folder, what = staging(settings, job.id) / name, f"{name} module of {job.id}"
         precision = manifest.get("precision", FULL)
-        module = Module(settings.imports_dir, imported, folder, is_foreign(imported, manifest), precision, gate)
+        foreign, only_compared = is_foreign(imported, manifest), name == UNTUNED
+        module = Module(settings.imports_dir, imported, folder, foreign, precision, gate, only_compared)
         if device is None:
             found = module.verify(what)
         else:
@@ -158,11 +163,13 @@ def verify_job(settings: Settings, job: Job, imported: Imported, device: DeviceA
 
 @dataclass(frozen=True)
 class Terms:
-    """How a benchmark is held: on a device or (None) here, against the target's peak, with this canary's library."""
+    """How a benchmark is held: on a device or (None) here, against the target's peak, with this canary's library; a
+    call takes so many floating-point operations, as its kernels tell."""
 
     device: DeviceAddress | None
     peak: Peak | None
     canary: str | None
+    flops: float
 
 
 def benchmark_job(
@@ -177,25 +184,32 @@ def benchmark_job(
     """Time the staged modules, here beside PyTorch; store the figures, publish the artifact."""
     folder = staging(settings, job.id)
     manifests = {name: one for name, one in staged(settings, job).items() if is_near(one)}
+    absent = dict.fromkeys(job.against, "Rivals are timed on the service's machine; the job's device is another.")
     if terms.device is None:
         spec = _spec(job, model, fetched_of(settings, job), manifests, folder, terms.canary)
+        rivals, absent = against.entries(settings, engine, job.against)
+        spec.variants += rivals
+        spec.keras_python = settings.keras_python
         if is_own(imported.location):
             spec.memory_bytes = most_bytes(settings.imports_dir, imported)
         with measuring(settings.quiet_lock, _QUIET_SEC):
-            result = run_benchmark(spec, folder / "benchmark", progress)
+            timeout_sec = min(TIMEOUT_SEC + len(rivals) * _RIVAL_SEC, _LONGEST_SEC)
+            result = run_benchmark(spec, folder / "benchmark", progress, timeout_sec)
         facts = device_facts()
     else:
         inputs = cache.load_samples(settings.imports_dir, imported)[0].inputs
         folders = {name: folder / name for name in manifests}
         result, facts = run_remote_benchmark(
-            terms.device, folders, inputs, _ROUNDS, _PER_ROUND, _MAX_SEC, terms.canary, progress
+            terms.device, folders, inputs, rounds_of(job), _PER_ROUND, _most_sec(job), terms.canary, progress
         )
     winner, result = named_by_speed(result, manifests)
+    absent |= result.absent
     timings = {timing.variant: timing for timing in result.timings}
     manifest = manifests[winner] | compared(staged(settings, job), timings)
-    manifest |= arithmetic(model, timings, terms.peak)
+    manifest |= arithmetic(model, timings, terms.peak, terms.flops)
     manifest |= {
         "device": facts,
+        "terms": told(job),
         "canary": manifest["canary"] | {"model_us": result.canary_us},
         "latency": _figures(timings[TUNED]),
         "baselines": {name: _figures(timing) for name, timing in timings.items() if name != TUNED},
@@ -204,6 +218,7 @@ def benchmark_job(
 
     def keep_figures(db: Session, row: Job, stored: Artifact) -> None:
         row.latency_ms = timings[TUNED].median_ms
+        row.absent = absent
         benchmarks.replace(db, job.id, [_row(job.id, stored.id, timing, result) for timing in result.timings])
         events.emit(db, "benchmark", {name: timing.median_ms for name, timing in timings.items()}, job.id)
 
@@ -221,12 +236,14 @@ def _spec(
         seq_len=job.seq_len,
         lengths=job.lengths or [],
         threads=manifests[TUNED]["threads"],
-        rounds=_ROUNDS,
+        rounds=rounds_of(job),
         per_round=1 if job.lengths else _PER_ROUND,
-        max_sec=_TEXTS_MAX_SEC if job.lengths else _MAX_SEC,
+        max_sec=_most_sec(job),
+        may_settle=job.rounds is None,
         canary=canary,
+        apart=bool(job.against),
         variants=[
-            *baselines(model),
+            *(one.model_copy(update={"optional": bool(job.against)}) for one in baselines(model)),
             *(
                 Variant(name=name, kind="tvm", path=str(folder / name), precision=one.get("precision", FULL))
                 for name, one in manifests.items()
@@ -235,11 +252,22 @@ def _spec(
     )
 
 
+def _most_sec(job: Job) -> float:
+    """Of timing, as long in proportion where more rounds were asked for."""
+    usual = _TEXTS_MAX_SEC if job.lengths else _MAX_SEC
+    return usual * max(1.0, rounds_of(job) / ROUNDS)
+
+
 def _figures(timing: Timing) -> dict[str, Any]:
-    return timing.model_dump(exclude={"variant"})
+    return timing.model_dump(exclude={"variant"}, exclude_none=True)
 
 
 def _row(job_id: str, artifact_id: str, timing: Timing, result: Result) -> Benchmark:
     return Benchmark(
-        job_id=job_id, artifact_id=artifact_id, threads=result.threads, machine=result.machine, **timing.model_dump()
+        job_id=job_id,
+        artifact_id=artifact_id,
+        threads=result.threads,
+        machine=result.machine,
+        max_abs_error=result.max_abs_errors.get(timing.variant),
+        **timing.model_dump(),
     )

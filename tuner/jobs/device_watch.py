@@ -97,6 +97,10 @@ class DeviceWatch:
         """How many devices of this key can take a round now or after the one they run."""
         return 0 if key in self._quarantined or key in self._misfits else self._count.get(key, 0)
 
+    def present(self) -> set[str]:
+        """Keys of the devices that can be used now, or after what they run."""
+        return {key for key in self._count if self.count(key)}
+
     def problem(self, key: str) -> str:
         """Why no device of this key can be used, for people; empty when one can."""
         if key in self._quarantined:

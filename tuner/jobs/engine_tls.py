@@ -52,6 +52,8 @@ def security(settings: Settings) -> Security | None:
     """
     from distributed import Security  # takes a while, and who starts the service only checks
 
+    from tuner.jobs import engine_connector
+
     ca, certificate, key = settings.engine_ca, settings.engine_cert, settings.engine_key
     address = settings.engine or ""
     if bool(ca) != bool(certificate) or (address.startswith("tls://") and not ca):
@@ -65,6 +67,7 @@ def security(settings: Settings) -> Security | None:
     for path in (ca, certificate, key):
         if path and not path.is_file():
             raise InvalidInput(f"There is no certificate or key at {path}.", _HINT)
+    engine_connector.install()
     files: dict[str, Any] = {"tls_ca_file": str(ca)}
     for role in ("client", "scheduler", "worker"):
         files |= {f"tls_{role}_cert": str(certificate), f"tls_{role}_key": str(key or certificate)}

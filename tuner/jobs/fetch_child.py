@@ -11,10 +11,9 @@ from pydantic import ValidationError
 
 from rpc.lifeline import python_module, told_env
 from tuner.importers.fetch_process import Order, Said
+from tuner.jobs import child_end
 
 log = logging.getLogger(__name__)
-
-_GRACE_SEC = 2.0
 
 
 class FetchChild:
@@ -51,16 +50,7 @@ class FetchChild:
 
     def end(self) -> None:
         """End it, without waiting for that."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            threading.Thread(target=self._see_it_end, name="fetch-end", daemon=True).start()
-
-    def _see_it_end(self) -> None:
-        try:
-            self._process.wait(_GRACE_SEC)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        child_end.end(self._process, "fetch-end")
 
     def _read(self, lines: IO[bytes]) -> None:
         with lines:

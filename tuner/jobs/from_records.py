@@ -6,7 +6,7 @@ What the command line compiles here, and what a job that only compiles does.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,16 @@ from tuner.db.models import Record, Workload
 from tuner.importers.cache import Imported
 from tuner.importers.sentences import Gate
 from tuner.jobs.making import Module, check_loss, holds_foreign, is_foreign
-from tuner.jobs.provenance import Kernels, keep_records
+from tuner.jobs.provenance import Kernels, keep_records, units_of
 from tuner.kernels.context import NO_SCHEDULE, make_target
 from tuner.kernels.left_out import in_words
 from tuner.kernels.precision import FULL
 from tuner.kernels.workload import module_from_json
 from tuner.search.guess import Guess, guess
-from tuner.search.transfer import Relative
 
 log = logging.getLogger(__name__)
+
+_RELATIVES = 4  # other workloads, the most like one, whose best record is looked at
 
 
 @dataclass(frozen=True)
@@ -49,25 +50,38 @@ def fastest(session: Session, workload_ids: Collection[str], family: str) -> dic
     return {workload: rows[0] for workload, rows in found.items() if rows}
 
 
+def relatives(session: Session, workloads: Iterable[Workload], family: str) -> dict[str, list[str]]:
+    """Traces of the best records of kernels like each of the workloads, by the workload's id."""
+    found = {}
+    for workload in workloads:
+        like_it = (one for one in records.related(session, workload, family, _RELATIVES) if one.name == workload.name)
+        best = (records.best(session, one.id, family, 1) for one in like_it)
+        found[workload.id] = [rows[0].trace for rows in best if rows]
+    return found
+
+
 def compile_known(
     imports_dir: Path,
     wanted: Wanted,
     kernels: Kernels,
     best: Mapping[str, Record],
     folder: Path,
-    relatives_of: Callable[[Workload], Sequence[Relative]] = lambda _: (),
+    like_them: Mapping[str, Sequence[str]] | None = None,
+    dump: Path | None = None,
 ) -> dict[str, Any]:
     """Compile into ``folder``; returns the manifest, which is written there too.
 
-    A kernel without a record is as its search would begin, with what ``relatives_of`` says of others like it; it is
-    plain where that can't be built.
+    A kernel without a record is as its search would begin, ``like_them`` what ``relatives`` found for it; it is plain
+    where that can't be built.
     """
     known = {w.tir: (best[w.id].trace, best[w.id].run_secs) for _, w in kernels if w.id in best}
     target = make_target(wanted.target)
     unknown = [w for _, w in kernels if w.id not in best]
-    guesses = {w.tir: one for w in unknown if (one := guess(module_from_json(w.tir), target, relatives_of(w)))}
+    near = like_them or {}
+    guesses = {w.tir: one for w in unknown if (one := guess(module_from_json(w.tir), target, near.get(w.id, ())))}
     chosen = {w.id: best[w.id] for _, w in kernels if w.id in best}
-    module = Module(imports_dir, wanted.imported, folder, holds_foreign(wanted.imported, chosen), wanted.precision)
+    foreign = holds_foreign(wanted.imported, chosen)
+    module = Module(imports_dir, wanted.imported, folder, foreign, wanted.precision, dump=dump)
     compiled, guesses = _compiled(module, wanted.target, known, guesses)
     manifest = base_manifest(wanted.imported, wanted.batch, wanted.seq_len, wanted.target, compiled)
     used = {w.id: best[w.id] for _, w in kernels if w.id in best and w.tir not in compiled.left_out}
@@ -78,7 +92,10 @@ def compile_known(
         if w.tir in compiled.left_out and w.id in best
     ]
     manifest["precision"] = wanted.precision
-    manifest |= keep_records(folder, kernels, used, {}, left_out, guessed)
+    traces = {w.tir: guesses[w.tir].trace for _, w in kernels if w.tir in guesses}
+    traces |= {tir: trace for tir, (trace, _) in known.items() if tir not in compiled.left_out}
+    units = units_of(kernels, traces, wanted.target)
+    manifest |= keep_records(folder, kernels, used, {}, left_out, guessed, units)
     write_manifest(folder, manifest)
     return manifest
 

@@ -32,15 +32,19 @@ class _Scheduled:
 def text_of(kernel: Mapping[str, Any], form: str) -> str:
     """A kernel, with the fields of ``tuner.schemas.KernelOut``, as ``tir``, ``schedule``, ``code`` (LLVM's, or that of
     a GPU) or ``asm``. Raises InvalidInput where there is no such text."""
-    target = make_target(kernel["target"])
-    made = _scheduled(kernel, module_from_json(kernel["tir"]), target)
+    mod, target = module_from_json(kernel["tir"]), make_target(kernel["target"])
+    return text(mod, target, kernel["trace"] or _guessed(kernel, mod, target), form, kernel["name"])
+
+
+def text(mod: Any, target: Any, trace: str, form: str, name: str = "the kernel") -> str:
+    """The kernel ``name``, a module, scheduled by a record's trace, or plainly by none, as ``text_of`` says."""
+    made = _scheduled(mod, target, trace, name)
     if form == "schedule":
         return made.steps
     return str(made.mod.script()) if form == "tir" else _compiled(made.mod, target, form)
 
 
-def _scheduled(kernel: Mapping[str, Any], mod: Any, target: Any) -> _Scheduled:
-    trace = kernel["trace"] or _guessed(kernel, mod, target)
+def _scheduled(mod: Any, target: Any, trace: str, name: str) -> _Scheduled:
     if not trace:
         plain = tvm.IRModule({"main": default_schedule(mod["main"], target)})
         return _Scheduled(plain, "# the plain schedule, which needs no record\n")
@@ -54,7 +58,7 @@ def _scheduled(kernel: Mapping[str, Any], mod: Any, target: Any) -> _Scheduled:
         packed = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(schedule.mod)
         return _Scheduled(insert_prefetches(packed), _steps(mod, target, trace))
     why = refusal(Replay(mod, target, space_for(target)), trace, target)
-    raise InvalidInput(f"The schedule of {kernel['name']} can't be made again: {why}.", "Tune the model again.")
+    raise InvalidInput(f"The schedule of {name} can't be made again: {why}.", "Tune the model again.")
 
 
 def _guessed(kernel: Mapping[str, Any], mod: Any, target: Any) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tuner.bench.peers import onnx_for_any_length, onnx_of
+from tuner.bench.graphs import onnx_for_any_length, onnx_of
 from tuner.config import Settings
 from tuner.errors import InvalidInput
+from tuner.graph.surroundings import Surroundings, around
 from tuner.importers import cache
 from tuner.importers.copies import Room
 from tuner.importers.huggingface import LoadedModel, load_torch
@@ -17,13 +18,30 @@ from tuner.importers.programs.loading import save_module
 from tuner.importers.snapshot import borrowed
 from tuner.jobs.standalone import Order, import_here
 from tuner.kernels.context import make_target
-from tuner.kernels.workload import ExtractedWorkload, extract
+from tuner.kernels.precision import lowered
+from tuner.kernels.workload import ExtractedWorkload, extract, names_of
 
 
 def tasks_of(settings: Settings, order: Order, say: Callable[[str], None]) -> list[ExtractedWorkload]:
     """The distinct kernels of a model, in its order. Raises what importing raises."""
     imported, _ = import_here(settings, order, say)
+    for verb, tensors in (("takes", imported.inputs), ("gives", imported.outputs)):
+        say(f"it {verb} {', '.join(f'{one.name} {one.dtype}{one.shape}'.replace(chr(39), '') for one in tensors)}")
     return extract(cache.load_module(settings.imports_dir, imported), make_target(order.target.tvm))
+
+
+def surroundings(settings: Settings, order: Order, workload: str, say: Callable[[str], None]) -> Surroundings:
+    """The graph around one of a model's kernels, called by its name or id. Raises InvalidInput, or as ``tasks_of``."""
+    imported, _ = import_here(settings, order, say)
+    target = make_target(order.target.tvm)
+    mod = lowered(cache.load_module(settings.imports_dir, imported), order.precision, target)
+    found = extract(mod, target)
+    called = {kernel: one.name for one in found for kernel in names_of(mod, one.mod)}
+    meant = [one for one in found if workload in (one.name, one.id)]
+    if not meant:
+        raise InvalidInput(f"There is no kernel {workload!r}.", f"There are {', '.join(one.name for one in found)}.")
+    kernels = {kernel for one in meant for kernel in names_of(mod, one.mod)}
+    return around(cache.load_launches(settings.imports_dir, imported, mod), kernels, meant[0].name, called)
 
 
 def export_relax(settings: Settings, order: Order, out: Path, say: Callable[[str], None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tuner.apart import Limits, answered
 from tuner.artifact.loader import load
+from tuner.compiler.dump import dumped
 from tuner.compiler.module import Compiled, compile_into, read_manifest
 from tuner.db.models import Record
 from tuner.errors import PrecisionLossTooLarge, StageFailed, VerificationFailed
@@ -35,7 +36,9 @@ _MEMORY_BYTES, _TIMES_PARAMS = 4 * 2**30, 8  # constants are folded, packed and 
 class Module:
     """The module of an import, in ``folder``; ``is_foreign``: an operator of a user's, or made of others' records.
 
-    At a ``precision`` below float32 its outputs are judged by ``gate``, on sentences that are known.
+    At a ``precision`` below float32 its outputs are judged by ``gate``, on sentences that are known. One that is there
+    to be compared with only is run on the last of the samples, which is full texts and padded ones. All that
+    compiling comes by goes into ``dump``, if there is one.
     """
 
     imports_dir: Path
@@ -44,6 +47,8 @@ class Module:
     is_foreign: bool
     precision: str = FULL
     gate: Gate = field(default_factory=Gate)
+    is_compared: bool = False
+    dump: Path | None = None
 
     def compile(self, target: dict[str, Any], winners: Mapping[str, tuple[str, list[float]]]) -> Compiled:
         """As ``compile_into``, and the model's tokenizer beside it."""
@@ -81,8 +86,9 @@ class Compile:
         """The fields of ``Compiled``."""
         prepared = cache.load_prepared(self.module.imports_dir, self.module.imported)
         kernels = lowered(prepared.mod, self.module.precision, make_target(self.target))
-        prepared = replace(prepared, mod=kernels)
-        return asdict(compile_into(self.module.folder, prepared, self.target, self.winners))
+        prepared = prepared.of_kernels(kernels)
+        with dumped(self.module.dump):
+            return asdict(compile_into(self.module.folder, prepared, self.target, self.winners))
 
 
 @dataclass(frozen=True)
@@ -121,9 +127,9 @@ def verification(run: Callable[..., dict[str, np.ndarray]], module: Module, what
     imported = module.imported
     if module.precision != FULL:
         return _fidelity(run, module)
-    samples = cache.load_samples(module.imports_dir, imported)
+    samples = cache.load_samples(module.imports_dir, imported)[-1 if module.is_compared else 0 :]
     found = worst([compare(run(**sample.inputs), sample.outputs) for sample in samples])
-    if imported.texts:
+    if imported.texts and not module.is_compared:
         found = worst([found, *(compare(run(**one.inputs), one.outputs) for one in alone(samples))])
     if not found.ok:
         raise VerificationFailed(
@@ -151,7 +157,7 @@ def _fidelity(run: Callable[..., dict[str, np.ndarray]], module: Module) -> dict
     return {
         "fidelity": found.as_dict()
         | {"bounds": bounds if gate.max_drop is None else bounds | {"drop": gate.max_drop}}
-        | {"own_texts": len(gate.texts)}
+        | {"own_texts": len(gate.texts), "has_labels": decides(module.imported.head)}
         | ({"layers": layers} if layers else {}),
         "max_abs_error": found.max_abs_error,
         "inputs": f"{found.sentences} sentences, {len(gate.texts) or 'none'} of them given",

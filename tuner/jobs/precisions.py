@@ -18,8 +18,8 @@ def precision_in(name: str) -> str:
 
 
 def product_in(name: str, summary: str) -> str:
-    """What a workload computes, at whatever precision."""
-    return f"{name.removesuffix('_' + precision_in(name))} {summary}"
+    """What a workload computes, at whatever precision; a GPU's takes its constant in halves."""
+    return f"{name.removesuffix('_' + precision_in(name))} {summary.replace('float16[', 'float32[')}"
 
 
 def sums(parts: Iterable[tuple[str, str, float]]) -> dict[str, float]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tuner.db import log_line
 from tuner.db.models import Record, Workload
+from tuner.kernels import written
+from tuner.kernels.blas import BlasCall
 from tuner.search.guess import Guess
+from tuner.targets.blas import blas_of
 
 Kernels = Sequence[tuple[int, Workload]]  # of a model: launches of each workload, in the order of the graph
 
@@ -21,11 +23,13 @@ def keep_records(
     ready_made: Mapping[str, str],
     left_out: Sequence[str] = (),
     guessed: Mapping[str, Guess] | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write the records a module is made of beside it, by workload id; what its manifest says of where it is from.
 
     ``ready_made`` names the schedule of each workload that a ready-made one won, ``left_out`` are the records that
-    could not be used, in words; ``guessed`` are schedules that nothing has measured.
+    could not be used, in words; ``guessed`` are schedules that nothing has measured; ``units`` say by workload what
+    beside the cores computes it.
     """
     guesses = guessed or {}
     found = [(workload, kept[workload.id]) for _, workload in kernels if workload.id in kept]
@@ -38,7 +42,7 @@ def keep_records(
             [
                 *(record.candidate for _, record in found),
                 *map(":".join, ready_made.items()),
-                *(f"{workload}:guess-{_digest(one.trace)}" for workload, one in guesses.items()),
+                *(f"{workload}:{one.name}" for workload, one in guesses.items()),
             ]
         ),
         "coverage": coverage(kernels, {*kept, *ready_made}),
@@ -51,11 +55,22 @@ def keep_records(
                 "arguments": w.summary,
                 "launches": n,
                 "by": _chosen_by(w.id, kept, ready_made, guesses),
+                **({"unit": units[w.id]} if units and w.id in units else {}),
             }
             for n, w in kernels
         ],
         **({"left_out": list(left_out)} if left_out else {}),
     }
+
+
+def units_of(kernels: Kernels, traces: Mapping[str, str], target: Mapping[str, Any]) -> dict[str, str]:
+    """What beside the cores computes the workloads, by id, of those whose ``traces``, by TIR, are calls of the target's
+    library."""
+    library = blas_of(target)
+    if library is None:
+        return {}
+    calls = {tir for tir, trace in traces.items() if isinstance(written.from_json(trace), BlasCall)}
+    return {w.id: library.unit for _, w in kernels if w.tir in calls}
 
 
 def _chosen_by(
@@ -67,10 +82,6 @@ def _chosen_by(
     if workload in ready_made:
         return f"measured: {ready_made[workload]}"
     return f"guessed: {guesses[workload].by}" if workload in guesses else "plain"
-
-
-def _digest(trace: str) -> str:
-    return hashlib.sha256(trace.encode()).hexdigest()[:16]
 
 
 def coverage(kernels: Kernels, chosen: Collection[str]) -> float:

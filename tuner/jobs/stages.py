@@ -24,6 +24,7 @@ from tuner.importers.operators import catalog
 from tuner.importers.operators.files import is_own
 from tuner.importers.sentences import check_sentences, know_sentences
 from tuner.jobs import contenders, deliver, from_records, housekeeping, job_folders, making, publish, seclusion, tuning
+from tuner.jobs.choice import Choice
 from tuner.jobs.contest import TUNED
 from tuner.jobs.workbench import (
     database,
@@ -128,9 +129,11 @@ def extract(settings: Settings, job_id: str) -> None:
     engine, job = database(settings), job_of(settings, job_id)
     imported = imported_of(settings, job)
     found = contenders.all_of(contenders.workloads_of(settings, job, imported))
+    choice = Choice(job.only, job.skip)
+    choice.check(imported.name, [(one.name, one.id) for one in found])
     if not job.cold:
         ids = {w.id for w in found}
-        brought = shipped.bring_in(engine, settings, ids, job.target_family, to_search=not job.compile_only)
+        brought = shipped.bring_in(engine, settings, ids, job.target_family)
         if brought.imported:
             say(settings, job_id, f"brought in {brought.imported} shipped records")
     plain_us = {} if job.compile_only else _time_plainly(settings, job, found)
@@ -139,7 +142,8 @@ def extract(settings: Settings, job_id: str) -> None:
             records.put_own_workload(db, one.as_row())
             best = _best(db, job, one.id, 1)
             link = db.get(JobWorkload, (job_id, one.id)) or JobWorkload(job_id=job_id, workload_id=one.id)
-            link.position, link.weight, link.tunable = position, one.weight, one.tunable
+            link.position, link.weight = position, one.weight
+            link.tunable = one.tunable and not choice.leaves_out(one.name, one.id)
             link.untuned_us = plain_us.get(one.id)
             if link.best_us is None and best and best[0].mean_sec:
                 link.best_us = best[0].mean_sec * 1e6
@@ -147,6 +151,8 @@ def extract(settings: Settings, job_id: str) -> None:
         events.emit(db, "workloads", {"count": len(found)}, job_id)
     if not job.cold and not job.compile_only and catalog.is_operator(imported.location):
         operator, (one,) = catalog.parse(imported.location), found
+        kinds = seeds.kinds_like(job.target_json["kind"])
+        shipped.bring_in_of_ansor(engine, settings, operator.kind.name, kinds)
         replay_all = functools.partial(tuner_of(settings).vetting.replay_steps, one.tir, job.target_json)
         seeded = seeds.bring_in(engine, job, operator, one.id, replay_all)
         if seeded.message:
@@ -183,6 +189,8 @@ def compile_module(settings: Settings, job_id: str) -> None:
     with read(engine) as db:
         rows = jobs.workloads(db, job_id, with_tir=True)
         found = {w.id: _best(db, job, w.id, _FINALISTS) for _, w in rows}
+        unknown = [] if job.cold else [w for _, w in rows if not found[w.id]]
+        like_them = from_records.relatives(db, unknown, job.target_family)
         given_up = tuning.given_up(jobs.rounds(db, job_id))
     tuner = tuner_of(settings)
     best = {w.id: tuner.vetting.usable(found[w.id], w.tir, job.target_json) for _, w in rows}
@@ -190,14 +198,16 @@ def compile_module(settings: Settings, job_id: str) -> None:
         kernels = [(link.weight, workload) for link, workload in rows]
         wanted = from_records.Wanted(imported, job.batch, job.seq_len, job.target_json, job.precision)
         known = {workload: usable[0] for workload, usable in best.items() if usable}
-        from_records.compile_known(settings.imports_dir, wanted, kernels, known, _module_folder(settings, job_id))
+        folder = _module_folder(settings, job_id)
+        from_records.compile_known(settings.imports_dir, wanted, kernels, known, folder, like_them)
         return
     tuner.forget(job_id)
     finals = finals_of(settings, job, tuner)
     decided = {}
     for number, (_, workload) in enumerate(rows, 1):
         say(settings, job_id, f"measuring the best kernels once more ({number}/{len(rows)})")
-        decided[workload.id] = finals.decide(workload.id, workload.tir, workload.weight_bytes, best[workload.id])
+        near = like_them.get(workload.id, ())
+        decided[workload.id] = finals.decide(workload.id, workload.tir, workload.weight_bytes, best[workload.id], near)
     members = contenders.members(settings, job, imported, rows)
     took_us = {}
     with write(engine) as db:
@@ -229,10 +239,11 @@ def verify(settings: Settings, job_id: str) -> None:
         compile_module(settings, job_id)
     gate = gate_of(settings, job)
     if job.precision != FULL:
-        say(settings, job_id, "computing what float32 makes of the sentences")
         dots = dots_of(make_target(job.target_json))
         only = None if job.precision == FASTEST else job.precision
-        know_sentences(settings.imports_dir, fetched_of(settings, job), imported, shape_of(job), gate, dots, only)
+        tell = functools.partial(say, settings, job_id)
+        know_sentences(settings.imports_dir, fetched_of(settings, job), imported, shape_of(job), gate, dots, only, tell)
+        say(settings, job_id, "comparing the module with it on the sentences")
     if job.compile_only:
         folder = _module_folder(settings, job_id)
         manifest = from_records.verify_here(settings.imports_dir, imported, folder, f"module of {job_id}", gate)
@@ -247,6 +258,7 @@ def benchmark(settings: Settings, job_id: str) -> None:
     engine, job = database(settings), job_of(settings, job_id)
     with read(engine) as db:
         model = models_.get(db, job.model_id)
+        flops = jobs.flops(db, [job_id]).get(job_id, 0.0)
     if not deliver.is_staged(settings, job, verified=True):
         verify(settings, job_id)
 
@@ -255,7 +267,7 @@ def benchmark(settings: Settings, job_id: str) -> None:
             say(settings, job_id, f"timing it (round {done}/{total})")
 
     imported, device = imported_of(settings, job), remote_device(settings, job)
-    terms = deliver.Terms(device, peak_of(settings, job), tuner_of(settings).canaries.library(job))
+    terms = deliver.Terms(device, peak_of(settings, job), tuner_of(settings).canaries.library(job), flops)
     deliver.benchmark_job(settings, engine, job, model, imported, terms, progress)
 
 

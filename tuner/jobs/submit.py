@@ -15,11 +15,13 @@ from tuner.db.models import Job, JudgedTexts, Model
 from tuner.errors import BudgetInvalid, InvalidInput, PrecisionUnavailable
 from tuner.importers.memory import check_source
 from tuner.importers.source import ModelSource, resolve_source
+from tuner.jobs.against import check_rivals
 from tuner.jobs.shape import fixed, job_shape
 from tuner.jobs.target_lookup import resolve_target
+from tuner.jobs.terms import check_terms
 from tuner.schemas import BudgetIn, JobIn
 from tuner.targets.presets import Target
-from tuner.uploads.desk import Desk
+from tuner.uploads.desk import Desk, model_of
 from tuner.uploads.names import PREFIX, is_upload
 
 # Preset: largest number of trials, minutes.
@@ -30,9 +32,12 @@ def source_of(settings: Settings, engine: Engine, wish: JobIn) -> ModelSource:
     """What a job's model is, by name or by the id of one that is known, and that there is memory for its shape.
 
     It looks at files of the user's, which may take long: never call it within ``write``. Raises ModelUnknown,
-    ModelInvalid, SequenceTooLong or MemoryShort.
+    ModelInvalid, SequenceTooLong or MemoryShort, and InvalidInput for a rival that there is not.
     """
+    check_rivals(settings, engine, wish)
     source = _source_of(settings, engine, wish)
+    if wish.against and source.source == "operator":
+        raise InvalidInput("An operator is timed beside PyTorch alone.", "Leave out against.")
     if wish.lengths is None and wish.text_lengths is None and _knows_memory(settings):
         shape = fixed(source, wish.batch, wish.seq_len)
         check_source(source, shape.batch, shape.seq_len, settings.import_memory_bytes)
@@ -70,9 +75,10 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
     target = resolve_target(session, settings, wish.target)
     check_precision(wish.precision, source, target)
     check_gate(wish)
+    check_terms(wish)
     model = add_model(session, source)
     if is_upload(source.name):
-        uploads.touch(session, uploads.get(session, source.name.removeprefix(PREFIX)))
+        _use_upload(session, source.name)
     shape = job_shape(wish, model, target)
     job = Job(
         model_id=model.id,
@@ -87,8 +93,16 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
         shape_is_open=shape.is_open,
         precision=wish.precision,
         max_drop=wish.max_drop,
+        against=[_use_upload(session, one) if is_upload(one) else one for one in wish.against],
         budget_trials=trials,
         budget_sec=seconds,
+        only=wish.only,
+        skip=wish.skip,
+        repeat=wish.repeat,
+        min_repeat_ms=wish.min_repeat_ms,
+        rounds=wish.rounds,
+        strategy=wish.strategy,
+        timeout_sec=wish.timeout_sec,
         cold=wish.cold,
         compile_only=wish.compile_only,
         priority=wish.priority,
@@ -105,12 +119,21 @@ def submit(session: Session, settings: Settings, wish: JobIn, source: ModelSourc
     return job
 
 
+def _use_upload(session: Session, model: str) -> str:
+    """Note that an upload is used; what all jobs call it, be it given by its id."""
+    upload = uploads.get(session, model.removeprefix(PREFIX))
+    uploads.touch(session, upload)
+    return model_of(upload)
+
+
 def check_precision(precision: str, source: ModelSource, target: Target) -> None:
     """Raise PrecisionUnavailable where no processor has it; what this one has only the engine knows."""
     if precision == "fp32":
         return
-    if target.tvm.get("kind", "llvm") != "llvm":
-        raise PrecisionUnavailable(f"{precision} is for CPUs; {target.name} is none.", "Leave out --precision.")
+    kind = target.tvm.get("kind", "llvm")
+    if kind != "llvm" and not (kind == "metal" and precision in ("fp16", "fastest")):
+        also = " Apple's GPUs compute in fp32 and fp16." if kind == "metal" else ""
+        raise PrecisionUnavailable(f"{precision} is for CPUs; {target.name} is none.{also}", "Leave out --precision.")
     if source.source == "operator":
         raise PrecisionUnavailable("An operator is computed as it is written.", "Leave out --precision.")
 

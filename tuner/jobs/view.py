@@ -10,14 +10,16 @@ from typing import Any, cast
 
 from sqlmodel import Session, col, select
 
+from tuner.bench.baselines import flops_of
+from tuner.bench.rivals import PYTORCH
 from tuner.config import Settings
 from tuner.db import benchmarks, events, jobs, records
 from tuner.db.models import Benchmark, Device, Job, JobWorkload, Model, Record, Workload
 from tuner.errors import NotFound
-from tuner.importers.operators import catalog
+from tuner.jobs.choice import ALL, Choice
 from tuner.jobs.device_watch import trouble
 from tuner.jobs.eta import Band, band
-from tuner.jobs.precisions import FULL, precision_in
+from tuner.jobs.precisions import precision_in
 from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.traffic import traffic_bytes
 from tuner.lengths import flops_of_text
@@ -25,7 +27,7 @@ from tuner.schemas import BudgetOut, DeviceOut, ErrorBody, JobOut, JobState, Job
 from tuner.state import TUNING_AHEAD
 from tuner.targets.roofline import Peak
 
-_BASELINE = "torch-"  # variants of this prefix are PyTorch's
+_STORED_PART = {"bf16": 0.5, "fp16": 0.5, "int8": 0.25}  # of float32, by precision
 
 
 def job_out(session: Session, job: Job) -> JobOut:
@@ -34,7 +36,7 @@ def job_out(session: Session, job: Job) -> JobOut:
 
 
 def job_outs(session: Session, found: Sequence[Job]) -> list[JobOut]:
-    """Several jobs, with three queries in all."""
+    """Several jobs, with four queries in all."""
     if not found:
         return []
     models = {m.id: m for m in session.exec(select(Model).where(col(Model.id).in_({j.model_id for j in found})))}
@@ -42,14 +44,23 @@ def job_outs(session: Session, found: Sequence[Job]) -> list[JobOut]:
     for row in benchmarks.of_jobs(session, [job.id for job in found]):
         rows[row.job_id].append(row)
     told = events.last_rounds(session, [job.id for job in found if job.state == "tuning"])
-    return [describe_job(job, models[job.model_id], rows[job.id], told.get(job.id, {})) for job in found]
+    counted = jobs.flops(session, [job.id for job in found if models[job.model_id].source == "operator"])
+    return [
+        describe_job(job, models[job.model_id], rows[job.id], told.get(job.id, {}), counted.get(job.id, 0.0))
+        for job in found
+    ]
 
 
 def describe_job(
-    job: Job, model: Model, rows: Iterable[Benchmark], last_round: Mapping[str, Any] = MappingProxyType({})
+    job: Job,
+    model: Model,
+    rows: Iterable[Benchmark],
+    last_round: Mapping[str, Any] = MappingProxyType({}),
+    counted: float = 0.0,
 ) -> JobOut:
-    """Pure: a job, its model, its benchmarks and what its last round told as one answer."""
-    baseline_ms = min((row.median_ms for row in rows if row.variant.startswith(_BASELINE)), default=None)
+    """Pure: a job, its model, its benchmarks, what its last round told, and the operations that were ``counted`` in an
+    operator, as one answer."""
+    baseline_ms = min((row.median_ms for row in rows if row.variant in PYTORCH), default=None)
     left = _left(job, last_round)
     return JobOut(
         **job.model_dump(include=set(JobOut.model_fields) - {"state", "error", "lengths"}),
@@ -64,16 +75,16 @@ def describe_job(
         baseline_ms=baseline_ms,
         speedup=baseline_ms / job.latency_ms if baseline_ms and job.latency_ms else None,
         kind="operator" if model.source == "operator" else "model",
-        gflops=gflops(model, job.latency_ms or job.predicted_ms),
+        gflops=gflops(model, job.latency_ms or job.predicted_ms, counted),
         error=ErrorBody.model_validate(job.error) if job.error else None,
     )
 
 
-def gflops(model: Model, took_ms: float | None) -> float | None:
-    """Billions of floating-point operations a second of an operator known by name; None for all else."""
-    if model.source != "operator" or not catalog.is_operator(model.location) or not took_ms:
+def gflops(model: Model, took_ms: float | None, counted: float = 0.0) -> float | None:
+    """Billions of floating-point operations a second of an operator; None for a model, or before they are counted."""
+    if model.source != "operator" or not took_ms:
         return None
-    return catalog.parse(model.location).flops / took_ms / 1e6
+    return flops_of(model, counted) / took_ms / 1e6 or None
 
 
 def trials_per_sec(job: Job) -> float | None:
@@ -99,13 +110,21 @@ def workload_outs(session: Session, settings: Settings, job_id: str) -> list[Job
     """The job's workloads in graph order. Raises NotFound for an unknown job."""
     job = jobs.get(session, job_id)
     chosen = _chosen(session, job_id)
-    return describe_workloads(jobs.workloads(session, job_id), peak_for(session, settings, job), job.lengths, chosen)
+    choice = Choice(job.only, job.skip)
+    rows, units = jobs.workloads(session, job_id), _said(session, job_id, "unit")
+    where = (jobs.evidence(session, job_id).get("places") or {}).get("kernels", {})
+    return describe_workloads(rows, peak_for(session, settings, job), job.lengths, chosen, choice, units, where)
 
 
 def _chosen(session: Session, job_id: str) -> dict[str, str]:
     """How the job's module came to the schedule of each workload, in words."""
+    return _said(session, job_id, "by")
+
+
+def _said(session: Session, job_id: str, what: str) -> dict[str, str]:
+    """What the manifest of the job's module says of the schedule of each workload, where it says it."""
     schedules = jobs.evidence(session, job_id).get("schedules", [])
-    return {one["workload"]: one["by"] for one in schedules if "workload" in one}  # not in all earlier manifests
+    return {one["workload"]: one[what] for one in schedules if "workload" in one and what in one}
 
 
 def kernel_out(session: Session, job_id: str, workload_id: str) -> KernelOut:
@@ -147,16 +166,22 @@ def describe_workloads(
     peak: Peak | None = None,
     lengths: Sequence[int] | None = None,
     chosen: Mapping[str, str] = MappingProxyType({}),
+    choice: Choice = ALL,
+    units: Mapping[str, str] = MappingProxyType({}),
+    where: Mapping[str, str] = MappingProxyType({}),
 ) -> list[JobWorkloadOut]:
     """Pure: ``gflops`` is flops / best time, ``share`` the part of all workloads' summed time (launches x best).
 
-    ``chosen`` tells by workload how the job's module came to its schedule.
+    ``chosen`` tells by workload how the job's module came to its schedule, ``choice`` which ones it tunes,
+    ``units`` what beside the cores computes them, ``where`` they run in it.
     """
     total_us = sum(row.weight * row.best_us for row, _ in rows if row.best_us)
     found = []
     for row, workload in rows:
         flops = flops_of_text(workload.flops, workload.name, workload.summary, lengths)
         reached = flops / row.best_us / 1e3 if row.best_us else None
+        unit = units.get(workload.id)
+        most = peak.gflops_at(unit or precision_in(workload.name)) if peak else None
         found.append(
             JobWorkloadOut(
                 **row.model_dump(exclude={"job_id"}),
@@ -166,16 +191,25 @@ def describe_workloads(
                 gflops=reached,
                 share=row.weight * row.best_us / total_us if row.best_us else None,
                 intensity=_intensity(workload),
-                peak_share=reached / peak.gflops if reached and peak and precision_in(workload.name) == FULL else None,
+                peak_share=reached / most if reached and most else None,
+                left_out=choice.leaves_out(workload.name, workload.id),
                 chosen=chosen.get(workload.id),
+                unit=unit,
+                runs_on=where.get(workload.id),
             )
         )
     return found
 
 
 def _intensity(workload: Workload) -> float | None:
-    moved = traffic_bytes(workload.summary, workload.weight_bytes)
+    moved = traffic_bytes(workload.summary, workload.weight_bytes) - _saved_bytes(workload)
     return workload.flops / moved if moved else None
+
+
+def _saved_bytes(workload: Workload) -> float:
+    """What a kernel does not read of its constants, as they are stored in shorter numbers than its summary says."""
+    part = _STORED_PART.get(precision_in(workload.name), 1.0) if "float16" not in workload.summary else 1.0
+    return workload.weight_bytes * (1.0 - part)
 
 
 def device_out(device: Device) -> DeviceOut:

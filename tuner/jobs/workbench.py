@@ -21,9 +21,12 @@ from tuner.jobs.target_lookup import peak_for
 from tuner.lengths import weights_of
 from tuner.measuring.identity import Expected, expected_of
 from tuner.measuring.measure import DeviceAddress
+from tuner.measuring.repeats import Repeats
 from tuner.search.finals import Finals
+from tuner.search.remembered import Remembered
 from tuner.search.round import Tuner
 from tuner.targets import presets
+from tuner.targets.blas import name_of
 from tuner.targets.roofline import Peak
 
 
@@ -63,6 +66,7 @@ def device_address(settings: Settings, job: Job) -> DeviceAddress:
         "cpu" if kind == "llvm" else kind,
         _expected(settings, job, key),
         settings.quiet_lock if key == settings.device_key else None,
+        name_of(job.target_json),
     )
 
 
@@ -104,7 +108,7 @@ def imported_of(settings: Settings, job: Job) -> Imported:
 
 def shape_of(job: Job) -> Shape:
     """What a job's model is imported for."""
-    return Shape(job.batch, job.seq_len, bool(job.lengths), job.target_json["kind"] == "llvm")
+    return Shape(job.batch, job.seq_len, bool(job.lengths), job.target_json["kind"])
 
 
 def gate_of(settings: Settings, job: Job) -> Gate:
@@ -121,14 +125,16 @@ def peak_of(settings: Settings, job: Job) -> Peak | None:
 
 def finals_of(settings: Settings, job: Job, tuner: Tuner) -> Finals:
     """The finals of a job, on its device."""
-    folder = job_folders.make(settings, database(settings), job.id) / "finals"
+    engine, device = database(settings), device_address(settings, job)
     return Finals(
-        device_address(settings, job),
+        device,
         tuner.builders,
         job.target_json,
-        folder,
+        job_folders.make(settings, engine, job.id) / "finals",
         tuner.canaries.timer(job),
         weights_of(job),
+        Remembered(engine, device.key, may_recall=not job.cold),
+        Repeats.of(job.repeat, job.min_repeat_ms),
     )
 
 

@@ -30,9 +30,9 @@ def json_column(**kwargs: Any) -> Any:
     return Field(sa_column=Column(JSON, nullable=False), **kwargs)
 
 
-def stamp_column() -> Any:
+def stamp_column(index: bool = False) -> Any:
     """When the row came, by the database's clock; the row has it once it is flushed."""
-    return Field(default=None, sa_type=UtcTime, nullable=False, sa_column_kwargs={"default": Now()})
+    return Field(default=None, sa_type=UtcTime, nullable=False, index=index, sa_column_kwargs={"default": Now()})
 
 
 def number_column() -> Any:

@@ -55,6 +55,15 @@ class Job(SQLModel, table=True):
     max_drop: float | None = None  # what a lower precision may lose at most, 0..1; None: what is always allowed
     budget_trials: int
     budget_sec: float | None = None
+    against: list[str] = json_column(default_factory=list)  # rivals that were asked for: tuner.bench.against
+    absent: dict[str, str] = json_column(default_factory=dict)  # of them, why they were not timed
+    only: list[str] = json_column(default_factory=list)  # kernels that are tuned, by name: tuner.jobs.choice
+    skip: list[str] = json_column(default_factory=list)  # and those that are not
+    repeat: int | None = None  # times a candidate is timed; with the next two None: as usual, tuner.jobs.terms
+    min_repeat_ms: int | None = None
+    rounds: int | None = None  # of the comparison
+    strategy: str = "auto"  # how candidates are found: tuner.schemas.common.Strategy
+    timeout_sec: int | None = None  # of a candidate's build, and of a session in which some are timed
     cold: bool = False  # ignore records that are already known
     compile_only: bool = False  # from known records and default schedules, without tuning and without a device
     priority: int = 0
@@ -114,6 +123,7 @@ class Round(SQLModel, table=True):
     stamp: str = ""  # when it was started: tuner.jobs.moments
     measured: int = 0
     failed: int = 0
+    exhausted: bool = False  # its search has nothing left to try
     best_us: float | None = None
     canary_ratio: float | None = None  # mean of its records'
     search_sec: float = 0.0

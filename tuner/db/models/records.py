@@ -94,3 +94,13 @@ class CanaryTime(SQLModel, table=True):
     target_family: str
     seconds: float
     created_at: datetime = stamp_column()
+
+
+class FinalTimes(SQLModel, table=True):
+    """What finals timed on a device. The key is all that the times depend on: kernels, sizes, device, how."""
+
+    __tablename__ = "final_times"
+    key: str = Field(primary_key=True)  # SHA-256, hex
+    run_secs: dict[str, list[float]] = json_column(default_factory=dict)  # by kernel: structural hash of its module
+    canary_secs: list[float] = json_column(default_factory=list)  # what the reference kernel took meanwhile
+    created_at: datetime = stamp_column(index=True)

@@ -8,6 +8,7 @@ from tuner.jobs.precisions import precision_in, product_in, sums
 def test_kernels_of_one_product_are_known_by_their_names() -> None:
     assert [precision_in(name) for name in ("matmul_add", "matmul_add_int8", "softmax")] == ["fp32", "int8", "fp32"]
     assert product_in("matmul_add_int8", "shapes") == product_in("matmul_add", "shapes")
+    assert product_in("matmul_fp16", "float32[4,8], float16[8,8]") == product_in("matmul", "float32[4,8], float32[8,8]")
 
 
 def test_a_model_takes_what_each_of_its_products_takes_at_one_precision() -> None:

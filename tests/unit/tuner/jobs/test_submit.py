@@ -10,7 +10,8 @@ from tuner.config import Settings
 from tuner.db import events, jobs, models_
 from tuner.db.engine import read, write
 from tuner.db.models import Device
-from tuner.errors import BudgetInvalid, MemoryShort, ModelUnknown, SequenceTooLong, TargetUnknown
+from tuner.errors import BudgetInvalid, InvalidInput, MemoryShort, ModelUnknown, SequenceTooLong, TargetUnknown
+from tuner.jobs import terms, view
 from tuner.jobs.submit import budget
 from tuner.schemas import BudgetIn, JobIn
 
@@ -86,6 +87,36 @@ def test_a_job_that_only_compiles_has_no_budget(engine: Engine, settings: Settin
     assert job.target_family == "metal-apple-m1-1024t"
     with pytest.raises(BudgetInvalid, match="does not tune"):
         submit_job(engine, settings, wish.model_copy(update={"budget": BudgetIn(trials=64)}))
+
+
+def test_a_job_keeps_what_it_tunes_and_how_it_takes_times(engine: Engine, settings: Settings) -> None:
+    asked = {"only": ["matmul*"], "skip": ["*gelu"], "repeat": 2, "min_repeat_ms": 300, "rounds": 20}
+    asked |= {"strategy": "random", "timeout_sec": 7}
+    with_terms = submit_job(engine, settings, JobIn.model_validate({"model": "minilm-l6", **asked}))
+    usual = submit_job(engine, settings, JobIn(model="minilm-l6"))
+    assert terms.told(with_terms) == asked
+    times = {"repeat": 5, "min_repeat_ms": 2, "rounds": 10}
+    assert terms.told(usual) == {"only": [], "skip": [], "strategy": "auto", "timeout_sec": None, **times}
+    with read(engine) as session:
+        shown = [terms.in_words(view.job_out(session, jobs.get(session, job.id))) for job in (with_terms, usual)]
+    said = "only matmul*, without *gelu, 2 repeats, of 300 ms at least, 20 rounds, searched at random, "
+    assert shown == [said + "7 s at most for a candidate", ""]
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"compile_only": True, "skip": ["softmax"], "rounds": 6}, "Leave out skip and rounds."),
+        ({"compile_only": True, "strategy": "random"}, "Leave out strategy."),
+        ({"repeat": 50, "min_repeat_ms": 101}, "5,000 ms"),
+    ],
+)
+def test_terms_that_can_not_be_kept_are_refused(
+    wish: dict[str, object], said: str, engine: Engine, settings: Settings
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        submit_job(engine, settings, JobIn.model_validate({"model": "minilm-l6", **wish}))
+    assert said in caught.value.hint
 
 
 def test_a_job_says_why_it_is_for_one_shape(engine: Engine, settings: Settings) -> None:

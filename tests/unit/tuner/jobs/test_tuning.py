@@ -39,6 +39,11 @@ def test_a_workload_whose_rounds_bring_nothing_is_left_alone(how: str, most: int
     assert not states_of([round_of(0, how)] * most)[0].tunable
 
 
+def test_a_workload_whose_search_has_nothing_left_gets_no_empty_round() -> None:
+    assert not states_of([round_of(3, exhausted=True)])[0].tunable
+    assert states_of([round_of(3, exhausted=True), round_of(3)])[0].tunable
+
+
 @pytest.mark.parametrize("how", ["failed", "done"])
 def test_only_what_happens_in_a_row_speaks_against_a_workload(how: str) -> None:
     assert states_of([round_of(0, how), round_of(16)] * 10)[0].tunable

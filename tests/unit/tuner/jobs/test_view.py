@@ -49,6 +49,8 @@ def test_an_operator_shows_its_arithmetic_at_the_measured_latency_else_the_predi
     assert describe_job(_job(), gemm, []).gflops is None
     own = Model(name="/data/mine.operator.json", source="operator", location="/data/mine.operator.json")
     assert (describe_job(_job(latency_ms=1.2), own, []).kind, own.location) == ("operator", own.name)
+    assert describe_job(_job(latency_ms=2.0), own, [], counted=1e9).gflops == pytest.approx(500.0)
+    assert describe_job(_job(latency_ms=2.0), own, []).gflops is None
     assert describe_job(_job(latency_ms=1.2), BERT, []).gflops is None
 
 
@@ -92,6 +94,27 @@ def test_a_kernel_is_seen_against_what_its_device_can_do() -> None:
     assert unknown.peak_share is None
     assert known.peak_share == pytest.approx(0.4)
     assert known.intensity == pytest.approx(2e7 / 8e4)
+
+
+def test_a_kernel_at_a_lower_precision_is_seen_against_the_peak_of_that() -> None:
+    link = JobWorkload(job_id="job-1", workload_id="wl-1", weight=12, best_us=10.0)
+    summary = "float32[100,100], float32[100,100] -> float32[100,100]"
+    workload = make_workload(1, name="matmul_int8", flops=2e7, weight_bytes=40_000, summary=summary)
+    (known,) = describe_workloads([(link, workload)], Peak(500.0, 40.0, lower={"int8": 4000.0}))
+    (unknown,) = describe_workloads([(link, workload)], Peak(500.0, 40.0))
+    assert known.peak_share == pytest.approx(0.5)
+    assert unknown.peak_share is None
+    assert known.intensity == pytest.approx(2e7 / 9e4)  # of the constant, a byte of four is read
+
+
+def test_a_kernel_by_a_unit_beside_the_cores_is_seen_against_the_peak_of_that() -> None:
+    link = JobWorkload(job_id="job-1", workload_id="wl-1", weight=12, best_us=10.0)
+    workload = make_workload(1, flops=8e6, summary="float32[100,100], float32[100,100] -> float32[100,100]")
+    peak = Peak(400.0, 60.0, units={"AMX": 1600.0})
+    (found,) = describe_workloads([(link, workload)], peak, units={workload.id: "AMX"})
+    assert (found.unit, found.peak_share) == ("AMX", pytest.approx(0.5))
+    (by_cores,) = describe_workloads([(link, workload)], peak)
+    assert (by_cores.unit, by_cores.peak_share) == (None, pytest.approx(2.0))
 
 
 def test_a_record_is_shown_in_microseconds() -> None:
