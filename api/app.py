@@ -22,9 +22,11 @@ from api.routes import (
     agent,
     artifacts,
     benchmarks,
+    compare,
     devices,
     events,
     health,
+    history,
     jobs,
     models,
     operators,
@@ -40,7 +42,21 @@ from tuner.db.engine import make_engine
 from tuner.db.migrate import create_or_check
 from tuner.tokens import check_doors
 
-_V1 = (models, operators, targets, jobs, records, artifacts, benchmarks, devices, events, tokens, uploads)
+_V1 = (
+    models,
+    operators,
+    targets,
+    jobs,
+    records,
+    artifacts,
+    benchmarks,
+    history,
+    compare,
+    devices,
+    events,
+    tokens,
+    uploads,
+)
 
 THREADS = 24  # that answer requests; each has a connection to the database when it wants one
 

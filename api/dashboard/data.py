@@ -16,12 +16,14 @@ from api.dashboard.verdict import CanaryDrift, canary_drift
 from api.dashboard.words import FILTERS, STAGES
 from api.deps import page_of
 from tuner.config import Settings
-from tuner.db import artifacts, benchmarks, canaries, events, jobs
+from tuner.db import artifacts, benchmarks, canaries, device_checks, events, jobs
 from tuner.db.models import Event, Job
 from tuner.db.paging import Window
+from tuner.jobs.failures import failure_outs
+from tuner.jobs.precisions import precision_in
 from tuner.jobs.target_lookup import peak_for
 from tuner.jobs.view import job_out, job_outs, workload_outs
-from tuner.schemas import ArtifactOut, BenchmarkOut, JobOut, JobWorkloadOut, Page
+from tuner.schemas import ArtifactOut, BenchmarkOut, FailureOut, JobOut, JobWorkloadOut, Page
 from tuner.targets.roofline import Peak
 from tuner.targets.triples import family
 
@@ -54,11 +56,12 @@ class JobPage:
     log: list[LogEntry]  # newest first
     last_stage: str | None  # where a job that is over, or paused, got to
     peak: Peak | None  # of the target
+    failures: list[FailureOut]
 
     @property
     def bars(self) -> list[Bar]:
         """The benchmarks as the chart wants them."""
-        return [Bar(b.variant, b.median_ms, b.p10_ms, b.p90_ms, b.mean_ms, b.std_ms) for b in self.benchmarks]
+        return [Bar(b.variant, b.median_ms, b.p10_ms, b.p90_ms) for b in self.benchmarks]
 
     @property
     def dots(self) -> list[Dot]:
@@ -66,7 +69,7 @@ class JobPage:
         if self.peak is None:
             return []
         return [
-            Dot(w.name, w.intensity, w.gflops, w.share)
+            Dot(w.name, w.intensity, w.gflops, w.share, w.unit or precision_in(w.name))
             for w in self.workloads
             if w.intensity and w.gflops and w.share and w.share >= MATTERS
         ]
@@ -86,12 +89,12 @@ def artifacts_page(session: Session, offset: int) -> Page[ArtifactRow]:
     there = set(session.exec(select(Job.id).where(col(Job.id).in_([one.job_id for one in found.rows]))))
     items = [
         ArtifactRow(
-            artifact=ArtifactOut.model_validate(one.model_dump()),
+            artifact=shown,
             model=str((one.manifest.get("model") or {}).get("name", one.id)),
             target=family(one.manifest["target"]) if "target" in one.manifest else "",
             job_id=one.job_id if one.job_id in there else None,
         )
-        for one in found.rows
+        for one, shown in zip(found.rows, device_checks.shown(session, found.rows), strict=True)
     ]
     return page_of(items, found, window)
 
@@ -121,13 +124,14 @@ def job_page(session: Session, settings: Settings, job_id: str) -> JobPage:
         log=_log(session, job_id, {workload.workload_id: workload.name for workload in workloads}),
         last_stage=_last_stage(session, job_id),
         peak=peak_for(session, settings, job),
+        failures=failure_outs(session, job_id),
     )
 
 
 def _artifact(session: Session, job: Job) -> ArtifactOut | None:
     if job.artifact_id is None:
         return None
-    return ArtifactOut.model_validate(artifacts.get(session, job.artifact_id).model_dump())
+    return device_checks.shown(session, [artifacts.get(session, job.artifact_id)])[0]
 
 
 def _curve(session: Session, job_id: str) -> list[CurvePoint]:

@@ -5,23 +5,28 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from api.dashboard import data, sign_in, verdict, words
-from api.dashboard.charts.bars import bars_in_words, benchmark_bars, means_in_words
+from api.dashboard.charts.bars import bars_in_words, benchmark_bars
 from api.dashboard.charts.curve import curve_in_words, latency_curve
+from api.dashboard.charts.flow import picture
+from api.dashboard.charts.history import history_chart, history_in_words
 from api.dashboard.charts.roofline import roofline, roofline_in_words
 from api.dashboard.recipe import how_to_run
 from api.dashboard.rendering import STATIC, FreshStatic, PageRoute, compile_templates, page
 from api.deps import EngineDep, Offset, SettingsDep
 from tuner.artifact.bundle import refusal
+from tuner.bench import against
 from tuner.db import clock, devices, events, uploads
 from tuner.db.engine import read
 from tuner.errors import InvalidInput
 from tuner.importers.presets import PRESETS
+from tuner.jobs.history import history_of
 from tuner.jobs.submit import presets
 from tuner.jobs.target_lookup import target_outs
 from tuner.jobs.view import device_out
 from tuner.state import ACTIVE
 from tuner.uploads import names
 
+_MOST_RESULTS = 100  # of a model's history
 DEVICE_TONES = {"online": "good", "busy": "busy", "offline": "idle", "quarantined": "bad", "incompatible": "bad"}
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -64,6 +69,7 @@ def jobs_page(
         counts=counts,
         presets=list(PRESETS),
         uploaded=uploaded,
+        rivals=against.KNOWN,
         upload_kinds=(*names.WEIGHTS, *names.TEXTS),
         archive_kinds=names.ARCHIVES,
         budgets=presets(settings),
@@ -94,14 +100,35 @@ def job_page(request: Request, settings: SettingsDep, engine: EngineDep, job_id:
         curve_words=curve_in_words(found.curve),
         bars=benchmark_bars(bars) if bars else None,
         bars_words=bars_in_words(bars),
-        means_words=means_in_words(bars),
+        contestants=sorted(found.benchmarks, key=lambda one: one.median_ms),
+        has_costs=any(one.load_ms is not None for one in found.benchmarks),
         roofline=roofline(dots, found.peak) if found.peak and dots else None,
         roofline_words=roofline_in_words(dots, found.peak) if found.peak and dots else "",
         workloads=found.workloads,
+        flow=picture(manifest.get("flow") or [], found.workloads),
+        on_cpu=(manifest.get("target") or {}).get("kind", "llvm") == "llvm",
+        failures=found.failures,
         artifact=found.artifact,
         how_to_run=how_to_run(job, found.artifact) if found.artifact else "",
         has_bundle=found.artifact is not None and not refusal(found.artifact.manifest),
         log=found.log,
+        now=now,
+    )
+
+
+@router.get("/history")
+def history_page(request: Request, engine: EngineDep, model: str, target: str | None = None) -> Response:
+    """How fast a model became, job after job."""
+    with read(engine) as session:
+        now, found = clock.now(session), history_of(session, model, target, _MOST_RESULTS)
+    return page(
+        request,
+        "history.html",
+        section="jobs",
+        model=model,
+        points=found,
+        chart=history_chart(found),
+        chart_words=history_in_words(found),
         now=now,
     )
 

@@ -17,9 +17,12 @@ from markupsafe import Markup, escape
 from starlette.types import Scope
 
 from api.dashboard import words
+from api.dashboard.charts.bars import variant_name
 from tuner.errors import InvalidInput, NotFound, TunerError
 from tuner.importers.operators.files import label
 from tuner.jobs.eta import time_left
+from tuner.jobs.failure_kinds import kind_in_words
+from tuner.jobs.terms import in_words
 from tuner.state import ACTIVE, TUNING_AHEAD
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
@@ -52,10 +55,13 @@ def code_spans(text: str) -> Markup:
 TEMPLATES.env.filters |= {
     name: getattr(words, name)
     for name in (
-        "ago", "count", "duration", "microseconds", "milliseconds", "percent", "significant", "size", "times", "tone",
-        "weights_note",
+        "ago", "count", "duration", "microseconds", "milliseconds", "percent", "scientific", "significant", "size",
+        "times", "tone", "weights_note",
     )
-} | {"code_spans": code_spans, "label": label, "time_left": time_left}  # fmt: skip
+} | {
+    "code_spans": code_spans, "kind_in_words": kind_in_words, "label": label, "terms": in_words, "time_left": time_left,
+    "variant_name": variant_name,
+}  # fmt: skip
 TEMPLATES.env.globals |= {
     "active": ACTIVE,
     "fact": words.fact,

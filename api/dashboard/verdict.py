@@ -10,7 +10,8 @@ from typing import Any
 from api.dashboard.charts.bars import variant_name
 from api.dashboard.words import count, milliseconds, percent, scientific, significant, times
 from tuner.bench.rivals import fastest_pytorch, is_undecided
-from tuner.importers.layers import where_lost
+from tuner.graph import places
+from tuner.importers.layers import what_changed
 from tuner.jobs.contest import in_words
 from tuner.schemas import BenchmarkOut, JobOut
 
@@ -107,6 +108,7 @@ def evidence(
         _machine(benchmarks),
         _left_out(manifest.get("left_out") or []),
         _given_up(manifest.get("given_up") or []),
+        _places(manifest.get("places")),
         _load_check(manifest),
         _weights(manifest.get("weights")),
         _versions(manifest.get("versions") or {}),
@@ -118,15 +120,12 @@ def _outputs(check: Mapping[str, Any]) -> Evidence | None:
     """What the verification found. It judges each output by either tolerance, and none that fails gets this far; the
     two errors may be of different outputs, so they can't be judged again here."""
     if lost := check.get("fidelity"):
-        worst = f"{lost['cosine_min']:.4f} at worst, {lost['neighbours']:.0%} of nearest neighbours kept"
-        note = f"cosine to float32 on {lost['sentences']} sentences, {worst}"
-        if layers := lost.get("layers"):
-            note += f"; {where_lost(layers)}"
-        return Evidence("Same meaning", f"{lost['cosine_mean']:.5f}", note, True)
+        note = f"cosine to float32 on {lost['sentences']} sentences, {lost['cosine_min']:.4f} at worst"
+        return Evidence("Same meaning", f"{lost['cosine_mean']:.5f}", f"{note}, {what_changed(lost)}", True)
     if "max_abs_error" not in check or "max_rel_error" not in check:
         return None
     absolute, relative, allowed = check["max_abs_error"], check["max_rel_error"], check.get("tolerance") or {}
-    notes = ["largest absolute difference from PyTorch's outputs", f"relative {scientific(relative)}"]
+    notes = [f"largest absolute difference from {check.get('against', 'PyTorch')}", f"relative {scientific(relative)}"]
     if allowed:
         limits = f"{scientific(allowed['absolute'])} or relative {scientific(allowed['relative'])}"
         notes.append(f"each output within {limits}")
@@ -155,7 +154,8 @@ def _timing(benchmarks: Sequence[BenchmarkOut]) -> Evidence | None:
     if tuned is None:
         return None
     spread = f"{milliseconds(tuned.p10_ms)} – {milliseconds(tuned.p90_ms)}"
-    note = f"p10 – p90 of {count(tuned.n)} runs, interleaved with the other variants in one process"
+    where = "in one process" if tuned.load_ms is None else "each in a process of its own"
+    note = f"p10 – p90 of {count(tuned.n)} runs, interleaved with the other variants, {where}"
     if tuned.mean_ms is not None and tuned.std_ms is not None:
         note += f"; mean {milliseconds(tuned.mean_ms)} (standard deviation {milliseconds(tuned.std_ms)})"
     return Evidence("Repeatable", spread, note, tuned.p90_ms <= tuned.p10_ms * (1 + 2 * CANARY_TOLERANCE))
@@ -225,6 +225,15 @@ def _machine(benchmarks: Sequence[BenchmarkOut]) -> Evidence | None:
     same = len(threads) == 1
     value = f"{threads[0]} thread{'s' if threads[0] != 1 else ''}" if same else "differing threads"
     return Evidence("Same terms", value, f"for every variant, on {benchmarks[0].machine}", same)
+
+
+def _places(found: Mapping[str, Any] | None) -> Evidence | None:
+    """Where the kernels run; said of a module for a GPU, as on a CPU there is one place only."""
+    if not found or set(found["launches"]) <= {places.CPU}:
+        return None
+    copies = found["host_copies"]
+    stays = not copies and places.CPU not in found["launches"]
+    return Evidence("Stays on the GPU", f"{copies} host copies", places.in_words(found), stays)
 
 
 def _load_check(manifest: Mapping[str, Any]) -> Evidence | None:

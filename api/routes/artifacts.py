@@ -15,12 +15,12 @@ from api.work import while_connected
 from tuner.artifact import bundle
 from tuner.artifact.format import file_name, member_name
 from tuner.config import Settings
-from tuner.db import artifacts
-from tuner.db.engine import read
+from tuner.db import artifacts, device_checks, devices
+from tuner.db.engine import read, write
 from tuner.db.models import Artifact
 from tuner.errors import InvalidInput
 from tuner.jobs import artifact_files
-from tuner.schemas import ArtifactCheck, ArtifactOut, Page
+from tuner.schemas import ArtifactCheck, ArtifactOut, DeviceCheckIn, DeviceCheckOut, Page
 
 router = APIRouter(prefix="/artifacts", tags=["artifacts"])
 
@@ -35,14 +35,24 @@ def list_artifacts(engine: EngineDep, window: WindowDep, job_id: str | None = No
     """Artifacts, newest first; of one job if given."""
     with read(engine) as session:
         found = artifacts.find(session, job_id, window)
-    return page_of([ArtifactOut.model_validate(row, from_attributes=True) for row in found.rows], found, window)
+        shown = device_checks.shown(session, found.rows)
+    return page_of(shown, found, window)
 
 
 @router.get("/{artifact_id}")
 def get_artifact(artifact_id: str, engine: EngineDep) -> ArtifactOut:
-    """One artifact and its manifest."""
+    """One artifact, its manifest, and what devices found of it."""
     with read(engine) as session:
-        return ArtifactOut.model_validate(artifacts.get(session, artifact_id), from_attributes=True)
+        return device_checks.shown(session, [artifacts.get(session, artifact_id)])[0]
+
+
+@router.post("/{artifact_id}/check")
+def check_artifact(artifact_id: str, body: DeviceCheckIn, engine: EngineDep, settings: SettingsDep) -> DeviceCheckOut:
+    """Have a device of the fleet load and run it; `GET /v1/artifacts/{artifact_id}` says what came of that."""
+    with write(engine) as session:
+        artifact = artifacts.get(session, artifact_id)
+        device = devices.known_other(session, body.device, settings.device_key)
+        return device_checks.as_shown(device_checks.ask(session, artifact.id, device.key))
 
 
 @router.head("/{artifact_id}/download", include_in_schema=False)

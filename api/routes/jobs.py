@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 
+from api.comparison import as_csv, as_svg
 from api.deps import CallerNameDep, EngineDep, SettingsDep, WindowDep, page_of
 from api.lookups import JobSource
-from tuner.db import events, jobs, submissions
+from tuner.db import benchmarks, events, jobs, submissions
 from tuner.db.engine import read, write
-from tuner.jobs import control, submit, view
-from tuner.schemas import CurvePoint, JobIn, JobOut, JobState, JobWorkloadOut, KernelOut, Page
+from tuner.db.paging import Window
+from tuner.errors import Conflict
+from tuner.jobs import control, failures, submit, view
+from tuner.schemas import (
+    BenchmarkOut,
+    CandidateOut,
+    CurvePoint,
+    FailureOut,
+    JobIn,
+    JobOut,
+    JobState,
+    JobWorkloadOut,
+    KernelOut,
+    Page,
+)
+
+Form = Literal["svg", "csv"]
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -99,6 +115,34 @@ def get_job_kernel(job_id: str, workload_id: str, engine: EngineDep) -> KernelOu
     """What one of the job's kernels is made again from: its TIR, its target, the trace of its schedule."""
     with read(engine) as session:
         return view.kernel_out(session, job_id, workload_id)
+
+
+@router.get("/{job_id}/comparison", response_class=Response)
+def get_job_comparison(job_id: str, engine: EngineDep, form: Annotated[Form, Query(alias="format")]) -> Response:
+    """The job's comparison to pass on: a picture that needs nothing else (`svg`), or a table (`csv`)."""
+    with read(engine) as session:
+        job = view.job_out(session, jobs.get(session, job_id))
+        rows = benchmarks.find(session, job_id=job_id, window=Window(limit=1000)).rows
+    if not rows:
+        raise Conflict(f"{job_id} has not timed its module: it is {job.state}.", f"See: tunesmith show {job_id}")
+    found = [BenchmarkOut.model_validate(row, from_attributes=True) for row in rows]
+    made, kind = (as_svg, "image/svg+xml") if form == "svg" else (as_csv, "text/csv")
+    headers = {"content-disposition": f'attachment; filename="{job_id}.{form}"', "cache-control": "private, no-cache"}
+    return Response(made(job, found), media_type=kind, headers=headers)
+
+
+@router.get("/{job_id}/failures")
+def list_job_failures(job_id: str, engine: EngineDep) -> list[FailureOut]:
+    """The job's candidates that failed, by kind, the most frequent first, with the last of each."""
+    with read(engine) as session:
+        return failures.failure_outs(session, job_id)
+
+
+@router.get("/{job_id}/candidates/{candidate_id}")
+def get_job_candidate(job_id: str, candidate_id: str, engine: EngineDep) -> CandidateOut:
+    """What a candidate of the job is made again from, and what became of it."""
+    with read(engine) as session:
+        return failures.candidate_out(session, job_id, candidate_id)
 
 
 @router.get("/{job_id}/evidence")

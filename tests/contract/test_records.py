@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
 from tests.support.rows import add_job, make_record, make_workload
-from tuner.db import bulk, clock, known, records
+from tuner.db import bulk, clock, jobs, known, records
 from tuner.db.engine import read, write
 from tuner.db.models import JobWorkload, Record, Workload
 from tuner.db.paging import Window
@@ -119,6 +119,16 @@ def test_writers_at_the_same_time_store_each_candidate_once(store: Engine) -> No
     for thread in threads:
         thread.join()
     assert (added.count(True), added.count(False)) == (10, 20)
+
+
+def test_the_arithmetic_of_a_job_is_that_of_its_launches(store: Engine) -> None:
+    with write(store) as session:
+        tuned, fresh = add_job(session), add_job(session)
+        for number, weight in ((1, 3), (2, 1)):
+            session.add(JobWorkload(job_id=tuned.id, workload_id=make_workload(number).id, weight=weight))
+    with read(store) as session:
+        assert jobs.flops(session, [tuned.id, fresh.id]) == {tuned.id: 4 * 1024.0}
+        assert jobs.flops(session, []) == {}
 
 
 def test_related_workloads_are_of_the_same_name_first_then_of_like_arithmetic(store: Engine) -> None:

@@ -80,6 +80,19 @@ def test_one_that_a_job_needs_is_not_let_go(engine: Engine) -> None:
         uploads.refuse_used(session, upload, "upload:mine")
 
 
+def test_one_that_a_job_is_timed_beside_is_not_let_go(engine: Engine) -> None:
+    upload = add(engine, "my_graph")
+    with write(engine) as session:
+        job_id = add_job(session, "tuning", against=["torch", "upload:my_graph"]).id
+        add_job(session, "tuning", against=["upload:my-graph", "upload:my_graph2", "onnxruntime"])
+    with read(engine) as session, pytest.raises(Conflict, match=job_id):
+        uploads.refuse_used(session, upload, "upload:my_graph")
+    with write(engine) as session:
+        jobs.get(session, job_id).state = "cancelled"
+    with read(engine) as session:
+        uploads.refuse_used(session, upload, "upload:my_graph")
+
+
 def test_what_was_not_used_for_long_is_found_and_a_touch_is_a_use(engine: Engine) -> None:
     upload = add(engine, "mine")
     add(engine, "complete", state="complete")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from api.dashboard.charts.style import Option, axis, base
 from api.dashboard.words import milliseconds
+from tuner.bench.against import NAMES
 
 VARIANT_NAMES = {
     "tuned": "TuneSmith, tuned",
@@ -16,7 +17,9 @@ VARIANT_NAMES = {
     "product": "PyTorch, product alone",
     "tuned-fp32": "TuneSmith in float32",
     "tuned-bf16": "TuneSmith in bf16",
+    "tuned-fp16": "TuneSmith in fp16",
     "tuned-int8": "TuneSmith in int8",
+    **NAMES,
 }
 
 
@@ -28,13 +31,11 @@ class Bar:
     median_ms: float
     p10_ms: float
     p90_ms: float
-    mean_ms: float | None = None
-    std_ms: float | None = None
 
 
 def variant_name(variant: str) -> str:
     """How people call a benchmarked variant."""
-    return VARIANT_NAMES.get(variant, variant.replace("-", " "))
+    return VARIANT_NAMES.get(variant, variant)
 
 
 def benchmark_bars(bars: Sequence[Bar]) -> Option:
@@ -97,16 +98,6 @@ def bars_in_words(bars: Sequence[Bar]) -> str:
     """The bars as one sentence, for those who can't see them."""
     ordered = sorted(bars, key=lambda b: b.median_ms)
     return "Median latency: " + ", ".join(f"{variant_name(b.variant)} {milliseconds(b.median_ms)}" for b in ordered)
-
-
-def means_in_words(bars: Sequence[Bar]) -> str:
-    """Mean and standard deviation of each variant, below the bars; empty where an earlier release kept none."""
-    parts = [
-        f"{variant_name(b.variant)} {milliseconds(b.mean_ms)} ({milliseconds(b.std_ms)})"
-        for b in sorted(bars, key=lambda b: b.median_ms)
-        if b.mean_ms is not None and b.std_ms is not None
-    ]
-    return f"Mean (standard deviation): {', '.join(parts)}" if parts else ""
 
 
 def _whisker(bar: Bar, row: int) -> list[Option]:

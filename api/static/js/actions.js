@@ -8,7 +8,11 @@ function body(form) {
   for (const field of form.elements) {
     if (!field.name || field.value === "" || !field.checkVisibility()) continue; // a hidden choice is no choice
     if ((field.type === "radio" || field.type === "checkbox") && !field.checked) continue;
-    const value = field.type === "checkbox" ? true : field.type === "number" ? Number(field.value) : field.value;
+    const value =
+      field.type === "checkbox" ? true
+      : field.type === "number" ? Number(field.value)
+      : "list" in field.dataset ? field.value.split(",").map((part) => part.trim()).filter(Boolean)
+      : field.value;
     const path = field.name.split(".");
     const last = path.pop();
     path.reduce((inner, key) => (inner[key] ??= {}), result)[last] = value;

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from api.dashboard.charts.bars import Bar, bars_in_words, benchmark_bars, means_in_words
+from api.dashboard.charts.bars import Bar, bars_in_words, benchmark_bars
 from api.dashboard.charts.curve import CurvePoint, curve_in_words, improvements, latency_curve
 from api.dashboard.charts.roofline import Dot, roofline, roofline_in_words
 from tuner.targets.roofline import Peak
@@ -97,7 +97,8 @@ def test_only_our_own_bar_is_accented() -> None:
 
 
 def test_an_unknown_variant_is_still_named() -> None:
-    assert benchmark_bars([Bar("onnx-runtime", 65.0, 64.0, 66.0)])["yAxis"]["data"] == ["onnx runtime"]
+    names = [Bar(name, 65.0, 64.0, 66.0) for name in ("onnxruntime", "mine.onnx")]
+    assert benchmark_bars(names)["yAxis"]["data"] == ["ONNX Runtime", "mine.onnx"]
 
 
 def test_roofline_rises_with_bandwidth_and_ends_at_the_peak() -> None:
@@ -128,6 +129,28 @@ def test_roofline_names_the_largest_of_kernels_that_lie_together() -> None:
     assert [dot["name"] for dot in drawn if dot["label"]["show"]] == ["gemm", "softmax"]
 
 
+def test_roofline_has_a_roof_for_each_precision_that_kernels_compute_in() -> None:
+    peak = Peak(gflops=500.0, gb_per_sec=40.0, lower={"bf16": 1000.0, "int8": 2000.0})
+    option = roofline([*DOTS, Dot("gemm_int8", 60.0, 1500.0, 0.3, "int8")], peak)
+    _, roof, kernels = option["series"]
+    assert (roof["name"], roof["data"][:2]) == ("peak in int8", [[12.5, 500.0], [50.0, 2000.0]])
+    assert roof["data"][2][0] == option["xAxis"]["max"]
+    assert all(dot["value"][1] <= option["yAxis"]["max"] for dot in kernels["data"])
+    words = roofline_in_words([Dot("gemm_int8", 60.0, 1500.0, 0.9, "int8")], peak)
+    assert "gemm_int8, 90 % of the time, reaches 1,500 GFLOPS of the 2,000" in words
+
+
+def test_roofline_has_a_roof_for_a_unit_beside_the_cores_and_says_which_kernels_it_computes() -> None:
+    peak = Peak(gflops=400.0, gb_per_sec=40.0, units={"AMX": 1600.0})
+    option = roofline([*DOTS, Dot("large", 60.0, 900.0, 0.3, "AMX")], peak)
+    _, roof, kernels = option["series"]
+    assert (roof["name"], roof["data"][:2]) == ("peak in AMX", [[10.0, 400.0], [40.0, 1600.0]])
+    told = {dot["name"]: dot["tooltip"]["formatter"] for dot in kernels["data"]}
+    assert told["large"].endswith("\nAMX")
+    assert "AMX" not in told["gemm"]
+    assert len(roofline(DOTS, peak)["series"]) == 2
+
+
 def test_roofline_draws_kernels_by_their_share_of_time() -> None:
     sizes = [dot["symbolSize"] for dot in roofline(DOTS, PEAK)["series"][1]["data"]]
     assert sizes == sorted(sizes, reverse=True)
@@ -149,12 +172,3 @@ def test_options_are_json_without_functions_or_markup() -> None:
 def test_charts_are_told_in_words_as_well() -> None:
     assert curve_in_words(POINTS) == "Predicted latency went from 400 ms to 120 ms in 20 s and 64 trials."
     assert bars_in_words(BARS) == "Median latency: TuneSmith, tuned 43.0 ms, PyTorch SDPA 134 ms"
-
-
-def test_means_stand_below_the_bars_where_they_are_known() -> None:
-    assert means_in_words(BARS) == ""
-    known = [Bar("torch-sdpa", 134.0, 131.0, 140.0, 134.6, 2.5), Bar("tuned", 43.0, 42.8, 44.1, 43.2, 1.39)]
-    assert (
-        means_in_words(known)
-        == "Mean (standard deviation): TuneSmith, tuned 43.2 ms (1.39 ms), PyTorch SDPA 135 ms (2.50 ms)"
-    )

@@ -115,6 +115,13 @@ def test_outputs_that_were_verified_are_not_judged_again_by_their_largest_errors
     assert item.note.endswith("each output within 1.0e-05 or relative 1.0e-03, on 3 samples of tokenised text")
 
 
+def test_what_outputs_were_compared_with_is_named() -> None:
+    check = {"max_abs_error": 1e-6, "max_rel_error": 1e-5, "against": "an unscheduled build of the operator"}
+    item = find("Same outputs", evidence({"verification": check}, [], None))
+    assert "from an unscheduled build of the operator" in item.note
+    assert "PyTorch" not in item.note
+
+
 @pytest.mark.parametrize(("usual", "ok"), [(0.02, True), (0.4, False)])
 def test_a_drifting_machine_is_pointed_out(usual: float, ok: bool) -> None:
     assert find("Quiet machine", evidence({}, [], CanaryDrift(40, usual))).ok is ok
@@ -167,6 +174,19 @@ def test_an_operator_stands_beside_the_peak_and_pytorch() -> None:
     assert found.value == "450 GFLOPS"
     assert "90 % of the 500 that its units reach at their clock, as computed" in found.note
     assert "PyTorch 225" in found.note
+
+
+@pytest.mark.parametrize(
+    ("launches", "copies", "ok"),
+    [({"metal": 27}, 0, True), ({"metal": 26, "cpu": 1}, 0, False), ({"metal": 27}, 2, False)],
+)
+def test_a_gpu_job_says_what_leaves_the_gpu(launches: dict[str, int], copies: int, ok: bool) -> None:
+    manifest = {"places": {"launches": launches, "host_copies": copies}}
+    assert find("Stays on the GPU", evidence(manifest, [], None)).ok is ok
+
+
+def test_of_a_cpu_nobody_asks_what_leaves_the_gpu() -> None:
+    assert evidence({"places": {"launches": {"cpu": 27}, "host_copies": 0}}, [], None) == []
 
 
 def test_a_module_for_a_mac_that_no_mac_ran_says_so() -> None:
