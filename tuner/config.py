@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rpc.addresses import MAX_PORT
 from rpc.logfile import LogLevel
 from rpc.quiet import default_lock
+from tuner.errors import InvalidInput
 
 DEFAULT_PORT = 8000
 DEFAULT_TRACKER_PORT = 9190
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     import_memory_bytes: int | None = Field(
         None, ge=1, description="Most memory that importing a model may take; unset: three quarters of the machine's."
     )
+    keras_python: Path | None = Field(None, description="A Python that has Keras and TensorFlow, as rivals of jobs.")
     measuring_lock: Path | None = Field(
         None, description="File that is locked while this machine measures; unset: one per user in /tmp."
     )
@@ -171,3 +173,15 @@ class Settings(BaseSettings):
     def run_file(self) -> Path:
         """JSON the supervisor writes: url, ports and pids of the running service."""
         return self.root / "run" / "service.json"
+
+
+def settings_with(**changes: Any) -> Settings:
+    """Settings from the environment, with what the command line gave; ``None`` means not given."""
+    try:
+        return Settings(**{key: value for key, value in changes.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "TUNER_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise InvalidInput(
+            f"{name}={first['input']!r} is no valid setting: {first['msg']}.", "See docs/settings.md."
+        ) from None

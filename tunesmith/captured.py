@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -15,10 +15,14 @@ _PARTS = ("torch", "apache-tvm", "tunesmith")  # another version of any may comp
 
 class Captured:
     """A graph with the values it was captured with: tensors that stay (``weights``, by position), tensors that each
-    call gives (``given``: their positions) and sizes that change (``sizes``)."""
+    call gives (``given``: their positions) and sizes that change (``sizes``); ``by_pytorch`` computes it, which the
+    graph itself does too."""
 
-    def __init__(self, graph: torch.fx.GraphModule, example: Sequence[Any]) -> None:
+    def __init__(
+        self, graph: torch.fx.GraphModule, example: Sequence[Any], by_pytorch: Callable[..., Any] | None = None
+    ) -> None:
         self.graph = graph
+        self.by_pytorch = by_pytorch or graph
         self.example = list(example)
         self.weights = {index: value for index, value in enumerate(example) if _stays(value)}
         self.sizes = [index for index, value in enumerate(example) if not isinstance(value, torch.Tensor)]

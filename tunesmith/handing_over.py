@@ -88,13 +88,13 @@ def _pretrained(model: Any, place: Path, tokenizer: Any) -> Handed:
 
 def _module(model: Any, place: Path, example_inputs: Any) -> Handed:
     """Any module, exported for the shapes of its example inputs."""
-    from tuner.importers.programs.loading import save_module  # who has a module has PyTorch
-
     if example_inputs is None:
         raise InvalidInput(
             f"A {type(model).__name__} is exported with example inputs, and there are none.",
             "Give example_inputs: a tuple in the order of its arguments, or a dictionary by their names.",
         )
+    from tuner.importers.programs.loading import save_module  # who has a module has PyTorch
+
     by_name = dict(example_inputs) if isinstance(example_inputs, Mapping) else {}
     in_order = tuple(example_inputs) if isinstance(example_inputs, (list, tuple)) else (example_inputs,)
     name = type(model).__name__

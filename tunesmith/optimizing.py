@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from rich.console import Console
 
+from tuner.bench.against import named
 from tuner.cli import words
 from tuner.cli.common import notes, settings_with, token_for
 from tuner.cli.local_service import local_service
@@ -35,6 +36,7 @@ def optimize(
     budget: str | int = "express",
     precision: str = "fp32",
     max_drop: float | None = None,
+    against: str | Sequence[str] = (),
     tokenizer: Any = None,
     out: str | Path | None = None,
     service: str | Client | None = None,
@@ -46,7 +48,8 @@ def optimize(
     PyTorch with the ``example_inputs`` it is exported with. An encoder is tuned for texts as long as ``texts``, or for
     the shape of ``example_inputs``, or for texts of any lengths. ``budget`` is "express", "full" or a number of trials,
     ``precision`` what products are computed in, or "fastest" for the quickest that loses at most ``max_drop`` (0.005:
-    half a percent), also on ``texts`` (docs/precision.md). The artifact is written to ``out`` (else
+    half a percent), also on ``texts`` (docs/precision.md), ``against`` what it is timed beside: "onnxruntime", the path
+    of a FILE.onnx and so on (docs/cli.md). The artifact is written to ``out`` (else
     ``NAME.tunesmith.tar`` here), and can be loaded again without a service.
 
     ``service`` is a client or an address; one elsewhere is sent the model. Without one, the service of this user's data
@@ -66,7 +69,8 @@ def optimize(
         handed = hand_over(model, Path(scratch), tokenizer, example_inputs)
         handed = replace(handed, model=seen_there(client, handed.model, allow_pickle=False))
         judged_on = sampled(list(texts)) if texts and precision != "fp32" else None
-        gate = {"precision": precision, "max_drop": max_drop, "judged_on": judged_on}
+        rivals = [seen_there(client, one, allow_pickle=False) for one in named(against)]
+        gate = {"precision": precision, "max_drop": max_drop, "judged_on": judged_on, "against": rivals}
         wish = wish_for(handed, example_inputs, texts, budget, tokenizer).model_copy(update=gate)
         job = _followed(client, client.submit(wish))
         path = client.download(job.id, out or f"{handed.name}.tunesmith.tar")

@@ -1,7 +1,10 @@
-"""What PyTorch calls in a graph's place: the graph, until its tuned module has shown that it computes the same."""
+"""What PyTorch calls in a graph's place: the graph, until its tuned module has shown that it computes the same, and
+faster."""
 
 from __future__ import annotations
 
+import logging
+import time
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -12,8 +15,10 @@ from tuner.artifact.loader import Runner
 from tuner.artifact.members import ArtifactError
 from tuner.importers.comparison import compare
 from tunesmith.captured import Captured
-from tunesmith.torch_module import array_of, tensors_of
+from tunesmith.race import Race
+from tunesmith.tensors import array_of, tensors_of
 
+log = logging.getLogger("tunesmith")
 _told: set[str] = set()
 
 
@@ -31,22 +36,28 @@ class Swapping:
         self.captured = captured
         self._tuned: Runner | None = None
         self._offered: Runner | None = None
+        self._race: Race | None = None
         self._why: str | None = None
 
     @property
     def is_tuned(self) -> bool:
-        """Do calls go to the tuned module."""
-        return self._tuned is not None
+        """Do all calls go to the tuned module."""
+        return self._tuned is not None and self._race is None
 
     def offer(self, runner: Runner) -> None:
-        """Take this module from the next call on, if it computes what the graph does."""
+        """Take this module from the next calls on, if it computes what the graph does, and faster."""
         self._offered = runner
 
     def stay(self, why: str) -> None:
         """Stay with the graph; the next call says why."""
-        self._tuned, self._offered, self._why = None, None, why
+        self._tuned, self._offered, self._race, self._why = None, None, None, why
 
     def __call__(self, *arguments: Any) -> Any:
+        if self._race is not None:
+            return self._raced(self._race, arguments)
+        return self._answer(arguments)
+
+    def _answer(self, arguments: Sequence[Any]) -> Any:
         if self._tuned is None and self._offered is None:
             return self._by_pytorch(arguments)
         if not self.captured.is_as_it_was(arguments):
@@ -55,6 +66,20 @@ class Swapping:
         if self._tuned is None:
             return self._checked(arguments)
         return self._run(self._tuned, self.captured.of(arguments))
+
+    def _raced(self, race: Race, arguments: Sequence[Any]) -> Any:
+        """A call by whoever's turn it is; the last one decides."""
+        answer = self._answer if race.is_next_tuned() else self._by_pytorch
+        start = time.perf_counter()
+        result = answer(arguments)
+        race.count(time.perf_counter() - start)
+        if self._race is race and (is_won := race.is_won()) is not None:
+            if is_won:
+                self._race = None
+                log.info("the tuned module is swapped in: %s", race)
+            else:
+                self.stay(f"its tuned module is not faster: {race}")
+        return result
 
     def takes(self, inputs: Sequence[torch.Tensor]) -> bool:
         """Is it tuned, for inputs of these shapes and types."""
@@ -68,14 +93,14 @@ class Swapping:
         if self._why is not None:
             why, self._why = self._why, None
             tell(why)
-        return self.captured.graph(*arguments)
+        return self.captured.by_pytorch(*arguments)
 
     def _checked(self, arguments: Sequence[Any]) -> Any:
         """The graph's own answer to this call, beside which the module's decides whether it is taken."""
         runner, self._offered = self._offered, None
         inputs = self.captured.of(arguments)
         before = [value.clone() for value in inputs]
-        want = self.captured.graph(*arguments)
+        want = self.captured.by_pytorch(*arguments)
         if runner is None or not self.captured.is_as_it_was(arguments) or not _equal(before, inputs):
             self.stay("it changes tensors in place, its own or those it is given")
             return want
@@ -86,7 +111,7 @@ class Swapping:
             return want
         found = compare(_by_place(got), _by_place(want))
         if found.ok:
-            self._tuned = runner
+            self._tuned, self._race = runner, Race()
         else:
             self.stay(f"its tuned module is off by {found.max_rel_error:.1e}")
         return want
@@ -117,4 +142,4 @@ class AnyShape:
         for one in self._fixed:
             if one.takes(inputs):
                 return one(*one.captured.arguments(inputs))
-        return self._captured.graph(*arguments)
+        return self._captured.by_pytorch(*arguments)

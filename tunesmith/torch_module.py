@@ -13,6 +13,7 @@ from tuner.artifact.loader import Runner
 from tuner.artifact.members import ArtifactError
 from tunesmith.config import config_of
 from tunesmith.outputs import model_output
+from tunesmith.tensors import array_of, tensors_of
 
 _PACKED = ("positions", "starts")  # inputs that no caller gives
 _NOT_KEPT = ("labels", "output_attentions", "output_hidden_states", "inputs_embeds", "position_ids", "head_mask")
@@ -34,6 +35,8 @@ class TunedModule(torch.nn.Module):
         self.runner = runner
         self.config = config_of(runner.manifest, config)
         self._names = [spec["name"] for spec in runner.inputs if spec["name"] not in _PACKED]
+        self._known = frozenset((*self._names, "attention_mask"))
+        self._gives_tuples = self.config.return_dict is False
         self._head = str((runner.manifest.get("model") or {}).get("head"))
         self._shape = self._compiled_shape()
         super().train(False)
@@ -59,14 +62,16 @@ class TunedModule(torch.nn.Module):
         An artifact for texts takes every length and batch. One of a fixed shape fills up smaller calls, and runs
         several times for larger batches. Raises ArtifactError when that can't be.
         """
-        inputs = dict(zip(self._names, tensors, strict=False)) | inputs
+        if tensors:
+            inputs = dict(zip(self._names, tensors, strict=False)) | inputs
         arrays = self._arrays(inputs)
         if self._shape is not None:
             values = self._run_parts(arrays, self._shape)
         else:
             values = tensors_of(self.runner.run_in_place(**arrays))
-        wanted = self.config.return_dict if return_dict is None else return_dict
-        return model_output(self._head, values) if wanted else tuple(values.values())
+        if self._gives_tuples if return_dict is None else not return_dict:
+            return tuple(values.values())
+        return model_output(self._head, values)
 
     def train(self, mode: bool = True) -> TunedModule:
         """Only ``eval()``: a compiled module does not learn."""
@@ -113,17 +118,19 @@ class TunedModule(torch.nn.Module):
     def _arrays(self, inputs: dict[str, Any]) -> Arrays:
         """The inputs as arrays that share the tensors' memory. Raises ArtifactError naming what can't be had."""
         given = {name: value for name, value in inputs.items() if value is not None and value is not False}
-        unknown = sorted(set(given) - set(self._names) - {"attention_mask"})
-        if kept := [name for name in unknown if name in _NOT_KEPT]:
-            raise ArtifactError(f"A compiled module has no {', '.join(kept)}: it computes outputs from token ids only.")
-        if unknown:
-            raise ArtifactError(f"The inputs are {', '.join(self._names)}; got {', '.join(unknown)} too.")
+        if not self._known.issuperset(given):
+            self._refuse_inputs(sorted(given.keys() - self._known))
         arrays = {name: array_of(value) for name, value in given.items()}
         if self._shape is not None and "input_ids" in arrays:
             ids = arrays["input_ids"]
             for name in self._names:
                 arrays.setdefault(name, np.full(ids.shape, name == "attention_mask", ids.dtype))
         return arrays
+
+    def _refuse_inputs(self, unknown: list[str]) -> NoReturn:
+        if kept := [name for name in unknown if name in _NOT_KEPT]:
+            raise ArtifactError(f"A compiled module has no {', '.join(kept)}: it computes outputs from token ids only.")
+        raise ArtifactError(f"The inputs are {', '.join(self._names)}; got {', '.join(unknown)} too.")
 
     def _run_parts(self, arrays: Arrays, shape: Shape) -> dict[str, torch.Tensor]:
         found: list[dict[str, torch.Tensor]] = []
@@ -154,21 +161,3 @@ _ARCHITECTURES = {
     "masked-lm": "ForMaskedLM",
     "multiple-choice": "ForMultipleChoice",
 }
-
-
-def array_of(value: Any) -> np.ndarray:
-    """A tensor as an array that shares its memory. Raises ArtifactError for one that is elsewhere than on the CPU."""
-    if not isinstance(value, torch.Tensor):
-        return np.asarray(value)
-    if value.device.type != "cpu":
-        raise ArtifactError(f"This module takes tensors of the CPU; got one of {value.device}. Move it: tensor.cpu().")
-    return value.detach().numpy()
-
-
-def tensors_of(values: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Outputs as tensors that share their memory."""
-    return {name: _tensor(value) for name, value in values.items()}
-
-
-def _tensor(value: Any) -> torch.Tensor:
-    return torch.from_numpy(value) if isinstance(value, np.ndarray) else torch.from_dlpack(value)

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from rich.console import Console
-
+from rpc.lean import importing
 from tuner.artifact import loader
 from tuner.artifact.loader import Runner
 from tuner.artifact.members import ArtifactError
-from tuner.cli.common import settings_with
-from tuner.cli.sending import seen_there
-from tuner.client.http import Client
-from tuner.config import Settings
-from tuner.errors import ModelInvalid, NotFound, OperatorsUnsupported, TunerError
-from tuner.importers.programs.loading import export_module, save_program
+from tuner.config import Settings, settings_with
+from tuner.errors import ModelInvalid, OperatorsUnsupported, TunerError
 from tuner.ownership import claim
-from tuner.schemas import JobOut
-from tunesmith.handing_over import Handed, wish_for
-from tunesmith.optimizing import service_for, succeeded
 from tunesmith.swapping import Swapping
+
+if TYPE_CHECKING:
+    from tuner.client.http import Client
 
 T = TypeVar("T")
 log = logging.getLogger("tunesmith")
@@ -39,11 +32,13 @@ _FOR_GOOD = (ModelInvalid, OperatorsUnsupported)  # what another try would not c
 
 @dataclass(frozen=True)
 class Wish:
-    """``budget`` as ``tunesmith.optimize`` takes it, and ``service``; ``wait``: until it is tuned."""
+    """``budget`` as ``tunesmith.optimize`` takes it, and ``service``; ``wait``: until it is tuned; ``meanwhile``: the
+    backend of PyTorch that computes the graph until then."""
 
     budget: str | int = "express"
     service: str | Client | None = None
     wait: bool = False
+    meanwhile: str | Callable[..., Any] = "eager"
 
 
 class Kept:
@@ -56,7 +51,8 @@ class Kept:
     def loaded(self) -> Runner | None:
         """The module, if it is there and runs here."""
         try:
-            runner = loader.load(self.module)
+            with importing():
+                runner = loader.load(self.module)
             os.utime(self.module)
         except (ArtifactError, OSError):
             return None
@@ -83,6 +79,14 @@ class Kept:
                 file.unlink(missing_ok=True)
 
 
+def get_ready() -> None:
+    """Import TVM, where any module is kept that is to run soon: beside PyTorch's compiler, which is all Python too, it
+    would take longer."""
+    if any(settings_with().graphs_dir.glob("*.tar")):
+        with importing():
+            import tvm.relax  # noqa: F401
+
+
 def bring(swapping: Swapping, wish: Wish) -> None:
     """See to it that the graph gets its tuned module: at once from what is kept, else by a job."""
     kept = Kept(settings_with(), swapping.captured.key())
@@ -91,6 +95,8 @@ def bring(swapping: Swapping, wish: Wish) -> None:
         return
     program = None
     if not kept.module.is_file():
+        from tuner.importers.programs.loading import export_module  # seconds, of which who has a module knows nothing
+
         try:
             program = _apart(lambda: export_module(swapping.captured.closed(), swapping.captured.inputs()))
         except ModelInvalid as error:
@@ -106,12 +112,15 @@ def _bring(swapping: Swapping, wish: Wish, kept: Kept, program: Any) -> None:
     try:
         runner = kept.loaded()
         if runner is None and program is not None:
+            from tunesmith.graph_jobs import tune
+
             with _turn:
-                _tune(wish, kept, program)
+                tune(wish, kept, program)
             runner = kept.loaded()
         if runner is None:
             swapping.stay("what is kept of it can't be loaded here")
-            kept.module.unlink(missing_ok=True)
+            if threading.main_thread().is_alive():  # what ends a program meanwhile makes no module a bad one
+                kept.module.unlink(missing_ok=True)
         else:
             swapping.offer(runner)
             log.info("a tuned module is there: %s", kept.module)
@@ -120,31 +129,6 @@ def _bring(swapping: Swapping, wish: Wish, kept: Kept, program: Any) -> None:
     except Exception as error:  # nobody waits for this thread, and PyTorch has the graph
         log.exception("tuning a graph failed")
         swapping.stay(f"tuning it failed: {type(error).__name__} {error}".rstrip("."))
-
-
-def _tune(wish: Wish, kept: Kept, program: torch.export.ExportedProgram) -> None:
-    """Have a job make the module: the one that an earlier process left on its way, else a new one."""
-    folder = tempfile.TemporaryDirectory(prefix="tunesmith-")
-    with folder as scratch, service_for(wish.service, Console(quiet=True)) as client:
-        job = _left_by_another(client, kept)
-        if job is None:
-            file = save_program(program, Path(scratch, "graph.pt2"))
-            handed = Handed(seen_there(client, str(file), allow_pickle=False), "graph", is_program=True)
-            job = client.submit(wish_for(handed, budget=wish.budget))
-            kept.say(kept.job, job.id)
-        for now in client.progress(job.id):
-            log.info("%s: %s", now.id, now.state)
-            job = now
-        client.download(succeeded(job).id, kept.module)
-    kept.job.unlink(missing_ok=True)
-
-
-def _left_by_another(client: Client, kept: Kept) -> JobOut | None:
-    try:
-        job = client.job(kept.said(kept.job)) if kept.said(kept.job) else None
-    except NotFound:
-        return None
-    return job if job and job.state not in ("failed", "cancelled") else None
 
 
 def _refuse(swapping: Swapping, kept: Kept, error: TunerError) -> None:

@@ -88,6 +88,8 @@ def refusal(manifest: Mapping[str, Any]) -> str:
         return f"A bundle is for Linux, this artifact is compiled for {there}."
     if here != there:
         return f"A bundle needs TVM's runtime for {there}; the service has the one for {here}."
+    if manifest.get("blas"):
+        return f"A bundle brings all it needs, and this artifact computes with {manifest['blas']}."
     built, installed = str((manifest.get("versions") or {}).get("tvm")), metadata.version("apache-tvm")
     if built.split(".")[:2] != installed.split(".")[:2]:
         return f"A bundle needs TVM {built} as its runtime; the service has {installed}."
@@ -187,7 +189,7 @@ def _readme(manifest: Mapping[str, Any]) -> str:
         (_NATIVE / "README.md")
         .read_text()
         .format(
-            title=(manifest.get("model") or {}).get("name", "A model"),
+            title=_title(str((manifest.get("model") or {}).get("name", "A model"))),
             machine=triples.architecture(manifest["target"]),
             run="./example" if _kind(manifest) == "arrays" else "./example 101 7592 102",
             threads=manifest.get("threads", "as many as there are cores"),
@@ -195,3 +197,8 @@ def _readme(manifest: Mapping[str, Any]) -> str:
             outputs=told("outputs"),
         )
     )
+
+
+def _title(name: str) -> str:
+    """A model's name; of a folder on the service's machine, which is nowhere else, what it is called."""
+    return Path(name).name if name.startswith(("/", ".", "~")) else name

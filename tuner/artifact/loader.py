@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from tuner.artifact.machine import CALLERS_CPU, are_bound, device, misfit, settle_threads
+from tuner.artifact.machine import CALLERS_CPU, are_bound, device, load_blas, misfit, settle_threads
 from tuner.artifact.members import ArtifactError, Place, locate, view
 from tuner.artifact.weights import Weights, read_weights
 
@@ -51,6 +51,7 @@ class Runner:
         self.outputs: list[dict[str, Any]] = manifest["outputs"]
         self._tvm = tvm
         self._device = device(manifest)
+        load_blas(manifest)
         arrays = weights.arrays() if weights else {}
         self._params = [self._constant(arrays[name]) for name in manifest.get("params", [])]
         with tempfile.TemporaryDirectory(prefix="tunesmith-") as folder:
@@ -114,10 +115,8 @@ class Runner:
         return float(median), float(p10), float(p90)
 
     def example(self) -> dict[str, Any]:
-        """Inputs of the right shapes: ones for the attention mask, zeros for everything else; one text of 32 tokens."""
-        if self._texts is not None:
-            return {"input_ids": np.zeros((1, min(32, self.manifest["texts"]["longest"])), np.int32)}
-        return {i["name"]: np.full(i["shape"], i["name"] == "attention_mask", i["dtype"]) for i in self.inputs}
+        """Inputs of the right shapes, see ``example_inputs``."""
+        return example_inputs(self.manifest)
 
     def _call(self, arguments: list[Any]) -> Any:
         """Run on this thread; where TVM's workers are bound to cores, it stays for that time on the one they left."""
@@ -170,6 +169,13 @@ def _check_right(name: str, mask: np.ndarray) -> None:
     if not mask.any(axis=1).all():
         row = int(np.argmin(mask.any(axis=1)))
         raise ArtifactError(f"{name} has no token in row {row}; this artifact needs one in each row.")
+
+
+def example_inputs(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Inputs of an artifact's shapes: ones for the attention mask, zeros for everything else; one text of 32 tokens."""
+    if manifest.get("texts"):
+        return {"input_ids": np.zeros((1, min(32, manifest["texts"]["longest"])), np.int32)}
+    return {i["name"]: np.full(i["shape"], i["name"] == "attention_mask", i["dtype"]) for i in manifest["inputs"]}
 
 
 def load(path: str | Path) -> Runner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import sys
@@ -86,6 +87,15 @@ def device(manifest: dict[str, Any]) -> Any:
     if not found.exist:
         raise ArtifactError(f"This artifact is compiled for {kind}; TVM finds no such device on this machine.")
     return found
+
+
+def load_blas(manifest: dict[str, Any]) -> None:
+    """Load the library of linear algebra whose functions the artifact's kernels call, if they call any."""
+    if name := manifest.get("blas"):
+        try:
+            ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            raise ArtifactError(f"This artifact computes with {name}, which this machine has not: {error}.") from None
 
 
 def settle_threads(manifest: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Would a library load on its target? What can be told without the machine: its header, its entries, its symbols.
 
 Every symbol that a library for macOS does not define must be one that TVM's macOS wheels or libSystem export there;
-the lists are in tuner/data/macos_symbols.json, made by tools/macos_symbols.py.
+the lists are in tuner/data/macos_symbols.json, made by tools/macos_symbols.py; and Accelerate, if the target has it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rpc.blas import LIBRARIES
 from tuner.errors import LoadCheckFailed
-from tuner.targets import triples
+from tuner.targets import blas, triples
 
 if TYPE_CHECKING:
     import lief
@@ -65,7 +66,8 @@ def problems(library: Library, target: Mapping[str, Any], kernels: Collection[st
     entries = {MODULE_ENTRY, *(_KERNEL_PREFIX + name for name in kernels)}
     said = [f"it does not export {name}" for name in sorted(entries - library.exported)]
     if library.form == "Mach-O":
-        said += [f"nothing on a Mac defines {name}" for name in sorted(library.undefined - macos_symbols())]
+        known = macos_symbols() | (blas.EXPORTS if blas.blas_of(target) else frozenset())
+        said += [f"nothing on a Mac defines {name}" for name in sorted(library.undefined - known)]
         if not library.signed:
             said.append("it has no code signature, without which an arm64 Mac kills it")
         if tuple(int(part) for part in library.minimum_os.split(".")[:2]) > _NEWEST_MACOS:
@@ -74,7 +76,8 @@ def problems(library: Library, target: Mapping[str, Any], kernels: Collection[st
 
 
 def check_library(path: Path, target: Mapping[str, Any], kernels: Collection[str]) -> dict[str, Any]:
-    """What a manifest says of a library that was checked, as ``binary`` and ``load_check``.
+    """What a manifest says of a library that was checked, as ``binary`` and ``load_check``, and as ``blas`` the library
+    that has to be loaded before it, if there is one.
 
     ``load_check`` is ``symbols`` where a list of the target's symbols is known, else ``none``.
     Raises LoadCheckFailed with everything that is wrong.
@@ -93,7 +96,8 @@ def check_library(path: Path, target: Mapping[str, Any], kernels: Collection[str
     }
     if library.form == "Mach-O":
         binary["minimum_os"] = f"macOS {library.minimum_os}"
-    return {"binary": binary, **load_check(SYMBOLS if library.form == "Mach-O" else NONE, target)}
+    needed = {"blas": LIBRARIES[blas.name_of(target)]} if library.undefined & blas.EXPORTS else {}
+    return {"binary": binary, **needed, **load_check(SYMBOLS if library.form == "Mach-O" else NONE, target)}
 
 
 def load_check(level: str, target: Mapping[str, Any]) -> dict[str, str]:

@@ -12,7 +12,17 @@ import numpy as np
 
 from tuner.artifact.members import ArtifactError, Place
 
-_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "<i1", "U8": "<u1", "BOOL": "?"}
+_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "<i1",
+    "U8": "<u1",
+    "BOOL": "?",
+}
 _HUGE_PAGE = 2 << 20  # bytes
 _PART = 4 << 20  # bytes that are read while those before are hashed
 

@@ -13,6 +13,7 @@ import typer
 
 from tuner.artifact.format import FORMATS
 from tuner.cli import tables, words
+from tuner.cli.checking import TIMEOUT_SEC, run_on
 from tuner.cli.common import JsonOption, UrlOption, connected, console, notes, print_json
 from tuner.cli.loading import loaded, refusals
 from tuner.cli.progress import transfer_bar
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from tuner.artifact.loader import Runner
 
+CHARTS = ("svg", "csv")  # of a comparison
 FILL_MODES = ("zeros", "ones", "random")
 _WARM_UP = 3  # inferences
 
@@ -34,18 +36,21 @@ _WARM_UP = 3  # inferences
 def download(
     thing: Annotated[str, typer.Argument(metavar="JOB|ARTIFACT", help="Id of a finished job or of an artifact.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File or folder to write to.")] = None,
-    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = "tar",
+    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join((*FORMATS, *CHARTS))}.")] = "tar",
     url: UrlOption = None,
 ) -> None:
-    """Download an artifact; a broken download goes on where it was."""
-    if form not in FORMATS:
-        raise typer.BadParameter(f"--format is {', '.join(FORMATS)}, not {form}")
+    """Download an artifact, or what it was compared with; a broken download goes on where it was."""
+    if form not in (*FORMATS, *CHARTS):
+        raise typer.BadParameter(f"--format is {', '.join((*FORMATS, *CHARTS))}, not {form}")
     with connected(url) as client:
+        if form in CHARTS:
+            path = _fetch_comparison(client, thing, output or Path(), form)
+            return notes.print(f"wrote {path}", highlight=False, soft_wrap=True)
         artifact = client.artifact_of(thing)
         path = fetch_artifact(client, artifact, output, form)
     notes.print(f"wrote {path}", highlight=False, soft_wrap=True)
-    if artifact.manifest.get("load_check", "device") != "device":
-        notes.print(str(artifact.manifest["tested"]), style="yellow", highlight=False)
+    if artifact.runs is False:
+        notes.print(artifact.tested, style="yellow", highlight=False, markup=False)
     if form == "bundle":
         notes.print("unpack it with tar -xf; its README.md says how to build with it", highlight=False)
     if form == "tar":
@@ -80,6 +85,16 @@ def fetch_artifact(client: Client, artifact: ArtifactOut, output: Path | None, f
         return fetch(client, file, path, lambda done: progress.update(task, completed=done))
 
 
+def _fetch_comparison(client: Client, thing: str, path: Path, form: str) -> Path:
+    """What a job, or the job that made an artifact, was compared with, as a picture or a table."""
+    job_id = thing if thing.startswith("job-") else client.artifact(thing).job_id
+    with client.stream(f"/v1/jobs/{job_id}/comparison?format={form}") as response:
+        content = response.read()
+    path = path / f"{job_id}.{form}" if path.is_dir() else path
+    path.write_bytes(content)
+    return path
+
+
 def run(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An artifact: the tar or its unpacked folder.")],
     runs: Annotated[int, typer.Option("--runs", "--repeat", min=1, help="How many times to take.")] = 50,
@@ -94,29 +109,44 @@ def run(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", "--outputs", help="Write the outputs to this .npz file.")
     ] = None,
+    save_inputs: Annotated[Path | None, typer.Option(help="Write what it was fed to this .npz file.")] = None,
     device: Annotated[
         str | None, typer.Option(help="Refuse unless it runs there: cpu, metal, cuda.", show_default="where it runs")
     ] = None,
+    on: Annotated[
+        str | None, typer.Option("--on", metavar="KEY", help="Time it on this device of the service's fleet instead.")
+    ] = None,
     as_json: JsonOption = False,
+    url: UrlOption = None,
 ) -> None:
     """Run an artifact here: time it and print its outputs; needs no service."""
+    if on is not None:
+        if text or inputs or fill_mode or output or save_inputs or device:
+            raise typer.BadParameter("a device of the fleet is fed samples and gives no outputs: --on goes alone")
+        return run_on(str(file), on, TIMEOUT_SEC, as_json, url)
     import numpy as np  # it and TVM take a second: only this command pays
 
     if len([one for one in (text, inputs, fill_mode) if one is not None]) > 1:
         raise typer.BadParameter("--text, --inputs and --fill-mode exclude each other")
     if fill_mode not in (None, *FILL_MODES):
         raise typer.BadParameter(f"--fill-mode is {', '.join(FILL_MODES)}, not {fill_mode}")
+    start = time.perf_counter()
     runner = loaded(file)
+    load_ms = (time.perf_counter() - start) * 1e3
     _check_device(runner, device)
     values = _inputs(file, runner, text, inputs, fill_mode)
     with refusals(file):
+        start = time.perf_counter()
         outputs = runner.run(**values)
+        first_ms = (time.perf_counter() - start) * 1e3
         times_ms = _times_ms(runner.bound(**values), runs, number)
-    if output:
-        np.savez(output, **outputs)
+    for place, arrays in ((save_inputs, values), (output, outputs)):
+        if place:
+            np.savez(place, **arrays)
     median, p10, p90 = (float(value) for value in np.percentile(times_ms, [50, 10, 90]))
     latency = {"median_ms": median, "p10_ms": p10, "p90_ms": p90, "runs": runs, "number": number}
     latency |= {"mean_ms": float(np.mean(times_ms)), "std_ms": float(np.std(times_ms))}
+    latency |= {"load_ms": load_ms, "first_ms": first_ms}
     latency |= {"min_ms": min(times_ms), "max_ms": max(times_ms)}
     if as_json:
         shapes = {name: {"shape": list(v.shape), "dtype": str(v.dtype)} for name, v in outputs.items()}
@@ -127,8 +157,11 @@ def run(
         for name, value in outputs.items():
             console.print(f"{name}  {value.dtype}{list(value.shape)}", style="bold", markup=False)
             console.print(str(value), highlight=False, markup=False)
-    average = words.mean(latency["mean_ms"], latency["std_ms"])
-    console.print(f"median {median:.2f} ms  p10 {p10:.2f}  p90 {p90:.2f}  mean (std dev) {average}  over {runs} runs")
+    console.print(
+        f"loaded in {words.milliseconds(load_ms)}, first call {words.milliseconds(first_ms)}", highlight=False
+    )
+    console.print(words.mean_time(latency["mean_ms"], latency["std_ms"]), highlight=False)
+    console.print(f"median {median:.2f} ms  p10 {p10:.2f}  p90 {p90:.2f}  over {runs} runs")
     if print_time:
         named = ("min", "max")
         console.print("  ".join(f"{name} {latency[f'{name}_ms']:.2f}" for name in named) + " ms")

@@ -20,8 +20,9 @@ from tuner.cli.datadir import running_service
 from tuner.cli.whose import check_is_own
 from tuner.client.http import Client
 from tuner.config import DEFAULT_PORT, Settings
+from tuner.config import settings_with as settings_with
 from tuner.errors import InvalidInput, TunerError
-from tuner.schemas.common import Head, Precision, PrecisionWish
+from tuner.schemas.common import Head, Precision, PrecisionWish, Strategy
 from tuner.tokens import known_token
 
 M = TypeVar("M", bound=BaseModel)
@@ -48,6 +49,9 @@ PrecisionOption = Annotated[
 ]
 WishedPrecisionOption = Annotated[
     str, typer.Option("--precision", help=f"Of the model's products: {', '.join(get_args(PrecisionWish))}.")
+]
+StrategyOption = Annotated[
+    Strategy, typer.Option("--strategy", help=f"How candidates are found: {', '.join(get_args(Strategy))}.")
 ]
 MaxDropOption = Annotated[
     str | None,
@@ -80,18 +84,6 @@ def _refuse(error: TunerError) -> NoReturn:
     if error.hint:
         notes.print(f"hint: {error.hint}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(1)
-
-
-def settings_with(**changes: Any) -> Settings:
-    """Settings from the environment, with what the command line gave; ``None`` means not given."""
-    try:
-        return Settings(**{key: value for key, value in changes.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "TUNER_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise InvalidInput(
-            f"{name}={first['input']!r} is no valid setting: {first['msg']}.", "See docs/settings.md."
-        ) from None
 
 
 def checked(kind: type[M], wish: Mapping[str, Any], argument: str = "MODEL") -> M:

@@ -37,6 +37,7 @@ def compile(
     precision: PrecisionOption = "fp32",
     head: HeadOption = None,
     records: RecordsOption = None,
+    dump: Annotated[Path | None, typer.Option(help="Folder for all it comes by: graphs, TIR, code, log.")] = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Trust weights that can run code.")] = False,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
@@ -58,7 +59,7 @@ def compile(
     if records:
         say_imported(bring_in_records(settings, log_content(records)))
     with quiet(settings, say):
-        manifest = compile_model(settings, order, out, say)
+        manifest = compile_model(settings, order, out, say, dump)
     if as_json:
         print_json(manifest)
         return
@@ -67,3 +68,5 @@ def compile(
         console.print(words.fidelity(precision, lost), highlight=False, markup=False, soft_wrap=True)
     size = words.size(out.stat().st_size)
     console.print(f"wrote {out} ({size})", highlight=False, markup=False, soft_wrap=True)
+    if dump is not None:
+        console.print(f"wrote {dump / 'index.md'}", highlight=False, markup=False, soft_wrap=True)

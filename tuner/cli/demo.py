@@ -89,9 +89,7 @@ def _show_result(client: Client, job: JobOut, seconds: float, settings: Settings
     console.print()
     console.print(tables.benchmarks_table(benchmarks))
     if benchmarks:
-        console.print(
-            f"interleaved in one process, {benchmarks[0].threads} threads, {benchmarks[0].machine}", style="dim"
-        )
+        console.print(words.how_compared(benchmarks), style="dim")
     console.print()
     console.print(words.verdict(job, benchmarks), style="bold green", highlight=False, markup=False)
     console.print(f"{job.trials:,} candidates measured, {words.duration(seconds)} in all", highlight=False)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from tuner.bench.against import named
 from tuner.cli import tables, words
 from tuner.cli.common import (
     BatchOption,
@@ -14,6 +15,7 @@ from tuner.cli.common import (
     JsonOption,
     MaxDropOption,
     SeqLenOption,
+    StrategyOption,
     UrlOption,
     WishedPrecisionOption,
     checked,
@@ -23,7 +25,8 @@ from tuner.cli.common import (
     part,
     print_json,
 )
-from tuner.cli.kernels import Form, kernel_named, print_kernel
+from tuner.cli.failures import print_failures
+from tuner.cli.kernels import Form, GraphForm, kernel_named, print_graph, print_kernel
 from tuner.cli.progress import watch
 from tuner.cli.records import RecordsOption, log_content, say_imported
 from tuner.cli.sending import seen_there
@@ -54,6 +57,21 @@ def tune(
     ] = None,
     precision: WishedPrecisionOption = "fp32",
     max_drop: MaxDropOption = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Rivals to time beside, with commas between: torch,onnxruntime,openvino-int8,FILE.onnx."),
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Tune these kernels only: names with commas between; * stands for any letters.")
+    ] = None,
+    skip: Annotated[str | None, typer.Option(help="Tune all kernels but these.")] = None,
+    repeat: Annotated[int | None, typer.Option(help="Times each candidate is timed, 1 to 50.")] = None,
+    min_repeat_ms: Annotated[int | None, typer.Option(help="Each time for so long at least, 0 to 1000 ms.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds of the comparison, 6 to 50.")] = None,
+    strategy: StrategyOption = "auto",
+    timeout_sec: Annotated[
+        int | None, typer.Option(help="Longest build of a candidate, and session that times some, 1 to 300 s.")
+    ] = None,
     records: RecordsOption = None,
     cold: Annotated[bool, typer.Option("--cold", help="Ignore records that are already known.")] = False,
     compile_only: Annotated[
@@ -81,6 +99,14 @@ def tune(
         "precision": precision,
         "max_drop": part(max_drop),
         "judged_on": sampled(texts_in(texts)) if texts and precision != "fp32" else None,
+        "against": named(against or ""),
+        "only": named(only or ""),
+        "skip": named(skip or ""),
+        "repeat": repeat,
+        "min_repeat_ms": min_repeat_ms,
+        "rounds": rounds,
+        "strategy": strategy,
+        "timeout_sec": timeout_sec,
         "cold": cold,
         "compile_only": compile_only,
         "priority": priority,
@@ -91,7 +117,9 @@ def tune(
         checked(JobIn, wish)  # before anything is sent
         if records:
             say_imported(client.import_records(records.name, log_content(records)))
-        job = client.submit(checked(JobIn, wish | {"model": seen_there(client, model, allow_pickle)}))
+        rivals = [seen_there(client, one, allow_pickle=False) for one in checked(JobIn, wish).against]
+        there = {"model": seen_there(client, model, allow_pickle), "against": rivals}
+        job = client.submit(checked(JobIn, wish | there))
         notes.print(f"submitted {job.id}: {job.model}, {words.shape(job)}, {words.budget(job)}", highlight=False)
         if follow:
             follow_and_show(client, job.id, as_json)
@@ -125,25 +153,30 @@ def jobs(
 def show(
     job_id: JobArgument,
     kernels: Annotated[bool, typer.Option("--kernels", help="Only its kernels, and how each was chosen.")] = False,
+    failures: Annotated[bool, typer.Option("--failures", help="Only its candidates that failed, by kind.")] = False,
     kernel: Annotated[str | None, typer.Option("--kernel", help="Only this kernel, by name or id.")] = None,
-    tir: Annotated[bool, typer.Option("--tir", help="Of --kernel: what is built (the default).")] = False,
-    schedule: Annotated[bool, typer.Option("--schedule", help="Of --kernel: the steps of its schedule.")] = False,
-    code: Annotated[bool, typer.Option("--code", help="Of --kernel: LLVM's code, or a GPU's source.")] = False,
-    asm: Annotated[bool, typer.Option("--asm", help="Of --kernel: its assembly.")] = False,
+    candidate: Annotated[str | None, typer.Option("--candidate", help="Only this candidate, by its id.")] = None,
+    tir: Annotated[bool, typer.Option("--tir", help="Of one: what is built (the default).")] = False,
+    schedule: Annotated[bool, typer.Option("--schedule", help="Of one: the steps of its schedule.")] = False,
+    code: Annotated[bool, typer.Option("--code", help="Of one: LLVM's code, or a GPU's source.")] = False,
+    asm: Annotated[bool, typer.Option("--asm", help="Of one: its assembly.")] = False,
+    graph: Annotated[GraphForm | None, typer.Option(help="Of --kernel: the graph around it.")] = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
 ) -> None:
     """Show a job, its workloads and its comparison."""
     forms: dict[Form, bool] = {"tir": tir, "schedule": schedule, "code": code, "asm": asm}
     wished = [name for name, is_wished in forms.items() if is_wished]
-    if wished and (kernel is None or len(wished) > 1):
-        raise typer.BadParameter("--tir, --schedule, --code and --asm go with --kernel NAME, one at a time")
+    if (wished or graph) and ((kernel is None and candidate is None) or len(wished) + bool(graph) > 1):
+        raise typer.BadParameter("--tir, --schedule, --code, --asm and --graph go with --kernel NAME, one at a time")
     with connected(url) as client:
-        if kernel is not None:
-            one = kernel_named(client, job_id, kernel)
-            if as_json:
-                return print_json(one)
-            return print_kernel(one, *wished)
+        if failures:
+            return print_failures(client, job_id, as_json)
+        if kernel is not None or candidate is not None:
+            one = client.candidate(job_id, candidate) if candidate else kernel_named(client, job_id, kernel or "")
+            if graph:
+                return print_graph(client, client.job(job_id), one, graph)
+            return print_json(one) if as_json else print_kernel(one, *wished)
         if kernels:
             found = client.workloads(job_id)
             if as_json:
@@ -165,9 +198,16 @@ def show_job(client: Client, job: JobOut) -> list[BenchmarkOut]:
     benchmarks = client.benchmarks(job.id)
     if benchmarks:
         console.print()
-        console.print(tables.benchmarks_table(benchmarks))
-        first = benchmarks[0]
-        console.print(f"interleaved in one process, {first.threads} threads, {first.machine}", style="dim")
+        console.print(tables.benchmarks_table(benchmarks, job.absent))
+        for name, reason in job.absent.items():
+            console.print(f"{name}: {reason}", style="dim", highlight=False, markup=False)
+        if any(one.load_ms is not None for one in benchmarks):
+            console.print()
+            console.print(tables.costs_table(benchmarks))
+        tuned = next((one for one in benchmarks if one.variant == "tuned"), None)
+        if tuned and tuned.mean_ms is not None and tuned.std_ms is not None:
+            console.print(words.mean_time(tuned.mean_ms, tuned.std_ms), highlight=False)
+        console.print(words.how_compared(benchmarks), style="dim")
     if job.artifact_id:
         manifest = client.evidence(job.id)
         said = [words.brought(manifest)]

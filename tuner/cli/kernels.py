@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, cast
 
 from tuner.apart import Limits, answered
 from tuner.cli.common import console, notes, settings_with
 from tuner.cli.quietly import quiet
 from tuner.client.http import Client
 from tuner.errors import InvalidInput, StageFailed
-from tuner.schemas import JobWorkloadOut, KernelOut
+from tuner.schemas import JobOut, JobWorkloadOut, KernelOut
+from tuner.schemas.common import Head
 
 Form = Literal["tir", "schedule", "code", "asm"]
+GraphForm = Literal["text", "dot", "mermaid"]
 
 _LIMITS = Limits(seconds=300.0, memory_bytes=4 * 2**30)
 
@@ -33,6 +36,32 @@ def print_kernel(kernel: KernelOut, form: Form = "tir") -> None:
     if kernel.chosen:
         notes.print(f"{kernel.name} ({kernel.summary}), {kernel.chosen}", highlight=False, markup=False)
     console.out(text.rstrip("\n"), highlight=False)
+
+
+def print_graph(client: Client, job: JobOut, kernel: KernelOut, form: GraphForm) -> None:
+    """Prints the graph around a kernel, of the model as it is imported here."""
+    from rpc.facts import device_facts  # it and what follows load TVM and torch: only this option pays
+    from tuner.graph.surroundings import told
+    from tuner.importers.source import resolve_source
+    from tuner.jobs.looking import surroundings
+    from tuner.jobs.standalone import Order
+    from tuner.kernels.precision import precision_of
+    from tuner.kernels.workload import module_from_json
+    from tuner.targets import presets
+
+    settings = settings_with()
+    head = next((one.head for one in client.models(500).items if one.id == job.model_id), "")
+    target = replace(presets.resolve("local", settings.device_key, device_facts()), tvm=kernel.target)
+    batch, seq_len = (None, None) if job.lengths else (job.batch, job.seq_len)
+    precision = precision_of(module_from_json(kernel.tir)["main"])
+    order = Order(resolve_source(job.model, head=cast(Head, head) or None), target, batch, seq_len, precision)
+
+    def say(line: str) -> None:
+        notes.print(line, highlight=False)
+
+    with quiet(settings, say):
+        found = surroundings(settings, order, kernel.workload_id, say)
+    console.out(told(found, form), highlight=False)
 
 
 def _only(found: Sequence[JobWorkloadOut], name: str) -> JobWorkloadOut:

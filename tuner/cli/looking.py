@@ -21,6 +21,7 @@ from tuner.cli.common import (
     notes,
     settings_with,
 )
+from tuner.cli.kernels import GraphForm
 from tuner.cli.quietly import quiet
 from tuner.config import Settings
 from tuner.errors import InvalidInput
@@ -44,15 +45,20 @@ def tasks(
     seq_len: SeqLenOption = None,
     head: HeadOption = None,
     tir: Annotated[str | None, typer.Option("--tir", help="Print the TIR of this kernel instead.")] = None,
+    graph: Annotated[str | None, typer.Option("--graph", help="Print the graph around this kernel instead.")] = None,
+    form: Annotated[GraphForm, typer.Option(help="Of --graph.")] = "text",
     allow_pickle: PickleOption = False,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List a model's kernels, which are what a job tunes; needs no service."""
     settings, order = _order(model, target, batch, seq_len, head, allow_pickle, data_dir)
-    from tuner.jobs.looking import tasks_of
+    from tuner.graph.surroundings import told
+    from tuner.jobs.looking import surroundings, tasks_of
 
     with quiet(settings, _say):
+        if graph is not None:
+            return console.out(told(surroundings(settings, order, graph, _say), form), highlight=False)
         found = tasks_of(settings, order, _say)
     if tir is not None:
         console.print(_named(found, tir).mod.script(), highlight=False, markup=False, soft_wrap=True)

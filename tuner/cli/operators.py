@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli import words
-from tuner.cli.common import JsonOption, UrlOption, checked, connected, notes, print_json
+from tuner.cli.common import JsonOption, StrategyOption, UrlOption, checked, connected, notes, print_json
 from tuner.cli.jobs import follow_and_show
 from tuner.client.http import Client
 from tuner.errors import InvalidInput
@@ -27,6 +27,7 @@ def tune_op(
     constant: Annotated[
         list[int] | None, typer.Option(help="Of FUNCTION: position of an input that is a weight; may be repeated.")
     ] = None,
+    strategy: StrategyOption = "auto",
     cold: Annotated[bool, typer.Option("--cold", help="Ignore records that are already known.")] = False,
     priority: Annotated[int, typer.Option(help="Higher goes first; -100 to 100.")] = 0,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show progress until it ends.")] = False,
@@ -37,6 +38,7 @@ def tune_op(
     wish: dict[str, object] = {
         "target": target,
         "budget": BudgetIn(trials=trials, minutes=minutes),
+        "strategy": strategy,
         "cold": cold,
         "priority": priority,
     }

@@ -63,7 +63,7 @@ def compare(
         return files(backend, scratch=scratch)
 
     with notes.status("reading"):
-        rows = list(side_by_side(order, place_of, given, _threads(runner), idle_sec))
+        rows = side_by_side(order, place_of, given, _threads(runner), idle_sec)
     if as_json:
         print(json.dumps([row.as_dict() for row in rows], indent=2))
     else:

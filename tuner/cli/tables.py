@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import Literal
 
 from rich.markup import escape
 from rich.table import Table
 
+from tuner.bench.against import NAMES
+from tuner.bench.spec import Timing
 from tuner.cli import words
 from tuner.importers.operators.files import label
+from tuner.jobs import terms
 from tuner.schemas import (
     ArtifactOut,
     BenchmarkOut,
@@ -36,14 +40,16 @@ _VARIANTS = {
     "product": "PyTorch, product alone",
     "tuned-fp32": "TVM tuned, fp32",
     "tuned-bf16": "TVM tuned, bf16",
+    "tuned-fp16": "TVM tuned, fp16",
     "tuned-int8": "TVM tuned, int8",
+    **NAMES,
 }
 
 
 def jobs_table(jobs: Iterable[JobOut], width: int) -> Table:
     """One line per job; below ``WIDE`` columns without when it was created, as the order tells that already."""
     columns = ["=job", "model", "batch x seq", "target", "state", ">trials", ">latency", ">speedup"]
-    table = _table(*columns, *(["created"] if width >= WIDE else []), gap=2 if width >= WIDE else 1)
+    table = plain_table(*columns, *(["created"] if width >= WIDE else []), gap=2 if width >= WIDE else 1)
     now = datetime.now(timezone.utc)
     for job in jobs:
         table.add_row(
@@ -73,6 +79,7 @@ def job_table(job: JobOut) -> Table:
         "batch x seq": words.shape(job),
         "state": _state(job) + (f"  {escape(job.message)}" if job.message not in ("", job.state) else ""),
         "budget": words.budget(job) + ("  (cold)" if job.cold else ""),
+        **({"terms": escape(terms.in_words(job))} if terms.in_words(job) else {}),
         **({} if job.compile_only else _figures(job)),
         "artifact": job.artifact_id or words.DASH,
     }
@@ -94,7 +101,7 @@ def _figures(job: JobOut) -> dict[str, str]:
 
 def artifacts_table(artifacts: Iterable[ArtifactOut]) -> Table:
     """One line per artifact, with how much of it was tuned and how far it was tested."""
-    table = _table("=artifact", "model", "target", ">coverage", "tested", ">size", "created")
+    table = plain_table("=artifact", "model", "target", ">coverage", "tested", ">size", "created")
     now = datetime.now(timezone.utc)
     for one in artifacts:
         manifest = one.manifest
@@ -103,7 +110,7 @@ def artifacts_table(artifacts: Iterable[ArtifactOut]) -> Table:
             escape(label(str((manifest.get("model") or {}).get("name", words.DASH)))),
             escape(family(manifest["target"])) if "target" in manifest else words.DASH,
             f"{manifest['coverage']:.0%}" if manifest.get("coverage") is not None else words.DASH,
-            str(manifest.get("tested", words.DASH)),
+            escape(one.tested) or words.DASH,
             words.size(one.size_bytes) if one.evicted_at is None else "removed",
             words.ago(one.created_at, now),
         )
@@ -113,13 +120,13 @@ def artifacts_table(artifacts: Iterable[ArtifactOut]) -> Table:
 def workloads_table(workloads: Iterable[JobWorkloadOut], width: int) -> Table:
     """Workloads in the order of the model, with their share of the time; below ``WIDE`` columns without shapes."""
     names = ["workload", *(["shapes"] if width >= WIDE else [])]
-    table = _table(*names, ">launches", ">trials", ">untuned", ">best", ">GFLOPS", ">of peak", ">share")
+    table = plain_table(*names, ">launches", ">trials", ">untuned", ">best", ">GFLOPS", ">of peak", ">share")
     for work in workloads:
         table.add_row(
             escape(work.name),
             *([escape(work.summary)] if width >= WIDE else []),
             str(work.weight),
-            f"{work.trials:,}" if work.tunable else words.DASH,
+            "left out" if work.left_out else f"{work.trials:,}" if work.tunable else words.DASH,
             words.microseconds(work.untuned_us),
             words.microseconds(work.best_us),
             f"{work.gflops:,.0f}" if work.gflops else words.DASH,
@@ -130,12 +137,16 @@ def workloads_table(workloads: Iterable[JobWorkloadOut], width: int) -> Table:
 
 
 def kernels_table(workloads: Iterable[JobWorkloadOut], width: int) -> Table:
-    """Kernels with how each was chosen, those that take most of the time first; below ``WIDE`` columns without shapes,
-    and what each was chosen by in one word."""
-    is_wide = width >= WIDE
+    """Kernels with where each runs and how it was chosen, those that take most of the time first. Below ``WIDE``
+    columns without shapes and parts of the peak, with what each was chosen by in one word, and where only if they
+    differ."""
+    is_wide, rows = width >= WIDE, sorted(workloads, key=lambda one: -(one.share or 0.0))
+    places = [", ".join(filter(None, [work.runs_on, work.unit])) or words.DASH for work in rows]
+    is_told = is_wide or len(set(places)) > 1
     names = ["kernel", *(["shapes"] if is_wide else [])]
-    table = _table(*names, ">launches", ">share", ">untuned", ">best", ">GFLOPS", "chosen", ">trials")
-    for work in sorted(workloads, key=lambda one: -(one.share or 0.0)):
+    numbers = (">launches", ">share", ">untuned", ">best", ">GFLOPS", *([">of peak"] if is_wide else []))
+    table = plain_table(*names, *numbers, *(["on"] if is_told else []), "chosen", ">trials")
+    for work, place in zip(rows, places, strict=True):
         chosen = work.chosen or words.DASH
         table.add_row(
             escape(work.name),
@@ -145,23 +156,46 @@ def kernels_table(workloads: Iterable[JobWorkloadOut], width: int) -> Table:
             words.microseconds(work.untuned_us),
             words.microseconds(work.best_us),
             f"{work.gflops:,.0f}" if work.gflops else words.DASH,
+            *([f"{work.peak_share:.0%}" if work.peak_share else words.DASH] if is_wide else []),
+            *([place] if is_told else []),
             escape(chosen if is_wide else chosen.partition(":")[0]),
-            f"{work.trials:,}" if work.tunable else words.DASH,
+            "left out" if work.left_out else f"{work.trials:,}" if work.tunable else words.DASH,
         )
     return table
 
 
-def benchmarks_table(benchmarks: Iterable[BenchmarkOut]) -> Table:
-    """The comparison, slowest first, with each variant's speed against the slowest."""
+def benchmarks_table(
+    benchmarks: Iterable[BenchmarkOut | Timing], absent: Mapping[str, str] = MappingProxyType({}), of: str = "variant"
+) -> Table:
+    """The comparison, slowest first, with each variant's speed against the slowest; last those that are ``absent``, and
+    why. ``of`` heads the column that says who they are."""
     ordered = sorted(benchmarks, key=lambda b: -b.median_ms)
-    table = _table("variant", ">median", ">p10", ">p90", ">mean (std dev)", ">n", ">speed")
+    table = plain_table(of, ">median", ">p10", ">p90", ">mean (std dev)", ">n", ">speed")
     for bench in ordered:
         table.add_row(
-            _VARIANTS.get(bench.variant, bench.variant),
+            escape(_VARIANTS.get(bench.variant, bench.variant)),
             *(words.milliseconds(value) for value in (bench.median_ms, bench.p10_ms, bench.p90_ms)),
             words.mean(bench.mean_ms, bench.std_ms),
             str(bench.n),
             f"{ordered[0].median_ms / bench.median_ms:.2f}x",
+            style="bold green" if bench.variant == "tuned" else "",
+        )
+    for name in absent:
+        table.add_row(escape(_VARIANTS.get(name, name)), "not timed", style="dim")
+    return table
+
+
+def costs_table(benchmarks: Iterable[BenchmarkOut]) -> Table:
+    """What contestants in processes of their own cost besides: until they could be called, the first call, one after a
+    rest, memory; what they compute in, and how far from PyTorch's their outputs were. The quickest first."""
+    table = plain_table("variant", ">load", ">first call", ">after a rest", ">memory", "in", ">off by")
+    for bench in sorted(benchmarks, key=lambda b: b.median_ms):
+        table.add_row(
+            escape(_VARIANTS.get(bench.variant, bench.variant)),
+            *(words.milliseconds(value) for value in (bench.load_ms, bench.first_ms, bench.after_idle_ms)),
+            words.size(bench.memory_bytes) if bench.memory_bytes else words.DASH,
+            bench.precision or words.DASH,
+            words.DASH if bench.max_abs_error is None else f"{bench.max_abs_error:.1e}",
             style="bold green" if bench.variant == "tuned" else "",
         )
     return table
@@ -169,7 +203,7 @@ def benchmarks_table(benchmarks: Iterable[BenchmarkOut]) -> Table:
 
 def records_table(records: Iterable[RecordOut]) -> Table:
     """One line per attempt at a candidate."""
-    table = _table("candidate", "workload", "family", ">best", "try", "what became of it", "measured on")
+    table = plain_table("candidate", "workload", "family", ">best", "try", "what became of it", "measured on")
     for record in records:
         state = f"{record.error_class}: {record.error}" if record.error_class else "" if record.mean_us else "seed"
         table.add_row(
@@ -186,7 +220,7 @@ def records_table(records: Iterable[RecordOut]) -> Table:
 
 def legacy_table(logs: Iterable[LegacyOut]) -> Table:
     """What logs of another tuner hold, and how their best came to be, in quarters of the way."""
-    table = _table("workload", "target", ">records", ">failed", ">best", ">GFLOPS", "GFLOPS over time")
+    table = plain_table("workload", "target", ">records", ">failed", ">best", ">GFLOPS", "GFLOPS over time")
     for log in logs:
         table.add_row(
             escape(log.workload),
@@ -202,7 +236,7 @@ def legacy_table(logs: Iterable[LegacyOut]) -> Table:
 
 def models_table(models: Iterable[ModelOut]) -> Table:
     """One line per model."""
-    table = _table("model", "=id", "source", "family", "head", ">max seq", "weights")
+    table = plain_table("model", "=id", "source", "family", "head", ">max seq", "weights")
     for model in models:
         longest = str(model.max_seq_len) if model.max_seq_len else words.DASH
         table.add_row(escape(model.name), model.id, model.source, model.family, model.head, longest, model.weights)
@@ -211,7 +245,7 @@ def models_table(models: Iterable[ModelOut]) -> Table:
 
 def devices_table(devices: Iterable[DeviceOut]) -> Table:
     """One line per device."""
-    table = _table("device", "state", "processor", ">cores", "last seen")
+    table = plain_table("device", "state", "processor", ">cores", "last seen")
     now = datetime.now(timezone.utc)
     for device in devices:
         facts = device.facts
@@ -222,7 +256,7 @@ def devices_table(devices: Iterable[DeviceOut]) -> Table:
 
 def tokens_table(tokens: Iterable[TokenOut]) -> Table:
     """One line per token."""
-    table = _table("=token", "allows", "made")
+    table = plain_table("=token", "allows", "made")
     now = datetime.now(timezone.utc)
     for token in tokens:
         table.add_row(escape(token.name), token.scope, words.ago(token.created_at, now))
@@ -231,7 +265,7 @@ def tokens_table(tokens: Iterable[TokenOut]) -> Table:
 
 def uploads_table(uploads: Iterable[UploadOut]) -> Table:
     """One line per upload."""
-    table = _table("=upload", "model", "from", "state", ">size", "used")
+    table = plain_table("=upload", "model", "from", "state", ">size", "used")
     now = datetime.now(timezone.utc)
     for one in uploads:
         share = one.received_bytes / one.size_bytes if one.size_bytes else 1.0
@@ -243,14 +277,14 @@ def uploads_table(uploads: Iterable[UploadOut]) -> Table:
 
 def upload_files_table(upload: UploadOut) -> Table:
     """One line per file of an upload."""
-    table = _table("file", ">size", ">here", "sha256")
+    table = plain_table("file", ">size", ">here", "sha256")
     for file in upload.files:
         here = words.size(file.received_bytes)
         table.add_row(escape(file.path), words.size(file.size_bytes), here, file.sha256[:12])
     return table
 
 
-def _table(*columns: str, gap: int = 2) -> Table:
+def plain_table(*columns: str, gap: int = 2) -> Table:
     """A plain table; a column named ``>x`` is a number, ``=x`` an id: neither is ever broken, as words may be."""
     table = Table(box=None, header_style="dim", padding=(0, gap, 0, 0))
     for name in columns:

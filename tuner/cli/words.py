@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from tuner.bench.rivals import is_undecided
-from tuner.importers.layers import where_lost
+from tuner.graph import places
+from tuner.importers.layers import what_changed
 from tuner.jobs.contest import in_words
 from tuner.jobs.eta import time_left
 from tuner.schemas import BenchmarkOut, JobOut, LeftOut, LegacyOut, LegacyPoint, TargetOut
@@ -26,6 +27,18 @@ def milliseconds(value: float | None) -> str:
 def mean(mean_ms: float | None, std_ms: float | None) -> str:
     """A mean latency with its standard deviation: ``43.6 (1.39) ms``."""
     return DASH if mean_ms is None or std_ms is None else f"{mean_ms:.3g} ({std_ms:.3g}) ms"
+
+
+def mean_time(mean_ms: float, std_ms: float) -> str:
+    """The same as TVM's own examples print it: ``Mean inference time (std dev): 35.54 ms (1.39 ms)``."""
+    return f"Mean inference time (std dev): {mean_ms:.2f} ms ({std_ms:.2f} ms)"
+
+
+def how_compared(benchmarks: Sequence[BenchmarkOut]) -> str:
+    """On what terms contestants were timed."""
+    first = benchmarks[0]
+    where = "each in a process of its own" if any(b.load_ms is not None for b in benchmarks) else "in one process"
+    return f"interleaved, {where}, {first.threads} threads, {first.machine}"
 
 
 def microseconds(value: float | None) -> str:
@@ -73,7 +86,7 @@ def compiled(manifest: Mapping[str, Any]) -> str:
     ]
     lines += [f"left out: {reason}" for reason in manifest.get("left_out", [])]
     if check and "fidelity" not in check:
-        lines.append(f"largest difference from PyTorch {check['max_abs_error']:.1e}")
+        lines.append(f"largest difference from {check.get('against', 'PyTorch')}: {check['max_abs_error']:.1e}")
     return "\n".join(lines)
 
 
@@ -89,10 +102,9 @@ def coverage(manifest: Mapping[str, Any]) -> str:
 def fidelity(precision: str, found: Mapping[str, Any]) -> str:
     """What a lower precision loses."""
     own = f", {found['own_texts']} of them yours" if found.get("own_texts") else ""
-    where = f"; {where_lost(found['layers'])}" if found.get("layers") else ""
     return (
         f"{precision} against float32 on {found['sentences']} sentences{own}: cosine {found['cosine_mean']:.5f} in the "
-        f"mean, {found['cosine_min']:.5f} at worst; {found['neighbours']:.1%} of nearest neighbours kept{where}"
+        f"mean, {found['cosine_min']:.5f} at worst; {what_changed(found)}"
     )
 
 
@@ -110,6 +122,8 @@ def brought(manifest: Mapping[str, Any]) -> str:
     if check := manifest.get("faithful"):
         rows = ", ".join(check["cases"])
         lines.append(f"from the library's own forward at most {check['max_abs_error']:.1e} off (rows: {rows})")
+    if found := manifest.get("places"):
+        lines.append(f"runs: {places.in_words(found)}")
     if lost := (manifest.get("verification") or {}).get("fidelity"):
         lines.append(fidelity(manifest["precision"], lost))
     if tried := manifest.get("precisions"):
@@ -125,14 +139,20 @@ def target(one: TargetOut) -> str:
         f"device {one.device_key}, {'online' if one.device_online else 'not there'}",
         ", ".join(filter(None, [one.tvm["kind"], cpu, one.host_triple, one.suffix]))
         + (f", {one.cores} performance cores" if one.cores else ""),
-        "peak not measured yet"
-        if one.peak_gflops is None
-        else f"peak {one.peak_gflops:,.0f} GFLOPS, {one.bandwidth_gb_per_sec:g} GB/s, {one.peak_source}",
+        _peak(one),
     ]
     if group := one.threadgroup:
         limits = f"{group.max_threads} threads, {size(group.memory_bytes)}, simdgroups of {group.simd_width}"
         lines.append(f"threadgroup of at most {limits}")
     return "\n    ".join(lines)
+
+
+def _peak(one: TargetOut) -> str:
+    if one.peak_gflops is None:
+        return "peak not measured yet"
+    beside = "".join(f", {gflops:,.0f} by {unit}" for unit, gflops in one.peak_by_unit.items())
+    by_cores = " by its cores" if beside else ""
+    return f"peak {one.peak_gflops:,.0f} GFLOPS{by_cores}{beside}, {one.bandwidth_gb_per_sec:g} GB/s, {one.peak_source}"
 
 
 def legacy_curve(points: Sequence[LegacyPoint]) -> str:

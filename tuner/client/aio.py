@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,14 @@ from tuner.errors import Busy, ServiceUnreachable
 from tuner.schemas import (
     ArtifactOut,
     BenchmarkOut,
+    CandidateOut,
     EventOut,
+    FailureOut,
     Health,
+    HistoryPoint,
     JobIn,
     JobOut,
+    JobsCompared,
     JobWorkloadOut,
     KernelOut,
     Page,
@@ -89,6 +93,14 @@ class AsyncClient:
         """The workloads of a job in the order the model first uses them."""
         return await self.ask(calls.workloads(job_id))
 
+    async def failures(self, job_id: str) -> list[FailureOut]:
+        """What failed of a job's candidates, by kind."""
+        return await self.ask(calls.failures(job_id))
+
+    async def candidate(self, job_id: str, name: str) -> CandidateOut:
+        """What a candidate of a job is made again from, and what became of it."""
+        return await self.ask(calls.candidate(job_id, name))
+
     async def kernel(self, job_id: str, workload_id: str) -> KernelOut:
         """What a kernel of a job is made again from."""
         return await self.ask(calls.kernel(job_id, workload_id))
@@ -108,6 +120,14 @@ class AsyncClient:
     async def delete(self, job_id: str) -> None:
         """Deletes a job that has ended; its records stay."""
         await self.ask(calls.delete_job(job_id))
+
+    async def compare(self, job_ids: Sequence[str]) -> JobsCompared:
+        """Two to eight jobs that succeeded, side by side, and in what they may not be compared."""
+        return await self.ask(calls.compare(job_ids))
+
+    async def history(self, model: str, target: str | None = None, limit: int = 100) -> list[HistoryPoint]:
+        """What jobs of a model came to, oldest first."""
+        return await self.ask(calls.history(model, target, limit))
 
     async def benchmarks(self, job_id: str) -> list[BenchmarkOut]:
         """The variants of a job's comparison with PyTorch."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
@@ -16,11 +16,17 @@ from tuner.schemas import (
     ArtifactCheck,
     ArtifactOut,
     BenchmarkOut,
+    CandidateOut,
+    DeviceCheckIn,
+    DeviceCheckOut,
     DeviceOut,
+    FailureOut,
     Health,
+    HistoryPoint,
     ImportOut,
     JobIn,
     JobOut,
+    JobsCompared,
     JobWorkloadOut,
     KernelOut,
     ModelIn,
@@ -95,6 +101,14 @@ def kernel(job_id: str, workload_id: str) -> Call[KernelOut]:
     return Call("GET", _path("jobs", job_id, f"workloads/{quote(workload_id, safe='')}"), KernelOut.model_validate)
 
 
+def failures(job_id: str) -> Call[list[FailureOut]]:
+    return _list(FailureOut, _path("jobs", job_id, "failures"))
+
+
+def candidate(job_id: str, name: str) -> Call[CandidateOut]:
+    return Call("GET", _path("jobs", job_id, f"candidates/{quote(name, safe='')}"), CandidateOut.model_validate)
+
+
 def evidence(job_id: str) -> Call[dict[str, Any]]:
     return Call("GET", _path("jobs", job_id, "evidence"), TypeAdapter(dict[str, Any]).validate_python)
 
@@ -112,6 +126,15 @@ def benchmarks(job_id: str) -> Call[Page[BenchmarkOut]]:
     return _page(BenchmarkOut, "/v1/benchmarks", job_id=job_id, limit=100)
 
 
+def history(model: str, target: str | None, limit: int) -> Call[list[HistoryPoint]]:
+    params = _given({"model": model, "target": target, "limit": limit})
+    return Call("GET", "/v1/history", TypeAdapter(list[HistoryPoint]).validate_python, {"params": params})
+
+
+def compare(job_ids: Sequence[str]) -> Call[JobsCompared]:
+    return Call("GET", "/v1/compare", JobsCompared.model_validate, {"params": {"job_id": list(job_ids)}})
+
+
 def artifacts(job_id: str | None, limit: int) -> Call[Page[ArtifactOut]]:
     return _page(ArtifactOut, "/v1/artifacts", job_id=job_id, limit=limit)
 
@@ -122,6 +145,11 @@ def artifact(artifact_id: str) -> Call[ArtifactOut]:
 
 def verify_artifact(artifact_id: str) -> Call[ArtifactCheck]:
     return Call("POST", _path("artifacts", artifact_id, "verify"), ArtifactCheck.model_validate)
+
+
+def check_artifact(artifact_id: str, device: str) -> Call[DeviceCheckOut]:
+    body = DeviceCheckIn(device=device).model_dump()
+    return Call("POST", _path("artifacts", artifact_id, "check"), DeviceCheckOut.model_validate, {"json": body})
 
 
 def models(limit: int) -> Call[Page[ModelOut]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,12 +20,17 @@ from tuner.schemas import (
     ArtifactCheck,
     ArtifactOut,
     BenchmarkOut,
+    CandidateOut,
+    DeviceCheckOut,
     DeviceOut,
     EventOut,
+    FailureOut,
     Health,
+    HistoryPoint,
     ImportOut,
     JobIn,
     JobOut,
+    JobsCompared,
     JobWorkloadOut,
     KernelOut,
     ModelIn,
@@ -119,6 +124,14 @@ class Client:
         """What a kernel of a job is made again from."""
         return self.ask(calls.kernel(job_id, workload_id))
 
+    def failures(self, job_id: str) -> list[FailureOut]:
+        """What failed of a job's candidates, by kind."""
+        return self.ask(calls.failures(job_id))
+
+    def candidate(self, job_id: str, name: str) -> CandidateOut:
+        """What a candidate of a job is made again from, and what became of it."""
+        return self.ask(calls.candidate(job_id, name))
+
     def evidence(self, job_id: str) -> dict[str, Any]:
         """The manifest of a job's module as the job made and measured it; empty before it has one."""
         return self.ask(calls.evidence(job_id))
@@ -139,6 +152,14 @@ class Client:
         """Deletes a job that has ended; its records stay."""
         self.ask(calls.delete_job(job_id))
 
+    def compare(self, job_ids: Sequence[str]) -> JobsCompared:
+        """Two to eight jobs that succeeded, side by side, and in what they may not be compared."""
+        return self.ask(calls.compare(job_ids))
+
+    def history(self, model: str, target: str | None = None, limit: int = 100) -> list[HistoryPoint]:
+        """What jobs of a model came to, oldest first."""
+        return self.ask(calls.history(model, target, limit))
+
     def benchmarks(self, job_id: str) -> list[BenchmarkOut]:
         """The variants of a job's comparison with PyTorch."""
         return self.ask(calls.benchmarks(job_id)).items
@@ -150,6 +171,10 @@ class Client:
     def artifact(self, artifact_id: str) -> ArtifactOut:
         """One artifact with its manifest."""
         return self.ask(calls.artifact(artifact_id))
+
+    def check_artifact(self, artifact_id: str, device: str) -> DeviceCheckOut:
+        """Have a device of the fleet load and run it; ``artifact`` tells what came of that."""
+        return self.ask(calls.check_artifact(artifact_id, device))
 
     def artifact_of(self, thing: str) -> ArtifactOut:
         """The artifact of that id, or the one the job of that id made. Raises Conflict when the job has none."""

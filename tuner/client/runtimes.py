@@ -41,7 +41,7 @@ def files_for(backend: str, artifact: Path, model: Path | None, scratch: Path) -
         return model
     graph = scratch / _GRAPH
     if not graph.is_file():
-        from tuner.bench.peers import onnx_for_any_length
+        from tuner.bench.graphs import onnx_for_any_length
 
         graph.write_bytes(onnx_for_any_length(_loaded(model)))
     return graph

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
-from rpc.facts import BIND_ENV, THREADS_ENV
-from rpc.lifeline import python_module, told_env
+from rpc.confined import Confined
+from tuner.bench.compare import interleave
+from tuner.bench.contestant import Contestant
 from tuner.bench.runtimes import how_to_install
-from tuner.bench.stats import Stats, summarise
+from tuner.bench.stats import Stats
+from tuner.bench.task import save
+from tuner.client.reading_worker import LOGITS
 from tuner.client.runtimes import PACKAGES
-from tuner.errors import TunerError
+from tuner.errors import StageFailed, TunerError
 
 IDLE_SEC = 10.0
-_TIMEOUT_SEC = 900.0
+_WORKER = "tuner.client.reading_worker"
+_ROUNDS, _PER_ROUND, _WARMUP_SEC, _MAX_SEC = 10, 2, 0.3, 120.0
 
 
 @dataclass(frozen=True)
@@ -59,62 +64,76 @@ def side_by_side(
     texts: Texts,
     threads: int,
     idle_sec: float,
-) -> Iterator[Row]:
-    """A row for each runtime, in their order. ``place_of(backend, scratch)`` gives the files that it opens."""
-    reference: np.ndarray | None = None
-    with tempfile.TemporaryDirectory(prefix="tunesmith-") as folder:
-        scratch = Path(folder)
-        arrays: dict[str, Any] = {
-            f"{name}/{n}": value for n, text in enumerate(texts.arrays) for name, value in text.items()
-        }
-        np.savez(scratch / "texts.npz", **arrays)
+) -> list[Row]:
+    """A row for each runtime, in their order; they take turns. ``place_of(backend, scratch)`` gives the files that it
+    opens."""
+    with tempfile.TemporaryDirectory(prefix="tunesmith-") as folder, ExitStack() as ends:
+        scratch, notes = Path(folder), dict[str, str]()
+        save(scratch / "texts.npz", texts.arrays)
+        entered: dict[str, Contestant] = {}
+        logits: dict[str, np.ndarray] = {}
+
+        def lost(backend: str, failure: TunerError) -> None:
+            notes[backend] = f"{failure.message} {failure.hint}".strip()
+            entered.pop(backend, None)
+
         for backend in backends:
             if command := how_to_install(PACKAGES[backend]):
-                yield Row(backend, f"not installed: {command}")
+                notes[backend] = f"not installed: {command}"
                 continue
+            process = ends.enter_context(closing(Confined(_WORKER, psutil.virtual_memory().total)))
             try:
-                place = place_of(backend, scratch)
-            except TunerError as error:
-                yield Row(backend, f"{error.message} {error.hint}".strip())
+                order = {"kind": backend, "place": str(place_of(backend, scratch)), "threads": threads}
+                one = Contestant(backend, process, order | {"inputs": str(scratch / "texts.npz")}, "")
+                found = one.computed(texts.arrays, scratch)
+            except TunerError as failure:
+                lost(backend, failure)
                 continue
-            result = _measured(backend, place, scratch, threads, idle_sec)
-            if "error" in result:
-                yield Row(backend, result["error"])
-                continue
-            logits = np.asarray(result.pop("logits"))
-            reference = logits if reference is None else reference
-            yield _row(backend, result, logits, reference, texts.names)
+            entered[backend], logits[backend] = one, np.concatenate([text[LOGITS] for text in found])
+        stats = _timed(entered, lost)
+        time.sleep(idle_sec)
+        costs = {name: _costs(one, lost) for name, one in list(entered.items())}
+    reference = next((logits[name] for name in backends if name in logits), None)
+    return [
+        Row(backend, notes[backend])
+        if backend in notes or reference is None
+        else _row(backend, stats[backend], costs[backend], logits[backend], reference, texts)
+        for backend in backends
+    ]
 
 
-def _row(backend: str, result: dict[str, Any], logits: np.ndarray, reference: np.ndarray, names: list[str]) -> Row:
+def _timed(entered: Mapping[str, Contestant], lost: Callable[[str, StageFailed], None]) -> dict[str, Stats]:
+    """In turns, each on all of the texts."""
+    if not entered:
+        return {}
+    return interleave(dict(entered), _ROUNDS, _PER_ROUND, _WARMUP_SEC, _MAX_SEC, lost=lost)
+
+
+def _costs(one: Contestant, lost: Callable[[str, StageFailed], None]) -> dict[str, Any]:
+    """Before it was warm, after its rest, and in memory."""
+    try:
+        after_idle_ms, memory_bytes = one.first_again_ms(), one.memory_bytes()
+    except StageFailed as failure:
+        lost(one.name, failure)
+        return {}
+    warm = {"after_idle_ms": after_idle_ms, "memory_bytes": memory_bytes}
+    return {"load_ms": one.load_ms, "first_ms": one.first_ms, **warm}
+
+
+def _row(
+    backend: str,
+    stats: Stats,
+    costs: Mapping[str, Any],
+    logits: np.ndarray,
+    reference: np.ndarray,
+    texts: Texts,
+) -> Row:
     chosen = logits.argmax(axis=1)
     return Row(
         backend,
-        load_ms=result["load_ms"],
-        first_ms=result["first_ms"],
-        steady=summarise([result["times_ms"]]),
-        after_idle_ms=result["after_idle_ms"],
-        memory_bytes=result["memory_bytes"],
-        labels=[names[index] for index in chosen],
+        **costs,
+        steady=stats.each_of(len(texts.arrays)),
+        labels=[texts.names[index] for index in chosen],
         agreeing=int((chosen == reference.argmax(axis=1)).sum()),
         max_abs_error=float(np.abs(logits - reference).max()),
     )
-
-
-def _measured(backend: str, place: Path, scratch: Path, threads: int, idle_sec: float) -> dict[str, Any]:
-    order, result = scratch / "order.json", scratch / "result.json"
-    told = {"backend": backend, "place": str(place), "threads": threads, "idle_sec": idle_sec}
-    order.write_text(json.dumps({**told, "texts": str(scratch / "texts.npz")}))
-    result.unlink(missing_ok=True)
-    env = told_env(**dict.fromkeys((THREADS_ENV, "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)))
-    env.pop(BIND_ENV, None)  # how threads are bound an artifact's loader decides for itself
-    command = python_module("tuner.client.reading_process", str(order), str(result))
-    try:
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=_TIMEOUT_SEC + idle_sec)
-    except subprocess.TimeoutExpired:
-        return {"error": f"it took longer than {_TIMEOUT_SEC:.0f} s"}
-    if not result.is_file():
-        last = done.stderr.strip().splitlines()[-1:] or [""]
-        return {"error": f"its process ended with code {done.returncode}: {last[0]}"}
-    found: dict[str, Any] = json.loads(result.read_bytes())
-    return found

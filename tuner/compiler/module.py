@@ -22,8 +22,11 @@ from tuner.artifact import travelling
 from tuner.artifact.format import artifact_id, sha256_of
 from tuner.artifact.machine import instructions
 from tuner.artifact.symbols import check_library
-from tuner.graph.pipeline import Prepared, build, finish, kernel_names
-from tuner.graph.replaced import Replacement
+from tuner.graph.flow import flow
+from tuner.graph.launches import launches
+from tuner.graph.onlooker import show
+from tuner.graph.pipeline import Prepared, build, finish, kernels_of
+from tuner.graph.replaced import Replacement, stood_as
 from tuner.importers.cache import Imported, named_params
 from tuner.kernels import ready_made, written
 from tuner.kernels.context import NO_SCHEDULE, Replay, make_target
@@ -32,16 +35,20 @@ from tuner.kernels.left_out import NO_CHOICE, refusal
 from tuner.kernels.link import linker_for
 from tuner.kernels.prefetch import insert_prefetches
 from tuner.kernels.space import space_for
-from tuner.kernels.workload import module_from_json, names_of
+from tuner.kernels.workload import ids_of, module_from_json, names_of
 from tuner.targets import triples
 
+_PARAMS = "params.safetensors"
+GRAPH = "graph.relax"
+_MOST_GRAPH_CHARS = 2_000_000
 _UNTIMED = [0.0]  # of a guess: TVM's database passes over records without times
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """What compiling found out: parameter names in call order, members' names, how the library was checked, and why
-    winners, by TIR, were left out.
+    """What compiling found out: parameter names in call order, members' names, how the library was checked, why
+    winners, by TIR, were left out, which workloads feed which (``tuner.graph.flow``), and where each runs
+    (``tuner.graph.places``).
     """
 
     params: list[str]
@@ -49,6 +56,8 @@ class Compiled:
     source: str
     checked: dict[str, Any]
     left_out: dict[str, str]
+    flow: list[list[str | int]]
+    places: dict[str, Any]
 
 
 def compile_into(
@@ -63,14 +72,25 @@ def compile_into(
     folder.mkdir(parents=True)
     tvm_target = make_target(target)
     database, replaced, left_out = _chosen(prepared.mod, tvm_target, winners)
+    for name, kernel in kernels_of(prepared.mod).items():
+        show(f"kernel {name} as the model has it", "py", kernel.script)
     mod, params = finish(prepared, database, tvm_target, lambda rest: schedule_by_default(rest, tvm_target), replaced)
     library = "lib" + triples.library_suffix(target)
-    source = build(insert_prefetches(mod), tvm_target, str(folder / library), linker_for(target))
+    mod = insert_prefetches(mod)
+    for name, kernel in kernels_of(mod).items():
+        show(f"kernel {name} as it is built", "py", kernel.script)
+    if len(graph := str(mod["main"].script())) <= _MOST_GRAPH_CHARS:
+        (folder / GRAPH).write_text(graph)
+    source = build(mod, tvm_target, str(folder / library), linker_for(target))
     (folder / f"source.{source.kind}").write_text(source.text)
     named = named_params(params)
-    save_file(named, folder / "params.safetensors")
-    checked = check_library(folder / library, target, kernel_names(mod))
-    return Compiled(list(named), library, f"source.{source.kind}", checked, left_out)
+    save_file(named, folder / _PARAMS)
+    checked = check_library(folder / library, target, list(kernels_of(mod)))
+    ids = ids_of(prepared.mod)
+    edges = flow(launches(prepared.mod, prepared.inputs, prepared.origins), ids)
+    built = {name: ids[before] for name, before in stood_as(kernels_of(mod)).items() if before in ids}
+    where = source.places.by_workload(built)
+    return Compiled(list(named), library, f"source.{source.kind}", checked, left_out, edges, where)
 
 
 def _chosen(
@@ -141,6 +161,8 @@ def base_manifest(
         "library": compiled.library,
         "source": compiled.source,
         "params": compiled.params,
+        "flow": compiled.flow,
+        "places": compiled.places,
         "target": target,
         "machine": triples.architecture(target),
         **({"instructions": instructions(target)} if target["kind"] == "llvm" else {}),
@@ -149,7 +171,7 @@ def base_manifest(
         "versions": {
             "tvm": PINS["apache-tvm"],
             "tvm-ffi": PINS["apache-tvm-ffi"],
-            **{name: metadata.version(name) for name in ("torch", "transformers")},
+            **{name: metadata.version(name) for name in ("torch", "transformers", "tunesmith")},
         },
     }
 
@@ -169,13 +191,14 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 
 def seal(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest with its time, its id and each member's hash, written; nothing in the folder may change any more."""
+    params = sha256_of(folder / _PARAMS)
     manifest = manifest | {
         "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "params_sha256": sha256_of(folder / "params.safetensors"),
+        "params_sha256": params,
     }
     manifest["id"] = artifact_id(manifest)
     write_manifest(folder, manifest)
-    members = sorted(path for path in folder.iterdir() if path.is_file() and path.name != "manifest.json")
-    manifest["files"] = {path.name: sha256_of(path) for path in members}
+    others = sorted(path for path in folder.iterdir() if path.is_file() and path.name not in ("manifest.json", _PARAMS))
+    manifest["files"] = {path.name: sha256_of(path) for path in others} | {_PARAMS: params}
     write_manifest(folder, manifest)
     return manifest

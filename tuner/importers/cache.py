@@ -15,8 +15,11 @@ import tvm
 from safetensors.numpy import load_file, save_file
 
 from rpc.drafts import draft
+from rpc.lean import importing
 from rpc.versions import PINS
-from tuner.graph.pipeline import PIPELINE_VERSION, Prepared, prepare
+from tuner.graph.launches import launches
+from tuner.graph.pipeline import GPU_VERSION, PIPELINE_VERSION, Prepared, prepare
+from tuner.graph.surroundings import Launch
 from tuner.importers import shelf, tensors
 from tuner.importers.families import check_texts
 from tuner.importers.memory import check_memory, config_of
@@ -28,20 +31,21 @@ from tuner.importers.tensors import Tensor
 from tuner.lengths import MOST_TOKENS, UNKNOWN_LONGEST
 
 _TOKENIZER = "tokenizer"  # the folder of its files in an import
+_ORIGINS = "origins.json"  # names of what each parameter is made of
+TOKENISED = "tokenised text, padded and full"  # what the samples of an import are
+HASHED = "text of words hashed to ids, padded and full"  # of one without a tokenizer
 _SAMPLED_TEXTS, _SAMPLED_TOKENS = 5, 96  # of an import for texts; its samples are padded, its module skips that
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a model is imported for: ``batch`` sequences of ``seq_len`` tokens, or ``texts`` of any number and lengths.
-
-    ``fused_attention``: in one kernel where sequences are long, as CPUs have it.
-    """
+    """What a model is imported for: ``batch`` sequences of ``seq_len`` tokens, or ``texts`` of any number and lengths,
+    for a ``kind`` of target."""
 
     batch: int = 1
     seq_len: int = 128
     texts: bool = False
-    fused_attention: bool = True
+    kind: str = "llvm"
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Imported:
     outputs: list[Tensor]
     samples: int
     against: str = PYTORCH  # what its outputs are compared with
-    sampled: str = "tokenised text, padded and full"
+    sampled: str = TOKENISED
     texts: dict[str, int] = field(default_factory=dict)  # of texts of any lengths: longest, most_tokens, first_position
     revision: str = ""  # commit of a hub model
     about: dict[str, Any] = field(default_factory=dict)  # as LoadedModel has it
@@ -82,10 +86,12 @@ def import_key(fetched: Fetched, shape: Shape) -> str:
 
     A preset whose trained weights have come since it was imported with random ones is another model.
     """
+    on_cpu = {"fused_attention": True}  # as it was called when only that differed: what was imported since is found
+    kind = on_cpu if shape.kind == "llvm" else {"kind": shape.kind, "version": GPU_VERSION}
     described = {
         "source": asdict(replace(fetched.source, stamp="")),
         "snapshot": fetched.folder.name if fetched.folder else "",
-        "shape": asdict(shape),
+        "shape": {"batch": shape.batch, "seq_len": shape.seq_len, "texts": shape.texts} | kind,
         "versions": [PIPELINE_VERSION, PINS],
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:20]
@@ -114,11 +120,12 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
     sampled = (_SAMPLED_TEXTS, _SAMPLED_TOKENS) if shape.texts else (shape.batch, shape.seq_len)
     check_memory(fetched.source.name, config_of(fetched.source, fetched.folder), *sampled, memory_bytes)
     # Seconds, of which a worker that has its import knows nothing.
-    from tuner.importers.faithful import check_faithful
-    from tuner.importers.huggingface import load_torch
-    from tuner.importers.original import check_original
-    from tuner.importers.pytorch import export, export_texts
-    from tuner.importers.reference import reference_outputs, sample_inputs
+    with importing():
+        from tuner.importers.faithful import check_faithful
+        from tuner.importers.huggingface import load_torch
+        from tuner.importers.original import check_original
+        from tuner.importers.pytorch import export, export_texts
+        from tuner.importers.reference import reference_outputs, sample_inputs
 
     loaded = load_torch(fetched)
     faithful = check_faithful(loaded, shape.seq_len)
@@ -132,7 +139,7 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
         prepared = prepare(export_texts(loaded, texts["most_tokens"]), longest=longest)
         samples = sample_inputs(loaded, _SAMPLED_TEXTS, min(longest, _SAMPLED_TOKENS))
     else:
-        prepared = prepare(export(loaded, shape.batch, shape.seq_len), shape.fused_attention)
+        prepared = prepare(export(loaded, shape.batch, shape.seq_len), shape.kind)
         samples = sample_inputs(loaded, shape.batch, shape.seq_len)
     wanted = [reference_outputs(loaded, inputs) for inputs in samples]
     if texts:
@@ -153,6 +160,7 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
         inputs=tensors.bounded(loaded, taken),
         outputs=given,
         samples=len(samples),
+        sampled=TOKENISED if loaded.tokenizer is not None else HASHED,
         texts=texts,
         about=loaded.about,
         faithful=faithful,
@@ -213,12 +221,18 @@ def load_prepared(root: Path, imported: Imported) -> Prepared:
     folder = root / imported.key
     params = load_file(folder / "params.safetensors")
     ordered = [params[f"p{index}"] for index in range(len(params))]
-    return Prepared(load_module(root, imported), ordered, len(imported.inputs))
+    origins = json.loads((folder / _ORIGINS).read_text())
+    return Prepared(load_module(root, imported), ordered, len(imported.inputs), origins)
 
 
 def load_module(root: Path, imported: Imported) -> Any:
     """Kernels of an import, without its parameters."""
     return tvm.ir.load_json((root / imported.key / "module.json").read_text())
+
+
+def load_launches(root: Path, imported: Imported, mod: Any) -> list[Launch]:
+    """The kernels of an import, or of what was made of its module, in the order in which they run."""
+    return launches(mod, len(imported.inputs), json.loads((root / imported.key / _ORIGINS).read_text()))
 
 
 def load_samples(root: Path, imported: Imported) -> list[Sample]:
@@ -265,6 +279,7 @@ def _write(folder: Path, imported: Imported, prepared: Prepared, samples: list[S
     folder.mkdir()
     (folder / "module.json").write_text(str(tvm.ir.save_json(prepared.mod)))
     save_file(named_params(prepared.params), folder / "params.safetensors")
+    (folder / _ORIGINS).write_text(json.dumps(prepared.origins))
     for index, sample in enumerate(samples):
         arrays = {f"in.{name}": value for name, value in sample.inputs.items()}
         arrays |= {f"out.{name}": value for name, value in sample.outputs.items()}

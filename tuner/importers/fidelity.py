@@ -10,7 +10,7 @@ import numpy as np
 
 NEIGHBOURS = 10
 # The least mean and the least single cosine to float32 that an artifact may have.
-BOUNDS = {"bf16": (0.999, 0.99), "int8": (0.99, 0.97)}
+BOUNDS = {"bf16": (0.999, 0.99), "fp16": (0.999, 0.99), "int8": (0.99, 0.97)}
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Fidelity:
     Cosines are between each sentence's vectors: an output's row, or the mean over its tokens where an output has one
     for each. ``neighbours`` is the part of each sentence's ``NEIGHBOURS`` nearest others that are the same,
     ``decisions`` the part of places where the largest number stands where it stood: a classifier's label, a filled
-    mask. Both are from 0 to 1.
+    mask. Both are from 0 to 1. ``own_neighbours`` is the same of the user's texts, among themselves; None without some.
     """
 
     sentences: int
@@ -29,10 +29,11 @@ class Fidelity:
     max_abs_error: float
     neighbours: float
     decisions: float
+    own_neighbours: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For a manifest."""
-        return {name: round(value, 6) for name, value in asdict(self).items()}
+        return {name: round(value, 6) for name, value in asdict(self).items() if value is not None}
 
     def drop(self, has_labels: bool) -> float:
         """What is lost, 0..1: of the mean cosine or, where outputs are labels, of those, whichever is more."""
@@ -52,10 +53,12 @@ class Fidelity:
         return f"cosine {lost}, which is a drop of {self.drop(has_labels):.2%}; at most {max_drop:.2%} is asked for"
 
 
-def fidelity(got: Mapping[str, np.ndarray], want: Mapping[str, np.ndarray]) -> Fidelity:
-    """Compare what ``gathered`` gives of both, the worst of all outputs. Raises KeyError when one is missing."""
-    found = [_of_output(got[name], value) for name, value in want.items() if not name.endswith(_DECISIONS)]
-    decided = [np.mean(got[name] == value) for name, value in want.items() if name.endswith(_DECISIONS)]
+def fidelity(got: Mapping[str, np.ndarray], want: Mapping[str, np.ndarray], own: int = 0) -> Fidelity:
+    """Compare what ``gathered`` gives of both, the worst of all outputs; the first ``own`` texts are the user's. Raises
+    KeyError when an output is missing."""
+    pairs = [(got[name], value) for name, value in want.items() if not name.endswith(_DECISIONS)]
+    found = [_of_output(*pair) for pair in pairs]
+    decided = [_decided_alike(got[name], value) for name, value in want.items() if name.endswith(_DECISIONS)]
     return Fidelity(
         sentences=len(next(iter(want.values()))),
         cosine_mean=min(float(cosines.mean()) for cosines, _, _ in found),
@@ -63,6 +66,7 @@ def fidelity(got: Mapping[str, np.ndarray], want: Mapping[str, np.ndarray]) -> F
         max_abs_error=max(error for _, error, _ in found),
         neighbours=min(kept for *_, kept in found),
         decisions=float(min(decided)),
+        own_neighbours=min(neighbours_kept(mine[:own], right[:own]) for mine, right in pairs) if own > 1 else None,
     )
 
 
@@ -97,10 +101,17 @@ def _stacked(rows: list[np.ndarray]) -> np.ndarray:
     return np.stack(same)
 
 
+def _decided_alike(got: np.ndarray, want: np.ndarray) -> float:
+    """Of places that are no padding, of which the two may have more or fewer."""
+    both = tuple(slice(min(extents)) for extents in zip(got.shape, want.shape, strict=True))
+    seen = want[both] >= 0
+    return float(np.mean(got[both][seen] == want[both][seen]))
+
+
 def _of_output(got: np.ndarray, want: np.ndarray) -> tuple[np.ndarray, float, float]:
     error = float(np.abs(got - want).max(initial=0.0)) if np.isfinite(got).all() else float("inf")
     cosines = _cosines(np.nan_to_num(got), want)
-    return np.diagonal(cosines), error, _neighbours_kept(np.nan_to_num(got), want)
+    return np.diagonal(cosines), error, neighbours_kept(got, want)
 
 
 def _cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -112,7 +123,9 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return exact / np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
-def _neighbours_kept(got: np.ndarray, want: np.ndarray) -> float:
+def neighbours_kept(got: np.ndarray, want: np.ndarray) -> float:
+    """Of each row's nearest others, the part that is the same."""
+    got = np.nan_to_num(got)
     count = min(NEIGHBOURS, len(want) - 1)
     if count < 1:
         return 1.0

@@ -38,6 +38,18 @@ def where_lost(losses: Mapping[str, Any]) -> str:
     )
 
 
+def what_changed(found: Mapping[str, Any]) -> str:
+    """Of a manifest's ``fidelity``, beside cosines: ranks, labels, the largest difference, and where most was lost."""
+    parts = [f"{found['neighbours']:.1%} of nearest neighbours kept"]
+    if "own_neighbours" in found:
+        parts.append(f"{found['own_neighbours']:.1%} among your own texts")
+    if found.get("has_labels"):
+        parts.append(f"{found['decisions']:.1%} of labels")
+    if "max_abs_error" in found:
+        parts.append(f"the largest difference {found['max_abs_error']:.1e}")
+    return ", ".join(parts) + (f"; {where_lost(found['layers'])}" if found.get("layers") else "")
+
+
 def what_helps(losses: Mapping[str, Any]) -> str:
     """What loses less, the best last resort without figures; of ``LayerLosses.as_dict`` or of nothing."""
     better = {name: kept for name, kept in losses.get("others", {}).items() if kept > losses["together"]}

@@ -42,12 +42,17 @@ class Seeded:
         return text
 
 
+def kinds_like(kind: str) -> tuple[str, ...]:
+    """The kinds of targets whose logs say something to a job for this kind."""
+    return _GPUS if kind in _GPUS else _CPUS
+
+
 def bring_in(engine: Engine, job: Job, operator: Operator, workload_id: str, replay_all: ReplayAll) -> Seeded:
     """Replay the fastest legacy records of this operator as schedules of a workload; what is new is stored as seeds.
 
     ``replay_all`` has each record's steps replayed, as ``tuner.legacy.replay.replayed`` does it.
     """
-    kinds = _GPUS if job.target_json["kind"] in _GPUS else _CPUS
+    kinds = kinds_like(job.target_json["kind"])
     with read(engine) as db:
         legacy_id = summary.workload_id(operator.kind.name, operator.args)
         found = [row for kind in kinds for row in records.best(db, legacy_id, store.family(kind), _MOST)]

@@ -20,9 +20,12 @@ Head = Literal[
 ]
 
 # What products are computed in; sums are of 32 bits, and all else of float32.
-Precision = Literal["fp32", "bf16", "int8"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
 # What is asked for: one of them, or the quickest of those that are near enough to float32.
-PrecisionWish = Literal["fp32", "bf16", "int8", "fastest"]
+PrecisionWish = Literal["fp32", "bf16", "fp16", "int8", "fastest"]
+
+# How candidates are found: as the search sees fit, among spaces of our own only, by MetaSchedule only, or by chance.
+Strategy = Literal["auto", "tiles", "evolution", "random"]
 
 
 class In(BaseModel):

@@ -38,5 +38,6 @@ class TargetOut(BaseModel):
     cores: int | None
     peak_gflops: float | None  # of single precision
     bandwidth_gb_per_sec: float | None
+    peak_by_unit: dict[str, float] = {}  # GFLOPS of single precision by units beside the cores, as AMX by Accelerate
     peak_source: Literal["measured", "computed"] | None  # on its device, or from the chip's units and clocks
     threadgroup: ThreadgroupOut | None

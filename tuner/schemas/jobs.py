@@ -7,12 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from tuner.schemas.common import ErrorBody, Head, In, PrecisionWish
+from tuner.schemas.common import ErrorBody, Head, In, PrecisionWish, Strategy
 
 JobState = Literal[
     "submitted", "importing", "extracting", "tuning", "paused", "compiling", "verifying", "benchmarking",
     "succeeded", "failed", "cancelled",
 ]  # fmt: skip
+
+
+KernelName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class BudgetIn(In):
@@ -47,8 +50,8 @@ class JobIn(In):
     )
     precision: PrecisionWish = Field(
         "fp32",
-        description="of the model's products: what bf16 and int8 lose is measured and bounded; fastest: the quickest "
-        "that stays within the bounds",
+        description="of the model's products: what bf16, fp16 and int8 lose is measured and bounded; fastest: the "
+        "quickest that stays within the bounds",
     )
     max_drop: float | None = Field(
         None,
@@ -59,6 +62,42 @@ class JobIn(In):
     )
     judged_on: list[Annotated[str, Field(max_length=4000)]] | None = Field(
         None, max_length=500, description="texts on which that is measured, in place of as many sample sentences"
+    )
+    against: list[Annotated[str, Field(min_length=1, max_length=4000)]] = Field(
+        default_factory=list,
+        max_length=12,
+        description="rivals to time beside, each in a process of its own: torch, torch-compile, torch-bf16, "
+        "onnxruntime, onnxruntime-optimised, onnxruntime-int8, openvino, openvino-default, openvino-int8, or a "
+        "FILE.onnx of one's own",
+    )
+    only: list[KernelName] = Field(
+        default_factory=list,
+        max_length=100,
+        description="tune these kernels and compile the rest from known records and guesses: names as in the job's "
+        "workloads, with * and ? for others, or ids",
+    )
+    skip: list[KernelName] = Field(default_factory=list, max_length=100, description="tune all but these")
+    repeat: int | None = Field(None, ge=1, le=50, description="times each candidate is timed; usually 5")
+    min_repeat_ms: int | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="how long each of these is at least, where a kernel finds its arguments in the caches; usually 2",
+    )
+    rounds: int | None = Field(
+        None, ge=6, le=50, description="of the comparison, all of them; usually 10, or 6 where these settle it"
+    )
+    strategy: Strategy = Field(
+        "auto",
+        description="how candidates are found: auto, tiles (register tiles and the other spaces of our own alone), "
+        "evolution (MetaSchedule's sketches alone) or random",
+    )
+    timeout_sec: int | None = Field(
+        None,
+        ge=1,
+        le=300,
+        description="how long the build of a candidate, and a session in which some are timed, may take; usually what "
+        "the service's settings say",
     )
     cold: bool = Field(False, description="ignore records that are already known")
     compile_only: bool = Field(
@@ -86,6 +125,15 @@ class JobOut(BaseModel):
     lengths: list[int] | None = None  # of a job for texts: shortest, median, longest of its profile
     precision: PrecisionWish = "fp32"
     max_drop: float | None = None
+    against: list[str] = []
+    absent: dict[str, str] = {}  # of these rivals, why they were not timed
+    only: list[str] = []
+    skip: list[str] = []
+    repeat: int | None = None  # with the next two null: as usual
+    min_repeat_ms: int | None = None
+    rounds: int | None = None
+    strategy: Strategy = "auto"
+    timeout_sec: int | None = None  # null: as the service's settings say
     budget: BudgetOut
     cold: bool
     compile_only: bool = False
@@ -127,7 +175,10 @@ class JobWorkloadOut(BaseModel):
     share: float | None  # of the summed time of all workloads, 0..1
     intensity: float | None  # FLOPs per byte of memory traffic
     peak_share: float | None  # gflops of what the device can do at most; None while its peak is unknown
+    left_out: bool = False  # of tuning, by the job's only and skip
     chosen: str | None = None  # how its schedule in the job's module was: measured, guessed or plain, and by what
+    unit: str | None = None  # beside the cores, by which the job's module computes it
+    runs_on: str | None = None  # in the job's module: cpu, or the kind of GPU
 
 
 class KernelOut(BaseModel):
@@ -140,6 +191,37 @@ class KernelOut(BaseModel):
     chosen: str | None  # as in JobWorkloadOut
     trace: str  # a record's JSON, or a ready-made schedule's name; empty: there is neither
     tir: str  # JSON of an IRModule whose one function is "main"
+
+
+class CandidateOut(KernelOut):
+    """What a candidate is made again from, and what became of it."""
+
+    candidate: str
+    attempt: int
+    error_class: str  # empty: it ran
+    error: str
+    run_secs: list[float]
+
+
+class FailedOut(BaseModel):
+    """A candidate that failed."""
+
+    candidate: str
+    workload_id: str
+    kernel: str
+    attempt: int
+    error: str
+    measured_on: str
+    created_at: datetime
+
+
+class FailureOut(BaseModel):
+    """A job's candidates that failed in one way."""
+
+    error_class: str
+    count: int
+    kernels: dict[str, int]  # how many of each
+    latest: list[FailedOut]  # some, the newest first
 
 
 class CurvePoint(BaseModel):

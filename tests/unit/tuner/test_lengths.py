@@ -25,10 +25,32 @@ def test_arithmetic_is_that_of_the_profiles_texts() -> None:
 def test_each_way_to_give_texts_counts_as_much_as_the_others() -> None:
     weights = Lengths((32,) * 32).weights()
     assert weights.text == (0, 0, 1, 0, 0)  # by itself each has 32 tokens, whatever company it is in
-    alone, eight, all_ = 1 / 3, 1 / 8 / 3, 1024 / 512 / 32 / 3
+    alone, eight = 1 / 2, 1 / 8 / 2
     assert weights.tokens[2] == pytest.approx(alone)
     assert weights.tokens[3] == pytest.approx(eight * (512 - 256) / (512 - 128))
-    assert weights.tokens[4] == pytest.approx(eight * (256 - 128) / (512 - 128) + all_)
+    assert weights.tokens[4] == pytest.approx(eight * (256 - 128) / (512 - 128))
+
+
+def test_what_exceeds_the_last_point_counts_as_a_multiple_of_it() -> None:
+    weights = Lengths((200,) * 32).weights()
+    assert weights.tokens[4] == pytest.approx((200 - 128) / (512 - 128) / 2 + 1600 / 512 / 8 / 2)
+
+
+@pytest.mark.parametrize("sample", [default_mix(256).sample, tuple(range(4, 100)), (5,), (3, 9, 200)])
+def test_a_few_texts_stand_for_all(sample: tuple[int, ...]) -> None:
+    few = Lengths(sample).few(8)
+    assert (len(few.sample), list(few.sample)) == (8, sorted(few.sample))
+    assert few.sample[0] >= sample[0]
+    assert few.sample[-1] <= sample[-1]
+
+
+def test_what_a_benchmark_times_is_what_is_predicted() -> None:
+    """A few texts are as long as the profile's, and weigh the sizes of kernels alike."""
+    profile = default_mix(256)
+    few = profile.few(8)
+    assert few.mean == pytest.approx(profile.mean, rel=0.01)
+    for kind in ("tokens", "texts", "text"):
+        assert getattr(few.weights(), kind) == pytest.approx(getattr(profile.weights(), kind), abs=0.012)
 
 
 def test_the_default_mix_has_its_median_and_mean() -> None:

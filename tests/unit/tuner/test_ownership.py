@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import databases
 from tuner.cli.datadir import hold_data_dir
 from tuner.cli.local_service import local_service
 from tuner.config import Settings
@@ -103,7 +104,7 @@ def test_a_data_directory_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
 
 def test_a_data_directory_of_an_earlier_release_on_another_database_goes_on(tmp_path: Path) -> None:
     elsewhere = Settings(data_dir=tmp_path / "postgres")
-    create_or_check(elsewhere)
+    databases.create(elsewhere)
     root = tmp_path / "data"
     (root / "run" / "logs").mkdir(parents=True)
     (root / "run" / "lock").write_text("4711")
@@ -142,7 +143,7 @@ def test_each_database_has_an_id_of_its_own_which_it_keeps(tmp_path: Path) -> No
 @pytest.mark.parametrize("act", [create_or_check, upgrade])
 def test_another_database_does_not_get_the_folder(tmp_path: Path, act: Callable[[Settings], object]) -> None:
     ours, other = (Settings(data_dir=tmp_path / name) for name in ("ours", "other"))
-    create_or_check(ours)
+    databases.create(ours)
     create_or_check(other)
     bound = ours.database_id_file.read_text()
     with pytest.raises(DataDirForeign, match=rf"belongs to database {bound[:12]}.*{id_of(other)[:12]}") as caught:
@@ -154,7 +155,7 @@ def test_another_database_does_not_get_the_folder(tmp_path: Path, act: Callable[
 @pytest.mark.parametrize("act", [create_or_check, upgrade])
 def test_no_new_database_is_made_where_one_is_missed(tmp_path: Path, act: Callable[[Settings], object]) -> None:
     settings = Settings(data_dir=tmp_path / "ours")
-    create_or_check(settings)
+    databases.create(settings)
     empty = tmp_path / "empty.db"
     with pytest.raises(DataDirForeign, match="an empty one"):
         act(settings.model_copy(update={"database_url": f"sqlite:///{empty}"}))
@@ -163,7 +164,7 @@ def test_no_new_database_is_made_where_one_is_missed(tmp_path: Path, act: Callab
 
 def test_the_folder_can_be_given_to_another_database_for_good(tmp_path: Path) -> None:
     ours, other = (Settings(data_dir=tmp_path / name) for name in ("ours", "other"))
-    create_or_check(ours)
+    databases.create(ours)
     create_or_check(other)
     ours.database_id_file.unlink()
     create_or_check(ours.model_copy(update={"database_url": other.db_url}))

@@ -40,9 +40,10 @@ class Service(Client):
 
 def test_an_interrupt_ends_the_job_and_is_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
     with Service(KeyboardInterrupt()) as service, pytest.raises(KeyboardInterrupt):
-        optimize("minilm-l6", service=service, budget=8, precision="int8")
+        optimize("minilm-l6", service=service, budget=8, precision="int8", against="torch, onnxruntime")
     assert service.cancelled == [job().id]
     assert (service.wishes[0].budget.trials, service.wishes[0].precision) == (8, "int8")
+    assert service.wishes[0].against == ["torch", "onnxruntime"]
     assert "what was measured is kept" in capfd.readouterr().err
 
 
@@ -65,7 +66,7 @@ def test_a_service_that_can_not_see_a_folder_is_sent_it(tmp_path: Path, monkeypa
     assert (sent, service.wishes[0].model) == ([str(tmp_path)], "upload:mine")
 
 
-@pytest.mark.parametrize("asked", [{"precision": "fp16"}, {"target": "m1-metal"}])
+@pytest.mark.parametrize("asked", [{"precision": "fp8"}, {"target": "m1-metal"}])
 def test_what_no_module_here_can_be_is_refused_before_anything_starts(asked: dict[str, str]) -> None:
     with pytest.raises(InvalidInput, match=next(iter(asked.values()))):
         optimize("minilm-l6", **asked)  # type: ignore[arg-type]

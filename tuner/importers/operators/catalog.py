@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -21,7 +21,8 @@ Shape = tuple[int, ...]
 @dataclass(frozen=True)
 class Kind:
     """One operator: ``shapes`` gives the shapes of its tensors by arguments, the result last; ``flops`` those of its
-    product, two for each multiply-add, so that a fused operator and the plain one compare."""
+    product, two for each multiply-add, so that a fused operator and the plain one compare. ``or_zero`` are the
+    parameters that may be zero, all others are positive."""
 
     name: str
     parameters: tuple[str, ...]
@@ -29,6 +30,20 @@ class Kind:
     shapes: Callable[..., tuple[Shape, ...]]
     flops: Callable[..., float]
     fused: bool = False  # more than a product
+    or_zero: frozenset[str] = frozenset()
+
+    @property
+    def usage(self) -> str:
+        """How it is written."""
+        rest = f"; {', '.join(sorted(self.or_zero))} may be 0" if self.or_zero else ""
+        return f"Write it as {PREFIX}{self.name}:{','.join(self.parameters)}, with positive whole numbers{rest}."
+
+    def takes(self, numbers: Sequence[int]) -> bool:
+        """Are these as many as it has parameters, and each within what it may be?"""
+        return len(numbers) == len(self.parameters) and all(
+            (0 if name in self.or_zero else 1) <= number <= _MAX_EXTENT
+            for name, number in zip(self.parameters, numbers, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,16 @@ def _batch_gemm_flops(b: int, m: int, n: int, k: int) -> float:
     return 2.0 * b * m * n * k
 
 
+def _conv2d_shapes(n: int, c: int, h: int, w: int, f: int, k: int, s: int, p: int) -> tuple[Shape, ...]:
+    down, across = ((extent + 2 * p - k) // s + 1 for extent in (h, w))
+    return (n, c, h, w), (f, c, k, k), (n, f, down, across)
+
+
+def _conv2d_flops(n: int, c: int, h: int, w: int, f: int, k: int, s: int, p: int) -> float:
+    *_, result = _conv2d_shapes(n, c, h, w, f, k, s, p)
+    return 2.0 * math.prod(result) * c * k * k
+
+
 _ALL = (
     Kind("gemm", ("M", "N", "K"), "a (M,K) times constant b (N,K) transposed", _gemm_shapes, _gemm_flops),
     Kind(
@@ -86,6 +111,14 @@ _ALL = (
         "B products of a (M,K) and b (N,K) transposed",
         _batch_gemm_shapes,
         _batch_gemm_flops,
+    ),
+    Kind(
+        "conv2d",
+        ("N", "C", "H", "W", "F", "K", "S", "P"),
+        "x (N,C,H,W) convolved with F constant filters (C,K,K), stride S, padding P",
+        _conv2d_shapes,
+        _conv2d_flops,
+        or_zero=frozenset("P"),
     ),
 )
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _ALL})
@@ -122,14 +155,15 @@ def operator(name: str, args: list[object]) -> Operator:
         near = difflib.get_close_matches(name, KINDS, n=2, cutoff=0.5)
         hint = f"Did you mean {' or '.join(near)}?" if near else f"Operators: {', '.join(KINDS)}."
         raise ModelUnknown(f"There is no operator {name!r}.", hint)
-    usage = f"Write it as {PREFIX}{name}:{','.join(kind.parameters)}, with positive whole numbers."
     try:
         numbers = tuple(int(str(arg)) for arg in args)
     except ValueError:
-        raise InvalidInput(f"{name} got arguments that are no whole numbers: {_shown(args)}.", usage) from None
-    if len(numbers) != len(kind.parameters) or min(numbers) < 1 or max(numbers) > _MAX_EXTENT:
-        raise InvalidInput(f"{name} can't take the arguments {_shown(args)}.", usage)
+        raise InvalidInput(f"{name} got arguments that are no whole numbers: {_shown(args)}.", kind.usage) from None
+    if not kind.takes(numbers):
+        raise InvalidInput(f"{name} can't take the arguments {_shown(args)}.", kind.usage)
     found = Operator(kind, numbers)
+    if min(map(min, found.shapes)) < 1:
+        raise InvalidInput(f"The result of {found.text} would be empty.", "Its filters must fit into what is padded.")
     size_bytes = 4 * sum(math.prod(shape) for shape in found.shapes)
     if size_bytes > _MAX_BYTES:
         raise InvalidInput(

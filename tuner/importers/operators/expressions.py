@@ -46,10 +46,18 @@ def batch_gemm(b: int, m: int, n: int, k: int) -> list[Any]:
     return [x, y, te.compute((b, m, n), lambda t, i, j: te.sum(x[t, i, r] * y[t, j, r], axis=r), name="z")]
 
 
+def conv2d(n: int, c: int, h: int, w: int, f: int, k: int, s: int, p: int) -> list[Any]:
+    """``y[n, f, i, j] = sum x[n, c, s*i + k1 - p, s*j + k2 - p] * z[f, c, k1, k2]``, zeros around x: x (n, c, h, w), z
+    (f, c, k, k), float32."""
+    x, z = te.placeholder((n, c, h, w), name="x"), te.placeholder((f, c, k, k), name="z")
+    return [x, z, topi.nn.conv2d_nchw(x, z, stride=s, padding=p, dilation=1)]
+
+
 _EXPRESSIONS: dict[str, tuple[Callable[..., list[Any]], tuple[int, ...]]] = {
     "gemm": (gemm, (1,)),
     "swish_gemm": (swish_gemm, (1,)),
     "batch_gemm": (batch_gemm, ()),
+    "conv2d": (conv2d, (1,)),
 }
 
 

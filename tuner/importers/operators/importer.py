@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def _loaded(name: str, func: Any, constants: tuple[int, ...], operator: Operator
         )
     rng = np.random.default_rng(0)
     values = {
-        i: rng.standard_normal(shape, np.float32) / np.float32(np.sqrt(shape[-1]))
+        i: rng.standard_normal(shape, np.float32) / np.float32(np.sqrt(math.prod(shape[1:])))
         for i, (_, shape) in enumerate(inputs)
         if i in constants
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,12 +22,19 @@ def _swish_gemm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return functional.hardswish(functional.linear(a, b), inplace=True)
 
 
+def _conv2d(x: torch.Tensor, z: torch.Tensor, stride: int, padding: int) -> torch.Tensor:
+    return functional.conv2d(x, z, stride=stride, padding=padding)
+
+
 _FUNCTIONS: dict[str, Function] = {"gemm": functional.linear, "swish_gemm": _swish_gemm, "batch_gemm": _batch_gemm}
 _PRODUCTS: dict[str, Function] = {"swish_gemm": functional.linear}
 
 
 def function(operator: Operator) -> Function:
     """The whole operator; takes its inputs in order."""
+    if operator.kind.name == "conv2d":
+        stride, padding = operator.args[-2:]
+        return partial(_conv2d, stride=stride, padding=padding)
     return _FUNCTIONS[operator.kind.name]
 
 

@@ -34,7 +34,7 @@ def import_file(key: str, fetched: Fetched, shape: Shape, root: Path) -> Importe
         )
     model = open_file(fetched, shape.batch, shape.seq_len, root)
     given = inputs.samples(model.inputs)
-    prepared = model.prepared()
+    prepared = model.prepared(shape.kind)
     samples = [Sample(one, model.reference(one)) for one in given]
     imported = Imported(
         key=key,

@@ -14,15 +14,16 @@ from torch.export import ExportedProgram, default_decompositions
 from tvm.relax.frontend import detach_params
 
 from tuner.errors import OperatorsUnsupported
-from tuner.graph.pipeline import Prepared, prepare, prepare_imported
+from tuner.graph.pipeline import Prepared, in_place, prepare, prepare_imported
 from tuner.importers.pytorch import kept_whole
 
 _UNSEEN = 1e30  # taken off the score of what is not to be seen
 _HINT = "Compute it by other operators; docs/models.md says which are taken."
 
 
-def lower_program(name: str, program: ExportedProgram) -> Prepared:
-    """The kernels of a program of fixed shapes. Raises OperatorsUnsupported naming each operator that is not taken."""
+def lower_program(name: str, program: ExportedProgram, kind: str) -> Prepared:
+    """The kernels of a program of fixed shapes, for a kind of target. Raises OperatorsUnsupported naming each
+    operator that is not taken."""
     from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
 
     known = ExportedProgramImporter().convert_map
@@ -33,7 +34,7 @@ def lower_program(name: str, program: ExportedProgram) -> Prepared:
         missing = Counter(str(node.target) for node in _calls(decomposed) if _short(node.target) not in known)
         if not missing:
             _weigh_masks(decomposed)
-            return _refusing(name, lambda: prepare(decomposed))  # noqa: B023
+            return _refusing(name, lambda: prepare(decomposed, kind))  # noqa: B023
     raise _unsupported(name, missing)
 
 
@@ -55,7 +56,7 @@ def _weigh_masks(program: ExportedProgram) -> None:
         node.replace_input_with(mask, added)
 
 
-def lower_onnx(name: str, model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> Prepared:
+def lower_onnx(name: str, model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], kind: str) -> Prepared:
     """The kernels of an ONNX graph whose inputs have these shapes. Raises as ``lower_program``."""
     from tvm.relax.frontend.onnx import from_onnx
     from tvm.relax.frontend.onnx.onnx_frontend import _get_convert_map
@@ -69,7 +70,7 @@ def lower_onnx(name: str, model: onnx.ModelProto, shapes: Mapping[str, tuple[int
         extents = {key: list(shape) for key, shape in shapes.items()}
         mod = from_onnx(model, shape_dict=extents, keep_params_in_input=True, sanitize_input_names=True)
         mod, params = detach_params(mod)
-        return prepare_imported(mod, [value.numpy() for value in params.get("main", [])])
+        return prepare_imported(mod, in_place(params.get("main", [])), kind)
 
     return _refusing(name, lower)
 

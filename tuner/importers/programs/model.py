@@ -34,8 +34,8 @@ class FileModel(Protocol):
         """Outputs by name for inputs by name."""
         ...
 
-    def prepared(self) -> Prepared:
-        """Its kernels; its inputs in the order of ``inputs``."""
+    def prepared(self, kind: str) -> Prepared:
+        """Its kernels for a kind of target; its inputs in the order of ``inputs``."""
         ...
 
 
@@ -76,10 +76,10 @@ class Program:
 
         return computed(self.program, inputs)
 
-    def prepared(self) -> Prepared:
+    def prepared(self, kind: str) -> Prepared:
         from tuner.importers.programs.lowering import lower_program
 
-        return lower_program(self.name, self.program)
+        return lower_program(self.name, self.program, kind)
 
 
 @dataclass
@@ -96,10 +96,10 @@ class OnnxModel:
     def reference(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return run(self.file, inputs, self.scratch, self.name)
 
-    def prepared(self) -> Prepared:
+    def prepared(self, kind: str) -> Prepared:
         from tuner.importers.programs.lowering import lower_onnx
 
-        return lower_onnx(self.name, self.model, {one.name: one.shape for one in self.inputs})
+        return lower_onnx(self.name, self.model, {one.name: one.shape for one in self.inputs}, kind)
 
 
 def _given(name: str, value: ValueInfoProto, wanted: tuple[int, int], below: int | None) -> Given:

@@ -9,6 +9,7 @@ import pytest
 
 from tuner.artifact.symbols import MODULE_ENTRY, Library, load_check, macos_symbols, problems, read_library
 from tuner.errors import LoadCheckFailed
+from tuner.targets.blas import without_blas
 from tuner.targets.presets import resolve
 
 M1 = resolve("m1-cpu", "local").tvm
@@ -40,6 +41,12 @@ def test_a_library_with_all_it_needs_is_let_through() -> None:
 )
 def test_what_would_not_load_is_named(library: Library, said: list[str]) -> None:
     assert problems(library, M1, ["matmul"]) == said
+
+
+def test_what_apples_library_exports_is_there_for_a_target_that_declares_it() -> None:
+    library = replace(GOOD, undefined=frozenset({"cblas_sgemm"}))
+    assert problems(library, M1, ["matmul"]) == []
+    assert problems(library, without_blas(M1), ["matmul"]) == ["nothing on a Mac defines cblas_sgemm"]
 
 
 def test_symbols_for_linux_are_its_loaders_business() -> None:

@@ -19,6 +19,7 @@ ARRAYS = {
     "p1": np.array([1, -2, 3], np.int64),
     "p2": np.array([True, False]),
     "p3": np.zeros((0, 4), np.float16),
+    "p4": np.arange(-6, 6, dtype=np.int16).reshape(3, 4),  # bytes in pairs, for kernels by AVX2
 }
 
 

@@ -98,6 +98,24 @@ def test_how_a_kernel_was_chosen_is_one_word_in_a_narrow_terminal() -> None:
     assert "guessed: model of the core" in texts[1]
 
 
+def test_a_kernel_by_a_unit_beside_the_cores_names_it() -> None:
+    common = {
+        "workload_id": "wl-1", "summary": "", "flops": 1e9, "weight": 1, "position": 0, "tunable": True, "trials": 9,
+        "untuned_us": 99.0, "best_us": 9.0, "gflops": 700.0, "share": 0.5, "intensity": 9.0, "peak_share": 0.43,
+        "runs_on": "cpu",
+    }  # fmt: skip
+    large = JobWorkloadOut(name="matmul_add", unit="AMX", **common)  # type: ignore[arg-type]
+    small = JobWorkloadOut(name="attention", **common)  # type: ignore[arg-type]
+    console = Console(file=io.StringIO(), width=180)
+    console.print(tables.kernels_table([large, small], console.width))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    by_kernel = {line.split()[0]: line for line in lines if line.split()}
+    assert "cpu, AMX" in by_kernel["matmul_add"]
+    assert "43%" in by_kernel["matmul_add"]
+    assert "cpu" in by_kernel["attention"]
+    assert "AMX" not in by_kernel["attention"]
+
+
 def test_a_path_is_shown_as_it_is() -> None:
     assert [one.render_str("root:x:0").plain for one in (common.console, common.notes)] == ["root:x:0"] * 2
 
@@ -118,6 +136,30 @@ def test_comparison_is_slowest_first_and_names_variants() -> None:
     assert [row.split("  ")[0].strip() for row in rows] == ["TVM untuned", "PyTorch eager", "PyTorch SDPA", "TVM tuned"]
     assert rows[-1].split()[-1] == "7.21x"
     assert "43.4 (0.86) ms" in rows[-1]
+
+
+def test_rivals_say_what_they_cost_and_why_they_are_not_there() -> None:
+    costs = {"load_ms": 4360.0, "first_ms": 210.0, "after_idle_ms": 61.0, "memory_bytes": 3 * 2**29}
+    rival = benchmark("onnxruntime-int8", 31.0).model_copy(update={**costs, "precision": "int8", "max_abs_error": 0.02})
+    console = Console(file=io.StringIO(), width=120)
+    console.print(tables.benchmarks_table([rival, benchmark("tuned", 43.0)], {"openvino": "is not installed"}))
+    console.print(tables.costs_table([rival, benchmark("tuned", 43.0)]))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert any(line.split()[:4] == ["OpenVINO", "float32", "not", "timed"] for line in lines)
+    costly = next(line for line in lines if "4360 ms" in line)
+    assert all(part in costly for part in ("ONNX Runtime int8", "210 ms", "61 ms", "1.5 GiB", "int8", "2.0e-02"))
+    assert lines[-1].split()[-6:] == [words.DASH] * 6
+
+
+def test_a_mean_is_told_as_tvms_own_examples_do() -> None:
+    assert words.mean_time(35.54, 1.392) == "Mean inference time (std dev): 35.54 ms (1.39 ms)"
+
+
+def test_how_contestants_were_compared() -> None:
+    tuned = benchmark("tuned", 43.0)
+    assert words.how_compared([tuned]) == "interleaved, in one process, 2 threads, two cores"
+    apart = tuned.model_copy(update={"load_ms": 10.0})
+    assert "each in a process of its own" in words.how_compared([tuned, apart])
 
 
 def test_a_comparison_of_an_earlier_release_has_no_mean() -> None:

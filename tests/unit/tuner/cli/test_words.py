@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.samples import benchmark, finished_job, job
 from tuner.cli import words
-from tuner.schemas import LeftOut, LegacyPoint
+from tuner.schemas import LeftOut, LegacyPoint, TargetOut
+from tuner.targets.presets import resolve
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,20 @@ def test_ago_takes_the_services_times_as_utc() -> None:
     assert words.ago(now.replace(tzinfo=None) - timedelta(minutes=5), now) == "5 min ago"
     assert words.ago(now - timedelta(hours=30), now) == "1 day ago"
     assert words.ago(now + timedelta(seconds=3), now) == "0 s ago"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("m1-cpu", "peak 410 GFLOPS by its cores, 1,638 by AMX, 68.3 GB/s, computed"),
+        ("m1-metal", "peak 2,617 GFLOPS, 68.3 GB/s, computed"),
+        ("linux-arm64", "peak not measured yet"),
+    ],
+)
+def test_a_target_tells_the_peak_of_what_is_beside_its_cores(name: str, said: str) -> None:
+    found = resolve(name, "local")
+    told = {field: getattr(found, field) for field in TargetOut.model_fields if field != "device_online"}
+    assert said in words.target(TargetOut(**told, device_online=False)).splitlines()[3]
 
 
 def test_coverage_is_of_three_kinds_where_the_manifest_knows_them() -> None:
@@ -137,5 +152,9 @@ def test_what_was_brought_is_said_as_far_as_it_is_known() -> None:
     assert words.fidelity("int8", lost | {"layers": layers}).endswith(
         "kept; layer.1 loses most: cosine 0.99000 where it alone is rounded, 0.99850 where all others are, "
         "0.98879 where all are"
+    )
+    texts = {"own_neighbours": 0.9, "has_labels": True, "decisions": 0.995, "max_abs_error": 0.0123}
+    assert words.fidelity("int8", lost | {"own_texts": 40} | texts).endswith(
+        "94.5% of nearest neighbours kept, 90.0% among your own texts, 99.5% of labels, the largest difference 1.2e-02"
     )
     assert words.brought({}) == "", "of an operator, or from before it was kept"

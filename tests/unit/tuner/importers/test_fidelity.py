@@ -29,6 +29,17 @@ def test_padding_counts_for_nothing() -> None:
     assert fidelity(two, one).decisions == 1.0
 
 
+def test_places_of_padding_are_none_that_could_agree() -> None:
+    outputs, mask = batch(1)
+    other = outputs | {"states": -outputs["states"]}
+    padded = {
+        name: np.pad(value, ((0, 0), (0, 9), (0, 0))) if value.ndim == 3 else value for name, value in other.items()
+    }
+    found = gathered([(padded, np.pad(mask, ((0, 0), (0, 9))))])
+    assert fidelity(found, gathered([(outputs, mask)])).decisions == 0.0
+    assert fidelity(found, gathered([(other, mask)])) == fidelity(found, found)
+
+
 def test_the_worst_output_counts() -> None:
     outputs, mask = batch(1)
     other = outputs | {"logits": -outputs["logits"]}
@@ -42,6 +53,19 @@ def test_texts_that_change_places_lose_their_neighbours() -> None:
     outputs, mask = batch(1, texts=40)
     mixed = {name: value[np.random.default_rng(0).permutation(len(value))] for name, value in outputs.items()}
     assert fidelity(gathered([(mixed, mask)]), gathered([(outputs, mask)])).neighbours < 0.6
+
+
+def test_the_users_own_texts_are_ranked_among_themselves() -> None:
+    outputs, mask = batch(1, texts=40)
+    mixed = {name: np.concatenate([value[:20][::-1], value[20:]]) for name, value in outputs.items()}
+    one, two = gathered([(outputs, mask)]), gathered([(mixed, mask)])
+    assert fidelity(two, one).own_neighbours is None
+    assert "own_neighbours" not in fidelity(two, one).as_dict()
+    changed = fidelity(two, one, own=20)
+    assert changed.own_neighbours is not None
+    assert changed.own_neighbours < 0.8
+    others = {name: value[np.r_[0:20, 39:19:-1]] for name, value in outputs.items()}
+    assert fidelity(gathered([(others, mask)]), one, own=20).own_neighbours == 1.0
 
 
 def test_what_is_no_number_is_infinitely_far() -> None:

@@ -70,8 +70,9 @@ inline ffi::Tensor lent(void* data, DLDataType dtype, std::vector<int64_t> shape
 inline std::vector<ffi::Tensor> read_weights(const std::string& path, const Array& names, std::unique_ptr<Pages>* pages) {
   static const std::pair<const char*, const char*> kDtypes[] = {{"F64", "float64"}, {"F32", "float32"},
                                                                 {"F16", "float16"}, {"I64", "int64"},
-                                                                {"I32", "int32"},   {"I8", "int8"},
-                                                                {"U8", "uint8"},    {"BOOL", "bool"}};
+                                                                {"I32", "int32"},   {"I16", "int16"},
+                                                                {"I8", "int8"},     {"U8", "uint8"},
+                                                                {"BOOL", "bool"}};
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   const auto file_size = static_cast<uint64_t>(std::max<std::streamoff>(0, file.tellg()));
   uint64_t length = 0;

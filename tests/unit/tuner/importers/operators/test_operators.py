@@ -39,6 +39,13 @@ def test_an_operator_has_one_spelling(text: str) -> None:
     assert (source.source, source.name, source.has_files, source.folder) == ("operator", found.text, False, None)
 
 
+def test_a_convolution_knows_its_shapes_and_its_arithmetic() -> None:
+    found = catalog.parse("op:conv2d:1,3,224,224,64,7,2,3")  # the first of ResNet-50
+    assert found.shapes == ((1, 3, 224, 224), (64, 3, 7, 7), (1, 64, 112, 112))
+    assert found.flops == 2 * 64 * 112 * 112 * 3 * 7 * 7
+    assert catalog.parse("op:conv2d:1,3,8,8,4,1,1,0").shapes[-1] == (1, 4, 8, 8)
+
+
 @pytest.mark.parametrize(
     ("text", "error", "says"),
     [
@@ -48,6 +55,8 @@ def test_an_operator_has_one_spelling(text: str) -> None:
         ("op:gemm:1,2,x", InvalidInput, "whole numbers"),
         ("op:gemm", InvalidInput, "none"),
         ("op:gemm:1000000,1000000,1000000", InvalidInput, "GiB"),
+        ("op:conv2d:1,3,8,8,4,3,0,1", InvalidInput, "arguments 1, 3, 8, 8, 4, 3, 0, 1"),
+        ("op:conv2d:1,3,2,2,4,5,1,1", InvalidInput, "empty"),
         ('{"op": "gemm"}', InvalidInput, "JSON"),
         ("{gemm}", InvalidInput, "JSON"),
     ],
@@ -195,10 +204,12 @@ def test_gflops_are_flops_by_the_median_beside_the_targets_peak() -> None:
     peak = Peak(2617.3, 68.3, "computed")
     gemm = of("op:gemm:1000,1000,1000")  # two GFLOP
     told = {"peak_gflops": 2617.3, "peak_source": "computed"}
-    assert arithmetic(gemm, timings, peak) == {"gflops": {"tuned": 1000.0, "untuned": 250.0}, **told}
-    assert arithmetic(gemm, timings, None) == {"gflops": {"tuned": 1000.0, "untuned": 250.0}}
-    assert arithmetic(of("/data/add.operator.json"), timings, peak) == told
-    assert arithmetic(of("bert-base-uncased", "preset"), timings, peak) == {}
+    assert arithmetic(gemm, timings, peak, 1e12) == {"gflops": {"tuned": 1000.0, "untuned": 250.0}, **told}
+    assert arithmetic(gemm, timings, None, 1e12) == {"gflops": {"tuned": 1000.0, "untuned": 250.0}}
+    own = {"gflops": {"tuned": 2000.0, "untuned": 500.0}, **told}
+    assert arithmetic(of("/data/add.operator.json"), timings, peak, 4e9) == own
+    assert arithmetic(of("/data/copy.operator.json"), timings, peak, 0.0) == told
+    assert arithmetic(of("bert-base-uncased", "preset"), timings, peak, 1e12) == {}
 
 
 @pytest.mark.parametrize("kind", ["ir.Op", "ir.PrimType", "ffi.String", "int", "bool", "tirx.For", "s_tir.SBlock"])
