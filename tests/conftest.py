@@ -13,17 +13,30 @@ from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine
 
 from tests.support import databases, no_io, postgres
+from tests.support.cpu_seconds import CpuSeconds
 from tests.support.made_once import FOLDER_ENV
 from tuner.config import Settings
 from tuner.db.engine import make_engine
 
 no_io.install()
 
+# Threads of PyTorch and TVM that wait for work would spin, here and in processes, on the cores of other tests. Who
+# calls TVM yields until its workers are done, which get no core here: it computes alone. Devices and services take as
+# many threads as anywhere, unless a test says otherwise, and `local_target` compiles for as many.
+os.environ |= {"OMP_WAIT_POLICY": "passive", "TVM_THREAD_POOL_SPIN_COUNT": "100"}
+os.environ |= {"TVM_NUM_THREADS": "1", "TVM_BIND_THREADS": "0"}
+
+_LONGEST = ("test_service_kinds", "test_service_jobs", "test_optimize", "test_chaos", "test_dashboard")
+
 # Nothing else runs on the machines that these tests know of, so no example is too slow; fixtures are their modules'.
 _SLOW = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
 hypothesis_settings.register_profile("few", derandomize=True, max_examples=15, **_SLOW)
 hypothesis_settings.register_profile("many", max_examples=int(os.environ.get("EXAMPLES", "1000")), **_SLOW)
 hypothesis_settings.load_profile("few")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(CpuSeconds())
 
 
 def pytest_collection(session: pytest.Session) -> None:
@@ -35,6 +48,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.enable()
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes come first: begun last, each would run on alone."""
+    items.sort(key=lambda item: _LONGEST.index(item.path.stem) if item.path.stem in _LONGEST else len(_LONGEST))
 
 
 @pytest.fixture(autouse=True)

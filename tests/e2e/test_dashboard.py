@@ -22,6 +22,7 @@ from tuner.db.models import Job, Model
 
 DONE, RUNNING, FAILED = "job-a1b2c3d4e5", "job-f00dcafe42", "job-0bad0bad00"
 PATHS = ["/", "/?state=failed", f"/jobs/{DONE}", f"/jobs/{RUNNING}", f"/jobs/{FAILED}", "/artifacts", "/devices"]
+PATHS.append("/history?model=bert-base-uncased")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ class Watched:
     """
 
     def __init__(self, browser: Browser) -> None:
-        self.page: Page = browser.new_page()
+        self.page: Page = browser.new_page(reduced_motion="reduce")  # what moves is drawn on a core
         self.page.set_default_timeout(10_000)
         self.problems: list[str] = []
         self.hosts: set[str] = set()
@@ -99,6 +100,7 @@ def test_a_page_loads_cleanly_is_accessible_in_both_themes_and_fits_a_phone(
     gallery: Web, watched: Watched, path: str
 ) -> None:
     page = watched.page
+    page.emulate_media(reduced_motion="no-preference")
     page.goto(gallery.url + path)
     expect_charts(page)
     for scheme in ("light", "dark"):
@@ -168,11 +170,29 @@ def test_finished_job_shows_the_result_and_its_evidence(gallery: Web, watched: W
     for words in ("51.3 ms vs 134 ms", "3.1e-06", "60 runs", "± 2.0 %", "99 %", "AMD EPYC"):
         expect(page.locator(".verdict")).to_contain_text(words)
     expect(page.locator(".wide-rows tbody tr")).to_have_count(len(seed_db.BERT_KERNELS))
+    page.locator("#flow summary").click()
+    expect(page.locator("#flow rect.kernel")).to_have_count(len(seed_db.BERT_KERNELS))
+    failures = page.locator("#failures")
+    expect(failures.locator("summary")).to_contain_text("20 of 944")
+    failures.locator("summary").click()
+    expect(failures).to_contain_text("cannot split")
+    expect(failures).to_contain_text(f"tunesmith retry {DONE}")
     expect(page.locator(".artifact")).to_contain_text("tunesmith run art-")
     with read(gallery.engine) as session:
         artifact_id = jobs.get(session, DONE).artifact_id
     link = page.locator(".artifact").get_by_role("link", name="Download")
     expect(link).to_have_attribute("href", f"/v1/artifacts/{artifact_id}/download")
+
+
+def test_contestants_say_what_they_cost_and_why_one_is_missing(gallery: Web, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{gallery.url}/jobs/{DONE}")
+    table = page.get_by_role("region", name="Table of contestants")
+    first, last = table.locator("tbody tr").first, table.locator("tbody tr").last
+    for words in ("ONNX Runtime int8", "41.2 ms", "41.6 ms (0.824 ms)", "812 ms", "944 MB", "int8"):
+        expect(first).to_contain_text(words)
+    expect(last).to_contain_text("Keras not timed")
+    expect(last.locator("code")).to_have_text("python -m venv DIR")
 
 
 def test_finished_job_shows_where_the_time_goes(gallery: Web, watched: Watched) -> None:
@@ -324,11 +344,13 @@ def test_the_form_submits_what_was_chosen(empty: Web, watched: Watched) -> None:
     page.get_by_label("Sequence").fill("32")
     page.get_by_text("More options").click()
     page.get_by_role("checkbox", name="Cold start").check()
+    page.get_by_label("Time beside").fill("torch, onnxruntime")
     page.get_by_role("button", name="Start job").click()
     page.wait_for_url(f"{empty.url}/jobs/*")
     expect(page.get_by_role("heading", name="minilm-l6")).to_be_visible()
     with read(empty.engine) as session:
         job = session.exec(select(Job)).one()
+    assert job.against == ["torch", "onnxruntime"]
     assert (job.budget_trials, job.budget_sec, job.seq_len, job.batch, job.cold) == (64, None, 32, 1, True)
 
 

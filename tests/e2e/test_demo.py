@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import ROOT, family, free_port, is_running, wait_until
+from tests.support.service import COMMAND
 
-DEMO = [sys.executable, "-m", "tuner.cli.main", "demo", "--no-wait", "--trials"]
+DEMO = [*COMMAND, "demo", "--no-wait", "--trials"]
 
 
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:

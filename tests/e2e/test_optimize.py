@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import tunesmith
+from tests.support.service import ONE_THREAD, SMALL_ROUNDS
 from tests.support.tiny_models import write_model
 
 TEXTS = ["the old river was small", "a city", "morning light on the water and the stone bridge"]
@@ -18,7 +19,7 @@ TEXTS = ["the old river was small", "a city", "morning light on the water and th
 def test_a_classifier_in_memory_is_tuned_and_says_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in {"TUNER_DATA_DIR": str(tmp_path / "data"), "TUNER_BUILD_WORKERS": "1"}.items():
+    for name, value in {"TUNER_DATA_DIR": str(tmp_path / "data"), **SMALL_ROUNDS, **ONE_THREAD}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     folder = write_model(tmp_path / "sentiment", "bert", "sequence-classification")

@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,10 +22,9 @@ from tests.support.processes import (
     kill_hard,
     wait_until,
 )
-from tests.support.service import Service, serving
+from tests.support.service import COMMAND, Service, serving
 
 SECRET = "hf_secret"
-COMMAND = [sys.executable, "-m", "tuner.cli.main"]
 
 
 def refused(data_dir: Path, *options: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,52 +21,11 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.support.job_watch import JobWatch, engine_worker, mapped_libraries, secluded
-from tests.support.processes import ROOT, free_port, kill_hard, wait_until
-from tests.support.service import Service, serving
-from tests.support.tiny_imports import local_target
-from tests.support.tiny_models import CONFIGS, write_model
-from tests.support.uploading import begun, put
+from tests.support.job_watch import SEQ_LEN, TRIALS, JobWatch, engine_worker, mapped_libraries, submit
+from tests.support.manifests import manifest_fields
+from tests.support.processes import ROOT, kill_hard, wait_until
+from tests.support.service import COMMAND, SMALL_ROUNDS, Service, serving
 from tuner.client.events import ServerEvent, parse_events
-from tuner.importers.programs.loading import save_module
-from tuner.kernels.context import make_target
-from tuner.kernels.precision import available
-
-SEQ_LEN, TRIALS = 16, 8
-COMMAND = [sys.executable, "-m", "tuner.cli.main"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("models") / "tiny", "distilbert")
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("service")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_rounds() -> Iterator[None]:
-    """Whoever kills something waits for whole rounds before and after."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TUNER_ROUND_BATCH", "8")
-        patch.setenv("TUNER_BUILD_WORKERS", "1")
-        yield
-
-
-@pytest.fixture(scope="module")
-def service(data_dir: Path, small_rounds: None) -> Iterator[Service]:
-    with serving(data_dir, "--port", str(free_port())) as started:
-        yield started
-
-
-def submit(service: Service, model: Path | str, **wish: Any) -> JobWatch:
-    shape = {} if "lengths" in wish else {"seq_len": SEQ_LEN}
-    body = {"model": str(model), "target": "local", **shape, **wish}
-    answer = service.ask("POST", "/v1/jobs", json=body)
-    assert answer.status_code == 201, answer.text
-    return JobWatch(service, answer.json()["id"])
 
 
 @dataclass
@@ -77,6 +35,7 @@ class Observed:
     job: dict[str, Any]
     events: list[ServerEvent] = field(default_factory=list)
     answer_ms: list[float] = field(default_factory=list)
+    turn_ms: list[float] = field(default_factory=list)
     answer_at_rest_ms: list[float] = field(default_factory=list)
     mapped: dict[str, set[str]] = field(default_factory=dict)
 
@@ -96,19 +55,33 @@ def listen(service: Service, job_id: str, last_event_id: str | None = None) -> l
     return found
 
 
-@contextmanager
-def answering(service: Service) -> Iterator[Callable[[], list[float]]]:
-    """Milliseconds that the web process takes for an answer, looked at a few times whenever asked."""
-    with httpx.Client(base_url=service.url, headers=service.headers, timeout=10) as client:
+_NO_ERRORS = {"response": [lambda response: response.raise_for_status()]}
 
-        def time_answers() -> list[float]:
-            found = []
-            for path in ("/healthz", "/v1/jobs"):
-                start = time.perf_counter()
-                assert client.get(path).is_success
-                found.append((time.perf_counter() - start) * 1e3)
+
+@contextmanager
+def answering(service: Service) -> Iterator[Callable[[], tuple[list[float], float]]]:
+    """Milliseconds that the web process takes for an answer, looked at a few times whenever asked; and that a process
+    takes which does nothing but answer: it waits for a turn of a core, and so long all others do."""
+    with (
+        httpx.Client(base_url=service.url, headers=service.headers, timeout=10, event_hooks=_NO_ERRORS) as client,
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as echo,
+    ):
+        assert echo.stdin is not None
+        assert echo.stdout is not None
+
+        def time_ms(ask: Callable[[], object]) -> float:
+            start = time.perf_counter()
+            assert ask()
+            return (time.perf_counter() - start) * 1e3
+
+        def take_a_turn() -> str:
+            echo.stdin.write("\n")
+            return echo.stdout.readline()
+
+        def time_answers() -> tuple[list[float], float]:
+            health, jobs = (time_ms(functools.partial(client.get, path)) for path in ("/healthz", "/v1/jobs"))
             time.sleep(0.05)
-            return found
+            return [health, jobs], time_ms(take_a_turn)
 
         yield time_answers
 
@@ -119,15 +92,17 @@ def finished(service: Service, model: Path) -> Observed:
     seen = Observed({})
     with answering(service) as time_answers:
         while len(seen.answer_at_rest_ms) < 40:
-            seen.answer_at_rest_ms += time_answers()
+            seen.answer_at_rest_ms += time_answers()[0]
     watch = submit(service, model, budget={"trials": TRIALS})
     listener = threading.Thread(target=lambda: seen.events.extend(listen(service, watch.id)))
     listener.start()
     watch.wait_for("tuning")
     moved = model.rename(model.with_name("moved"))
     with answering(service) as time_answers:
-        while watch.row.state == "tuning":
-            seen.answer_ms += time_answers()
+        while watch.row.state in ("tuning", "compiling"):
+            answers, turn = time_answers()
+            seen.answer_ms += answers
+            seen.turn_ms.append(turn)
     seen.mapped = {name: mapped_libraries(service.pid(name)) for name in ("web", "coordinator")}
     watch.wait_for("succeeded")
     moved.rename(model)
@@ -177,9 +152,10 @@ def test_event_stream_goes_on_after_the_last_event_id(service: Service, finished
 
 
 def test_web_answers_while_the_service_tunes_about_as_soon_as_at_rest(finished: Observed) -> None:
-    """Waiting for one turn of a busy core is no more than that; waiting for a build or a measurement would be."""
+    """Waiting for some turns of a busy core is no more than that; waiting for a build or a measurement would be."""
     assert len(finished.answer_ms) > 20
-    assert np.median(finished.answer_ms) < 10 * np.median(finished.answer_at_rest_ms), sorted(finished.answer_ms)
+    most = 10 * np.median(finished.answer_at_rest_ms) + 5 * np.median(finished.turn_ms)
+    assert np.median(finished.answer_ms) < most, (sorted(finished.answer_ms), sorted(finished.turn_ms))
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc here")
@@ -194,7 +170,7 @@ def test_benchmarks_compare_with_pytorch(service: Service, finished: Observed) -
     answer = service.ask("GET", "/v1/benchmarks", params={"job_id": finished.job["id"]}).json()
     rows = {row["variant"]: row for row in answer["items"]}
     assert set(rows) == {"torch-eager", "torch-sdpa", "untuned", "tuned"}
-    assert all(0 < row["p10_ms"] <= row["median_ms"] <= row["p90_ms"] and row["n"] >= 20 for row in rows.values())
+    assert all(0 < row["p10_ms"] <= row["median_ms"] <= row["p90_ms"] and row["n"] >= 5 for row in rows.values())
     assert all(row["mean_ms"] > 0 and row["std_ms"] >= 0 for row in rows.values())
     assert rows["tuned"]["median_ms"] == finished.job["latency_ms"]
 
@@ -217,8 +193,9 @@ def test_artifact_is_what_its_manifest_says(service: Service, finished: Observed
     assert artifact.stat().st_size == shown["size_bytes"]
     assert manifest["verification"]["max_abs_error"] < 1e-4
     assert 0 <= manifest["coverage"] <= 1
+    assert manifest.keys() <= manifest_fields()
     assert manifest["latency"]["median_ms"] == finished.job["latency_ms"]
-    module = {"lib.so", "source.ll", "params.safetensors", "loader.py", "records.jsonl"}
+    module = {"lib.so", "source.ll", "graph.relax", "params.safetensors", "loader.py", "records.jsonl"}
     assert set(manifest["files"]) == module | {"tokenizer.json", "tokenizer_config.json", "vocab.txt"}
 
 
@@ -272,108 +249,6 @@ def test_loader_needs_tvm_and_numpy_only(artifact: Path, tmp_path: Path) -> None
     assert "median" in done.stdout
 
 
-def test_a_job_for_texts_ends_with_an_artifact_that_takes_them_as_they_are(
-    service: Service, model: Path, finished: Observed, tmp_path: Path
-) -> None:
-    watch = submit(service, model, lengths="2:14", budget={"trials": TRIALS})
-    watch.wait_for("succeeded")
-    job = watch.ask()
-    watch.close()
-    assert job["lengths"] == [2, 8, 14]
-    assert job["predicted_ms"] > 0
-    assert job["latency_ms"] > 0
-    tar = tmp_path / "texts.tar"
-    tar.write_bytes(service.ask("GET", f"/v1/artifacts/{job['artifact_id']}/download").content)
-    with tarfile.open(tar) as members:
-        members.extractall(tmp_path, filter="data")
-    call = "load('texts.tar').run(input_ids=[[5, 6], [7] * 9])['last_hidden_state']"
-    script = f"from loader import load; print([rows.shape for rows in {call}])"
-    answer = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert answer.returncode == 0, answer.stderr
-    hidden = json.loads((tmp_path / "manifest.json").read_text())["outputs"][0]["shape"][1]
-    assert answer.stdout.strip() == f"[(2, {hidden}), (9, {hidden})]"
-
-
-def test_a_job_with_records_of_others_is_tuned_in_processes_of_its_own(service: Service, finished: Observed) -> None:
-    operator = {"model": "op:gemm:16,32,48", "seq_len": 1, "budget": {"trials": TRIALS}}
-    theirs = submit(service, **operator)
-    theirs.wait_for("succeeded")
-    of_job = {"job_id": theirs.id}
-    log = service.ask("GET", "/v1/records/export", params=of_job).content
-    assert service.ask("DELETE", "/v1/records", params=of_job).is_success
-    brought = service.ask("POST", "/v1/records/import", content=log).json()
-    assert brought["imported"] > 0
-    watch = submit(service, **operator)
-    apart: set[str] = set()
-
-    def has_ended() -> bool:
-        state = watch.row.state
-        if secluded(service):
-            apart.add(state)
-        return state in ("succeeded", "failed")
-
-    wait_until(has_ended, 120, f"the end of {watch.id}")
-    assert watch.row.state == "succeeded", watch.row.error
-    assert {"tuning", "compiling"} <= apart
-    assert secluded(service) == []
-    found = watch.records()
-    assert {record.source for record in found if record.job_id == watch.id} == {"measured"}
-    workloads = {record.workload_id for record in found if record.job_id == watch.id}
-    others = [record for record in found if record.workload_id in workloads and record.source == "imported"]
-    assert len(others) == brought["imported"]
-    assert watch.ask()["latency_ms"] > 0
-    watch.check_books()
-    for one in (theirs, watch):
-        one.close()
-
-
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed")
-def test_a_folder_that_the_service_can_not_see_is_sent_from_where_it_broke_off_and_tuned(
-    service: Service, model: Path, finished: Observed, tmp_path: Path
-) -> None:
-    """The first half of the weights comes over REST, the rest by a command that sees files of its own."""
-    folder = tmp_path / "mine"
-    shutil.copytree(model, folder)
-    files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    weights = files["model.safetensors"]
-    half = len(weights) // 2
-    with httpx.Client(base_url=service.url, headers=service.headers, timeout=60) as client:
-        upload = begun(client, files)
-        assert put(client, upload, "model.safetensors", weights[:half]).status_code == 204
-        assert client.post(f"/v1/uploads/{upload['id']}/complete").json()["error"]["code"] == "upload_invalid"
-    argv = ["unshare", "--mount", *COMMAND, "tune", "./mine", "--seq-len", str(SEQ_LEN), "--trials", str(TRIALS)]
-    environment = os.environ | {"TUNER_DATA_DIR": str(service.data_dir), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*argv, "--follow", "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
-    )
-    assert done.returncode == 0, done.stderr
-    job = json.loads(done.stdout)
-    sent = service.ask("GET", f"/v1/uploads/{upload['id']}").json()
-    assert (sent["state"], job["model"], job["state"]) == ("complete", sent["model"], "succeeded")
-    assert {file["path"] for file in sent["files"]} == set(files)
-    assert service.ask("POST", f"/v1/artifacts/{job['artifact_id']}/verify").json()["ok"]
-
-
-def test_a_network_of_ones_own_is_tuned_verified_and_compared(
-    service: Service, finished: Observed, tmp_path: Path
-) -> None:
-    from torch import nn, ones
-
-    layers = (nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.SiLU(), nn.Flatten(), nn.Linear(72, 10), nn.ReLU())
-    network = nn.Sequential(*layers, nn.Linear(10, 10), nn.ReLU())
-    file = save_module(network, [ones(2, 3, 8, 8)], tmp_path / "network.pt2")
-    watch = submit(service, file, budget={"trials": TRIALS})
-    watch.wait_for("succeeded")
-    job = watch.ask()
-    watch.close()
-    manifest = service.ask("GET", f"/v1/artifacts/{job['artifact_id']}").json()["manifest"]
-    assert manifest["verification"]["against"] == "PyTorch, float32"
-    assert manifest["verification"]["max_abs_error"] < 1e-4
-    assert [(one["shape"], one["dtype"]) for one in manifest["inputs"]] == [([2, 3, 8, 8], "float32")]
-    rows = service.ask("GET", "/v1/benchmarks", params={"job_id": job["id"]}).json()["items"]
-    assert {row["variant"] for row in rows} == {"torch-eager", "untuned", "tuned"}
-
-
 @pytest.fixture(scope="module")
 def tuning(service: Service, model: Path, finished: Observed) -> Iterator[JobWatch]:
     """A second job of the same model that would tune for a long time; every test below shares it."""
@@ -381,33 +256,6 @@ def tuning(service: Service, model: Path, finished: Observed) -> Iterator[JobWat
     watch.wait_for("tuning")
     yield watch
     watch.close()
-
-
-@pytest.mark.timeout(900)
-def test_the_fastest_precision_near_enough_is_found_and_all_are_compared(service: Service, tmp_path: Path) -> None:
-    wide = CONFIGS["bert"] | {"hidden_size": 64, "intermediate_size": 128}
-    texts = ["the old river was small", "morning light on the water"]
-    watch = submit(
-        service,
-        write_model(tmp_path / "wide", wide),
-        precision="fastest",
-        max_drop=0.2,
-        judged_on=texts,
-        budget={"trials": TRIALS},
-    )
-    ended = watch.wait_for("succeeded", "failed", timeout_sec=600.0)
-    assert ended.state == "succeeded", ended.error
-    job = watch.ask()
-    manifest = service.ask("GET", f"/v1/artifacts/{job['artifact_id']}").json()["manifest"]
-    tried = available(make_target(local_target()))
-    timed = {row["variant"] for row in service.ask("GET", f"/v1/benchmarks?job_id={job['id']}").json()["items"]}
-    others = {f"tuned-{precision}" for precision in tried if precision != manifest["precision"]}
-    assert timed == {"torch-eager", "torch-sdpa", "untuned", "tuned"} | others
-    if len(tried) > 1:
-        found = manifest["precisions"]
-        assert found.keys() == set(tried)
-        assert min(found, key=lambda one: found[one]["median_ms"]) == manifest["precision"]
-        assert {one["fidelity"]["own_texts"] for name, one in found.items() if name != "fp32"} == {len(texts)}
 
 
 def test_second_job_starts_from_the_records_of_the_first(tuning: JobWatch, finished: Observed) -> None:
@@ -449,9 +297,14 @@ def test_paused_job_rests_until_it_is_resumed(tuning: JobWatch) -> None:
     tuning.wait_for_rounds_after(done)
 
 
-def test_job_that_is_cancelled_while_it_tunes_stops(tuning: JobWatch, data_dir: Path) -> None:
-    tuning.wait_for_round_in_progress()
-    check_cancelling(tuning, data_dir)
+def test_job_that_is_cancelled_while_it_tunes_stops(service: Service, tuning: JobWatch, data_dir: Path) -> None:
+    service.ask("POST", f"/v1/jobs/{tuning.id}/cancel")  # it may have tried all there was to try by now
+    tuning.wait_for("cancelled", "succeeded")
+    job = submit(service, "op:gemm:48,64,96", seq_len=1, budget={"trials": 20_000})
+    job.wait_for("tuning")
+    job.wait_for_round_in_progress()
+    check_cancelling(job, data_dir)
+    job.close()
 
 
 def test_job_that_is_cancelled_while_it_is_imported_stops(service: Service, model: Path, data_dir: Path) -> None:
@@ -479,7 +332,7 @@ def test_job_goes_on_after_the_supervisor_was_killed_and_ends_well(service: Serv
     best, known = job.best_us(), {record.id for record in job.records()}
     kill_hard(service.process.pid)
     service.process.wait()
-    with serving(data_dir, "--port", str(free_port())) as successor:
+    with serving(data_dir, "--port", "0", **SMALL_ROUNDS) as successor:
         job.service = successor
         job.wait_for_rounds_after(len(job.rounds("done")))
         assert len(job.rounds("lost")) <= 1

@@ -26,7 +26,7 @@ SUBMIT = {
     f"POST /v1/{what}"
     for what in (
         *("jobs", "jobs/{job_id}/cancel", "jobs/{job_id}/pause", "jobs/{job_id}/resume", "models", "operators"),
-        *("records/import", "records/reopen", "artifacts/{artifact_id}/verify"),
+        *("records/import", "records/reopen", "artifacts/{artifact_id}/verify", "artifacts/{artifact_id}/check"),
         *("uploads", "uploads/{upload_id}/complete"),
     )
 } | {"PUT /v1/uploads/{upload_id}/files/{path}", "DELETE /v1/uploads/{upload_id}"}

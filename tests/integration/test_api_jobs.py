@@ -64,6 +64,17 @@ def test_a_job_that_only_compiles_is_submitted_for_a_machine_that_is_not_there(c
         ({"model": "minilm-l6", "compile_only": True, "budget": {"trials": 8}}, "budget_invalid", "does not tune"),
         ({"model": "minilm-l6", "seq_len": 513}, "sequence_too_long", "513"),
         ({"model": "minilm-l6", "seq_len": 0}, "invalid_input", "seq_len"),
+        ({"model": "minilm-l6", "against": ["tensorrt"]}, "invalid_input", "tensorrt"),
+        ({"model": "minilm-l6", "against": ["/no/such.onnx"]}, "invalid_input", "/no/such.onnx"),
+        (
+            {"model": "minilm-l6", "against": ["torch"], "compile_only": True},
+            "invalid_input",
+            "times nothing",
+        ),
+        ({"model": "minilm-l6", "against": ["/a\0b.onnx"]}, "invalid_input", "no file"),
+        ({"model": "minilm-l6", "against": ["upload:nothing"]}, "model_unknown", "nothing"),
+        ({"model": "minilm-l6", "against": "torch"}, "invalid_input", "against"),
+        ({"model": "op:gemm:8,8,8", "against": ["torch"]}, "invalid_input", "operator"),
         ({"model": "minilm-l6", "budget": {"trials": "many"}}, "invalid_input", "budget.trials"),
         ({"model": "minilm-l6", "budget": {"preset": "huge"}}, "invalid_input", "budget.preset"),
         ({"model": "minilm-l6", "sequence": 1}, "invalid_input", "sequence"),
@@ -79,6 +90,15 @@ def test_a_bad_request_is_refused_with_code_reason_and_hint(
     assert says in error["message"]
     assert error["hint"]
     assert client.get("/v1/jobs").json()["total"] == 0
+
+
+def test_rivals_are_kept_in_the_job_as_they_were_named(client: TestClient, tmp_path: Path) -> None:
+    (mine := tmp_path / "mine.onnx").write_bytes(b"a graph")
+    rivals = ["torch", "onnxruntime-int8", str(mine)]
+    job = client.post("/v1/jobs", json={"model": "minilm-l6", "against": rivals}).json()
+    assert (job["against"], job["absent"]) == (rivals, {})
+    assert client.get(f"/v1/jobs/{job['id']}").json()["against"] == rivals
+    assert client.post("/v1/jobs", json={"model": "minilm-l6"}).json()["against"] == []
 
 
 def test_a_folder_that_is_no_model_is_refused(client: TestClient, tmp_path: Path) -> None:
@@ -273,6 +293,8 @@ def test_a_target_says_all_there_is_to_know_of_it(
     assert (found["host_triple"], found["suffix"], found["cores"]) == (triple, suffix, cores)
     assert (found["peak_gflops"], found["bandwidth_gb_per_sec"], found["peak_source"]) == peak
     assert found["threadgroup"] == threadgroup
+    by_unit = {"m1-cpu": 1638.4, "m2-cpu": 1792.0, "m3-pro-cpu": 2073.6}
+    assert found["peak_by_unit"] == ({"AMX": by_unit[name]} if name in by_unit else {})
     assert found["tvm"]["kind"] == ("metal" if threadgroup else "llvm")
     assert found["device_online"] == (found["device_key"] in ("local", "m1-metal"))
 

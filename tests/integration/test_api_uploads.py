@@ -23,6 +23,7 @@ from tuner.db import jobs, tokens, uploads
 from tuner.db.engine import read, write
 from tuner.errors import NotFound
 from tuner.jobs import housekeeping, old_uploads
+from tuner.jobs.against import entries
 from tuner.tokens import digest
 from tuner.uploads import desk
 from tuner.uploads.desk import Desk, Sender
@@ -67,6 +68,29 @@ def test_a_model_that_is_sent_is_a_jobs_by_its_name(client: TestClient, settings
     row = fetch_for(engine, settings, job.json()["id"])
     held = {file.name: file.read_bytes() for file in (settings.sources_dir / str(row.snapshot)).iterdir()}
     assert {name: held[name] for name in MODEL} == MODEL
+
+
+def test_a_graph_that_is_sent_is_a_jobs_rival(client: TestClient, settings: Settings, engine: Engine) -> None:
+    assert sent(client, {"model.onnx": b"a graph"}, "rival").status_code == 200
+    assert sent(client, MODEL).status_code == 200
+    names = ["upload:rival", "onnxruntime-int8"]
+    by_id = f"upload:{client.get('/v1/uploads/rival').json()['id']}"
+    job = client.post("/v1/jobs", json={"model": "minilm-l6", "against": [by_id, "onnxruntime-int8"]}).json()
+    assert job["against"] == names
+    found, absent = entries(settings, engine, job["against"])
+    assert [(one.name, one.kind, one.optional) for one in found] == [
+        ("model.onnx", "onnx-file", True),
+        ("onnxruntime-int8", "onnxruntime-int8", True),
+    ]
+    assert Path(found[0].path).read_bytes() == b"a graph"
+    assert absent == {}
+    error = client.post("/v1/jobs", json={"model": "minilm-l6", "against": ["upload:mine"]}).json()["error"]
+    assert (error["code"], "no .onnx file" in error["message"]) == ("invalid_input", True)
+    assert job["id"] in client.delete("/v1/uploads/rival").json()["error"]["message"]
+    with write(engine) as session:
+        jobs.get(session, job["id"]).state = "failed"
+    assert client.delete("/v1/uploads/rival").status_code == 204
+    assert entries(settings, engine, names)[1].keys() == {"upload:rival"}
 
 
 def test_a_model_that_is_added_may_be_an_upload(client: TestClient) -> None:

@@ -8,11 +8,12 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tvm
 from sqlalchemy import Engine
 from sqlmodel import select
 
@@ -22,33 +23,45 @@ from tests.support.processes import free_port
 from tests.support.rpc_device import HOST, tracker_process
 from tests.support.submitting import submit_job
 from tests.support.tiny_imports import import_tiny
-from tests.support.tiny_models import write_model
+from tests.support.tiny_models import CONFIGS, write_model
+from tests.support.tuning import product
 from tuner.artifact.loader import ArtifactError, load
 from tuner.compiler.module import base_manifest, compile_into, write_manifest
 from tuner.config import Settings
-from tuner.db import jobs
-from tuner.db.engine import read
+from tuner.db import device_checks, jobs
+from tuner.db.engine import read, write
 from tuner.db.models import Device, Job, Record
 from tuner.importers import cache
+from tuner.importers.cache import Imported
 from tuner.importers.comparison import compare
 from tuner.jobs import stages
+from tuner.jobs.checking import check
 from tuner.jobs.coordinator import Coordinator
 from tuner.jobs.device_watch import DeviceWatch, ask_tracker
+from tuner.kernels.blas import BlasCall
 from tuner.kernels.context import make_target
+from tuner.kernels.dot_blocks import MatrixTile
+from tuner.kernels.precision import FULL, LOWER, lowered, precision_of
 from tuner.kernels.workload import ExtractedWorkload, extract
 from tuner.measuring import peaks
+from tuner.measuring.builder import BuildPool
 from tuner.measuring.measure import DeviceAddress
+from tuner.measuring.outputs import OutputCheck
 from tuner.measuring.remote import RemoteModule, session
 from tuner.schemas import BudgetIn, JobIn
 from tuner.search.costmodel import make_cost_model
-from tuner.search.session import SearchSession
+from tuner.search.session import Proposal, SearchSession
 from tuner.state import ROUND, STAGES, TERMINAL
 
 KEY = "linux-arm64"
 TARGET = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "apple-m1", "num-cores": 2}
 OPERATOR, TRIALS = "op:swish_gemm:16,32,64", 8
+NEWER = {**TARGET, "mcpu": "apple-m2"}
+WIDE = CONFIGS["bert"] | {"hidden_size": 64, "intermediate_size": 128}
+ERROR = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.05, "int8": 0.3}  # of two layers, relative
 EM_AARCH64 = 183  # e_machine of an ELF header
 
+at_each_precision = pytest.mark.parametrize("precision", [FULL, *LOWER])
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -136,6 +149,16 @@ def test_an_operator_is_tuned_compiled_and_verified_on_an_arm_machine(
     assert [record.error for record in records if record.error_class] == []
     assert len(records) == done.trials == TRIALS
     check_artifact(next(settings.artifacts_dir.glob("*.tar")), done)
+    assert done.artifact_id is not None
+    with write(engine) as session:
+        device_checks.ask(session, done.artifact_id, KEY)
+    check(settings, engine, done.artifact_id, KEY)
+    with read(engine) as session:
+        row = device_checks.get(session, done.artifact_id, KEY)
+    assert row is not None
+    assert (row.state, row.found.get("error")) == ("loaded", None)
+    assert row.found["verification"]["max_rel_error"] < 1e-3
+    assert row.found["median_ms"] > 0
 
 
 def check_artifact(tar_path: Path, job: Job) -> None:
@@ -159,24 +182,74 @@ def read_member(tar: tarfile.TarFile, name: str) -> bytes:
     return file.read()
 
 
+@pytest.fixture(scope="module")
+def imports(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Imported]:
+    """A tiny BERT, wide enough for each instruction."""
+    root = tmp_path_factory.mktemp("imports")
+    return root, import_tiny(write_model(root / "model", WIDE), "encoder", 1, 16, root)
+
+
+@at_each_precision
 def test_a_bert_of_the_first_schedules_of_each_kernel_computes_there_what_pytorch_does(
-    board: Board, tmp_path: Path
+    precision: str, board: Board, imports: tuple[Path, Imported], tmp_path: Path
 ) -> None:
-    imported = import_tiny(write_model(tmp_path / "model"), "encoder", 1, 16, tmp_path / "imports")
-    kernels = extract(cache.load_module(tmp_path / "imports", imported), make_target(TARGET))
-    winners = {one.tir: (first_schedule(one), [1e-6]) for one in kernels if one.tunable}
-    compiled = compile_into(tmp_path / "out", cache.load_prepared(tmp_path / "imports", imported), TARGET, winners)
+    root, imported = imports
+    prepared = cache.load_prepared(root, imported)
+    prepared = prepared.of_kernels(lowered(prepared.mod, precision, make_target(NEWER)))
+    kernels = extract(prepared.mod, make_target(NEWER))
+    winners = {one.tir: (first_schedules(one, 1)[0].trace, [1e-6]) for one in kernels if one.tunable}
+    compiled = compile_into(tmp_path / "out", prepared, NEWER, winners)
     assert compiled.left_out == {}
     assert len(winners) > 8
-    write_manifest(tmp_path / "out", base_manifest(imported, 1, 16, TARGET, compiled))
+    write_manifest(tmp_path / "out", base_manifest(imported, 1, 16, NEWER, compiled))
     with session(board.start()) as remote:
         module = RemoteModule(remote, tmp_path / "out")
-        for sample in cache.load_samples(tmp_path / "imports", imported):
-            assert compare(module.run(**sample.inputs), sample.outputs).ok
+        for sample in cache.load_samples(root, imported):
+            assert compare(module.run(**sample.inputs), sample.outputs, rtol=ERROR[precision]).ok
 
 
-def first_schedule(kernel: ExtractedWorkload) -> str:
-    """What a search for the machine would try first, as record JSON: a tile, a schedule of rows, or a sketch."""
-    search = SearchSession(kernel.tir, make_target(TARGET), make_cost_model(1), batch=4, threads=1, seed=1)
-    (proposal,) = search.propose(1)
-    return proposal.trace
+@at_each_precision
+def test_every_kernel_of_a_bert_computes_there_what_its_plain_schedule_does(
+    precision: str, board: Board, imports: tuple[Path, Imported], tmp_path: Path
+) -> None:
+    """By each instruction that it may be written with. Those that no precision changes are tried once."""
+    whole = cache.load_module(*imports)
+    kernels = [
+        one
+        for one in extract(lowered(whole, precision, make_target(NEWER)), make_target(NEWER))
+        if one.tunable and precision in (FULL, precision_of(one.mod["main"]))
+    ]
+    address, builders = board.start(), BuildPool(1, 60.0)
+    forms = set()
+    try:
+        for kernel in kernels:
+            check = OutputCheck(kernel.mod, json.dumps(NEWER), address, builders, tmp_path / "reference")
+            for proposal in first_schedules(kernel, 2):
+                assert check.problem_of(proposal, tmp_path) is None, (kernel.name, proposal.trace)
+                forms.add(type(proposal.choice))
+    finally:
+        builders.close()
+    assert len(kernels) == (5 if precision != FULL else 11)
+    assert (MatrixTile in forms) is (precision in ("bf16", "int8"))
+
+
+def test_products_by_the_machines_openblas_compute_what_the_cores_do(board: Board, tmp_path: Path) -> None:
+    target = {**TARGET, "libs": ["openblas"]}
+    address, builders = replace(board.start(), blas="openblas"), BuildPool(1, 60.0)
+    try:
+        mod = product(24, 64, 48)
+        check = OutputCheck(mod, json.dumps(target), address, builders, tmp_path / "reference")
+        search = SearchSession(
+            str(tvm.ir.save_json(mod)), make_target(target), make_cost_model(1), batch=1, threads=1, seed=1
+        )
+        (first,) = search.propose(1)
+        assert first.choice == BlasCall()
+        assert check.problem_of(first, tmp_path) is None
+    finally:
+        builders.close()
+
+
+def first_schedules(kernel: ExtractedWorkload, count: int) -> list[Proposal]:
+    """What a search for the machine would try first: tiles, choices, schedules of rows, or sketches."""
+    search = SearchSession(kernel.tir, make_target(NEWER), make_cost_model(1), batch=4, threads=1, seed=1)
+    return list(search.propose(count))

@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections import namedtuple
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -66,6 +67,16 @@ def visitors(where: DeadlyPath) -> int:
     return len(set(where.log.read_text().split()))
 
 
+def test_a_build_may_have_a_deadline_of_its_own(tir: str, tmp_path: Path) -> None:
+    pool = BuildPool(workers=1, timeout_sec=600.0)
+    try:
+        hung, _ = deadly(tir, tmp_path / "hung.so", "spin")
+        (result,) = pool.build([replace(hung, timeout_sec=3.0)])
+    finally:
+        pool.close()
+    assert (result.error_class, "3 s" in result.error) == ("build_timeout", True)
+
+
 def test_candidate_that_kills_or_hangs_its_process_twice_is_a_result_and_the_rest_is_built(
     tir: str, tmp_path: Path
 ) -> None:
@@ -111,7 +122,7 @@ def test_candidate_whose_process_is_killed_or_stopped_is_built_by_the_next(tir: 
 def test_batches_go_on_whichever_process_is_killed_between_them(
     others: Collection[psutil.Process], pool: BuildPool, tir: str, tmp_path: Path, number: int
 ) -> None:
-    for batch in range(3):
+    for batch in range(2):
         results = pool.build(good(tir, tmp_path / str(batch), 4))
         assert [result.error for result in results] == [""] * 4
         for pid in processes(but=others):  # helpers too

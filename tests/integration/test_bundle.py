@@ -70,6 +70,12 @@ def padded(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(tmp_path_factory.mktemp("padded"), cache.Shape(2, 8))
 
 
+def test_its_readme_names_the_model_and_no_folder_of_another_machine(texts: Made) -> None:
+    readme = (texts.unpacked / "README.md").read_text()
+    assert readme.startswith("# model for C and C++")
+    assert str(texts.tar.parent) not in readme
+
+
 @needs_compiler
 def test_texts_of_any_length_give_what_the_loader_gives(texts: Made) -> None:
     texts.build()

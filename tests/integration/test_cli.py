@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -167,6 +169,69 @@ def test_pause_and_resume_take_back_each_other(tunesmith: Command) -> None:
     assert tunesmith("resume", RUNNING)[0] == 0
 
 
+def test_a_comparison_is_had_as_a_picture_and_as_a_table(web: Web, tunesmith: Command, tmp_path: Path) -> None:
+    with write(web.engine) as session:
+        artifact_id, job_id = artifact_of_done(session).id, artifact_of_done(session).job_id
+    for thing, form in ((job_id, "svg"), (artifact_id, "csv")):
+        assert tunesmith("download", thing, "--format", form, "-o", str(tmp_path))[0] == 0
+    picture = ElementTree.parse(tmp_path / f"{job_id}.svg").getroot()
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "51.3 ms" in (tmp_path / f"{job_id}.svg").read_text()
+    rows = list(csv.DictReader((tmp_path / f"{job_id}.csv").read_text().splitlines()))
+    assert [(row["variant"], row["median_ms"]) for row in rows[:2]] == [("onnxruntime-int8", "41.2"), ("tuned", "51.3")]
+    assert {row["model"] for row in rows} == {"bert-base-uncased"}
+    code, _, said = tunesmith("download", "job-f00dcafe42", "--format", "svg", "-o", str(tmp_path))
+    assert (code, "has not timed its module" in said) == (1, True)
+
+
+def test_a_device_of_the_fleet_runs_the_artifact_in_a_file(web: Web, tunesmith: Command, tmp_path: Path) -> None:
+    with write(web.engine) as session:
+        artifact_id = artifact_of_done(session).id
+    (folder := tmp_path / "made").mkdir()
+    (folder / "manifest.json").write_text(json.dumps({"id": artifact_id}))
+    with tarfile.open(tmp_path / "made.tar", "w") as tar:
+        tar.add(folder / "manifest.json", "manifest.json")
+    for file in (folder, tmp_path / "made.tar"):
+        code, _, said = tunesmith("check", str(file), "--on", "lab-7", "--timeout", "1")
+        assert (code, f"{artifact_id} is still to be checked on lab-7" in said) == (1, True)
+    code, _, said = tunesmith("run", str(folder), "--on", "nonesuch")
+    assert (code, "nonesuch" in said) == (1, True)
+    assert tunesmith("run", str(folder), "--on", "lab-7", "--text", "hello")[0] == 2
+    (tmp_path / "no.tar").write_bytes(b"nothing")
+    assert "can't be read as an artifact" in tunesmith("run", str(tmp_path / "no.tar"), "--on", "lab-7")[2]
+
+
+def test_history_tells_what_a_model_came_to(tunesmith: Command) -> None:
+    _, printed, _ = tunesmith("history", "bert-base-uncased")
+    assert "51.3 ms" in printed
+    (point,) = json.loads(tunesmith("history", "bert-base-uncased", "--json")[1])
+    assert (point["median_ms"], point["baseline_ms"], point["change"]) == (51.3, 134.2, None)
+    assert "yet" in tunesmith("history", "minilm-l6")[2]
+
+
+def test_jobs_are_compared_and_their_modules_timed_in_turns(
+    tunesmith: Command, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNER_DATA_DIR", str(tmp_path / "mine"))
+    second_id = "job-5ec0ad0000"
+    tar = tiny_artifact.pack(tiny_artifact.build(tmp_path / "made"), tmp_path / "made.tar").read_bytes()
+    put_file(web, tar)
+    with write(web.engine) as session:
+        done = session.get(Job, DONE)
+        assert done is not None
+        session.add(Job(**done.model_dump() | {"id": second_id, "seq_len": 64}))
+    code, out, err = tunesmith("compare", DONE, second_id)
+    assert code == 0, err
+    assert "different shapes: 1 x 128; 1 x 64." in out
+    assert "51.3 ms" in out
+    assert "--timed" in err
+    timed = json.loads(tunesmith("compare", DONE, second_id, "--timed", "--rounds", 6, "--json")[1])["timed"]
+    assert [(one["variant"], one["n"]) for one in timed] == [(DONE, 30), (second_id, 30)]
+    assert "as fast as" in tunesmith("compare", DONE, second_id, "--timed", "--rounds", 6)[1]
+    code, _, err = tunesmith("compare", DONE, RUNNING)
+    assert (code, f"{RUNNING} has not ended" in err) == (1, True)
+
+
 def test_running_job_is_not_deleted_and_the_way_is_named(tunesmith: Command) -> None:
     code, _, err = tunesmith("delete", RUNNING)
     assert code == 1
@@ -207,7 +272,9 @@ def test_runs_are_told_as_tvmc_told_them(tunesmith: Command, tmp_path: Path) -> 
     took = ("--fill-mode", "ones", "--outputs", out, "--print-time", "--repeat", 4, "--number", 3, "--device", "cpu")
     code, told, err = tunesmith("run", folder, *took)
     assert code == 0, err
-    assert re.search(r"mean \(std dev\) [\d.]+ \([\d.]+\) ms  over 4 runs\nmin [\d.]+  max [\d.]+ ms", told)
+    assert re.search(r"^loaded in [\d.]+ ms, first call [\d.]+ ms$", told, re.MULTILINE)
+    assert re.search(r"^Mean inference time \(std dev\): [\d.]+ ms \([\d.]+ ms\)$", told, re.MULTILINE)
+    assert re.search(r"over 4 runs\nmin [\d.]+  max [\d.]+ ms", told)
     with np.load(out) as outputs:
         np.testing.assert_allclose(outputs["y"], [tiny_artifact.WEIGHT.sum(0) + tiny_artifact.BIAS] * 2, rtol=1e-5)
     told = [json.loads(tunesmith("run", folder, "--fill-mode", "random", "--json")[1]) for _ in range(2)]

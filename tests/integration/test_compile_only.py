@@ -13,7 +13,9 @@ from huggingface_hub import constants
 from sqlalchemy import Engine
 
 from rpc.facts import device_facts
+from tests.support import databases
 from tests.support.fake_hub import commit_of, fake_hub, use_endpoint
+from tests.support.manifests import manifest_fields
 from tests.support.rest import talking_to
 from tests.support.rows import add_job
 from tests.support.submitting import submit_fetched
@@ -22,8 +24,8 @@ from tuner.compiler.module import write_manifest
 from tuner.config import Settings
 from tuner.db import devices, jobs
 from tuner.db.engine import make_engine, read, write
-from tuner.db.migrate import upgrade
 from tuner.db.models import Artifact, Job
+from tuner.errors import InvalidInput
 from tuner.importers import cache
 from tuner.jobs import stages
 from tuner.jobs.contest import TUNED, UNTUNED
@@ -43,7 +45,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Of one service for all tests here, so that the model is imported once."""
     found = Settings(data_dir=tmp_path_factory.mktemp("service"))
-    upgrade(found)
+    databases.create(found)
     return found
 
 
@@ -77,6 +79,9 @@ def test_a_module_for_a_mac_is_published_with_its_symbols_checked(settings: Sett
         assert (manifest["coverage"], manifest["records"]) == (0.0, 0)
         assert manifest["binary"]["format"] == "Mach-O aarch64 shared library"
         assert not manifest.keys() & {"latency", "verification", "device"}
+        assert manifest.keys() <= manifest_fields()
+        ids = {one["workload"] for one in manifest["schedules"]}
+        assert {end for edge in manifest["flow"] for end in edge[:2]} == ids | {"input_ids", "attention_mask", "output"}
         assert client.post(f"/v1/artifacts/{listed['id']}/verify").json()["ok"]
         page = client.get(f"/jobs/{for_m1.id}").text
         assert "not load-tested on a Mac" in page
@@ -92,6 +97,7 @@ def test_it_is_had_in_every_format(settings: Settings, for_m1: Job) -> None:
     assert 'target triple = "arm64-apple-macos"' in got["source"].text
     with tarfile.open(fileobj=io.BytesIO(got["tar"].content)) as archive:
         assert "records.jsonl" in archive.getnames()
+        assert archive.extractfile("graph.relax").read().count(b"R.call_tir(") > 10  # type: ignore[union-attr]
 
 
 def test_its_workloads_are_listed_without_a_time(database: Engine, for_m1: Job) -> None:
@@ -196,3 +202,29 @@ def test_modules_are_timed_once_they_are_here_and_verified(
         with pytest.raises(InterruptedError):
             stages.benchmark(settings, job.id)
         assert made == expected
+
+
+def test_kernels_that_a_job_leaves_out_are_not_tuned_and_a_name_that_is_none_ends_it(
+    settings: Settings, database: Engine, model: Path
+) -> None:
+    wish = JobIn(model=str(model), target="m1-cpu", seq_len=SEQ_LEN, compile_only=True)
+    job_id = submit_fetched(database, settings, wish).id
+    stages.import_model(settings, job_id)
+    with write(database) as session:
+        job = jobs.get(session, job_id)
+        job.only, job.skip = ["matmul*"], ["*gelu*"]
+    stages.extract(settings, job_id)
+    with talking_to(settings) as client:
+        told = client.get(f"/v1/jobs/{job_id}/workloads").json()
+        page = client.get(f"/jobs/{job_id}").text
+    tuned = {one["name"] for one in told if one["tunable"] and not one["left_out"]}
+    assert tuned
+    assert all(name.startswith("matmul") and "gelu" not in name for name in tuned)
+    assert {one["name"] for one in told if one["left_out"] and "gelu" in one["name"]}
+    assert page.count("left out</span>") == sum(one["left_out"] for one in told)
+    assert "only matmul*, without *gelu*" in page
+    with write(database) as session:
+        jobs.get(session, job_id).skip = ["nonesuch"]
+    with pytest.raises(InvalidInput, match=r"No kernel of .* is called nonesuch") as caught:
+        stages.extract(settings, job_id)
+    assert "softmax" in caught.value.hint

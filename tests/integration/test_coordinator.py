@@ -25,7 +25,8 @@ from tuner.jobs import control, course, job_folders, plan, tasks, tuning
 from tuner.jobs.device_watch import MAX_CRASHES
 from tuner.state import STAGES
 
-pytestmark = pytest.mark.both_databases
+# Between them these tests send every statement that a pass sends; of the others only decisions differ.
+on_both_databases = pytest.mark.both_databases
 
 REMOTE = "linux-arm64"  # a target whose device is not this machine
 LIFE = ["importing", "extracting", "tuning", "compiling", "verifying", "benchmarking", "succeeded"]
@@ -51,6 +52,7 @@ def stage_that(error: Exception) -> Stage:
     return stage
 
 
+@on_both_databases
 def test_a_job_goes_through_its_whole_life(bench: Bench) -> None:
     job_id = bench.submit()
     job = bench.run_to(job_id, "succeeded")
@@ -118,6 +120,7 @@ def test_a_job_is_cancelled_while_a_round_runs(bench: Bench) -> None:
     assert bench.job(job_id).wish == ""
 
 
+@on_both_databases
 def test_what_a_round_had_recorded_when_it_was_cancelled_counts(bench: Bench) -> None:
     def measure_some_and_hang(settings: Settings, job_id: str, round_id: str) -> None:
         with write(bench.database) as session:
@@ -159,6 +162,7 @@ def test_a_cancelled_round_that_ends_by_itself_is_not_killed(bench: Bench) -> No
     assert bench.job(job_id).trials == row.batch
 
 
+@on_both_databases
 def test_a_job_pauses_between_rounds_and_goes_on_when_resumed(bench: Bench) -> None:
     job_id = bench.submit()
     bench.run_until(lambda: bench.rounds(job_id, "done"))
@@ -209,6 +213,7 @@ def test_a_wish_that_comes_while_another_is_granted_is_not_lost(
 
 
 @pytest.mark.parametrize("stage", STAGES.values())
+@on_both_databases
 def test_a_stage_whose_process_died_runs_again(bench: Bench, stage: str) -> None:
     good = bench.cluster.stages[stage]
     bench.cluster.stages[stage] = die
@@ -238,6 +243,7 @@ def test_a_stage_that_the_machine_s_trouble_ended_runs_again(bench: Bench, stage
 
 
 @pytest.mark.parametrize("stage", STAGES.values())
+@on_both_databases
 def test_a_stage_that_kills_its_process_each_time_fails_the_job(bench: Bench, stage: str) -> None:
     bench.cluster.stages[stage] = die
     job_id = bench.submit()
@@ -248,6 +254,7 @@ def test_a_stage_that_kills_its_process_each_time_fails_the_job(bench: Bench, st
     assert sum(name == stage for name, _ in bench.cluster.submitted) == plan.MAX_ATTEMPTS
 
 
+@on_both_databases
 def test_a_lost_round_costs_only_what_it_had_not_recorded(bench: Bench) -> None:
     def measure_five_then_die(settings: Settings, job_id: str, round_id: str) -> None:
         bench.cluster.stages["tune_round"] = tune_round
@@ -264,6 +271,7 @@ def test_a_lost_round_costs_only_what_it_had_not_recorded(bench: Bench) -> None:
     assert job.trials == 64
 
 
+@on_both_databases
 def test_rounds_that_die_now_and_then_do_not_fail_a_job(bench: Bench) -> None:
     calls = []
 
@@ -299,6 +307,7 @@ def test_a_round_past_its_deadline_is_ended_and_lost(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES.values())
+@on_both_databases
 def test_an_error_of_a_stage_fails_the_job_with_that_error(bench: Bench, stage: str) -> None:
     error = ModelInvalid("The model has no config.", "Point at a folder that has one.")
     bench.cluster.stages[stage] = stage_that(error)
@@ -350,6 +359,7 @@ def test_a_job_rests_after_a_round_that_failed(bench: Bench) -> None:
     bench.run_to(job_id, "succeeded")
 
 
+@on_both_databases
 def test_a_job_whose_rounds_all_fail_says_why(bench: Bench) -> None:
     bench.cluster.stages["tune_round"] = stage_that(ValueError("no schedule"))
     job = bench.run_to(bench.submit(), "failed")
@@ -370,6 +380,7 @@ def test_a_job_waits_for_its_device_and_says_so(bench: Bench) -> None:
     bench.run_to(job_id, "succeeded")
 
 
+@on_both_databases
 def test_a_job_for_a_device_that_was_never_seen_waits_until_it_says_what_it_is(bench: Bench) -> None:
     bench.devices = {}
     job_id = bench.submit(target_family="", target_json={})
@@ -395,6 +406,7 @@ def test_a_device_that_does_not_come_is_waited_for(bench: Bench) -> None:
     assert bench.run_to(job_id, "succeeded").trials == 64
 
 
+@on_both_databases
 def test_a_device_that_crashes_with_every_candidate_is_quarantined(bench: Bench) -> None:
     def crash(settings: Settings, job_id: str, round_id: str) -> None:
         with write(bench.database) as session:
@@ -465,6 +477,7 @@ def test_nothing_runs_beside_what_is_timed_on_this_machine(bench: Bench) -> None
     assert len(bench.cluster.running) == 2
 
 
+@on_both_databases
 def test_a_remote_job_waits_for_its_device_to_be_verified_on(bench: Bench) -> None:
     bench.devices = {"local": 1, REMOTE: 1}
 
@@ -496,6 +509,7 @@ def test_a_job_that_fails_leaves_no_round_running(bench: Bench) -> None:
     assert {row.state for row in bench.rounds(job_id)} == {"lost"}
 
 
+@on_both_databases
 def test_equal_jobs_take_turns_and_a_higher_priority_goes_first(bench: Bench) -> None:
     first, second = bench.submit(), bench.submit()
     bench.run_until(lambda: bench.job(first).state == bench.job(second).state == "tuning")
@@ -509,6 +523,7 @@ def test_equal_jobs_take_turns_and_a_higher_priority_goes_first(bench: Bench) ->
     assert bench.job(first).state != "succeeded"
 
 
+@on_both_databases
 def test_only_one_of_two_coordinators_acts(bench: Bench) -> None:
     job_id = bench.submit()
     bench.pass_()
@@ -520,6 +535,7 @@ def test_only_one_of_two_coordinators_acts(bench: Bench) -> None:
     bench.run_to(job_id, "succeeded")
 
 
+@on_both_databases
 def test_a_coordinator_whose_lease_was_taken_stops_acting(bench: Bench) -> None:
     bench.submit()
     bench.pass_()
@@ -529,6 +545,7 @@ def test_a_coordinator_whose_lease_was_taken_stops_acting(bench: Bench) -> None:
     assert not bench.coordinator.tick()
 
 
+@on_both_databases
 def test_a_successor_adopts_the_round_that_its_predecessor_left_running(bench: Bench) -> None:
     bench.cluster.stages["tune_round"] = hang
     job_id = bench.submit()
@@ -579,6 +596,7 @@ def test_one_that_was_stopped_in_a_pass_while_another_took_over_writes_nothing(b
     assert len(bench.cluster.submitted) <= before + 1  # the successor's
 
 
+@on_both_databases
 def test_a_stage_keeps_its_deadline_however_often_the_coordinator_restarts(bench: Bench) -> None:
     bench.cluster.stages["extract"] = hang
     job_id = bench.submit()
@@ -591,6 +609,7 @@ def test_a_stage_keeps_its_deadline_however_often_the_coordinator_restarts(bench
     assert bench.cluster.killed == [key]
 
 
+@on_both_databases
 def test_a_clock_that_is_set_does_not_make_a_round_overdue(bench: Bench) -> None:
     bench.cluster.stages["tune_round"] = hang
     job_id = bench.submit()
@@ -636,6 +655,7 @@ def test_a_job_that_can_not_be_looked_after_stops_no_other(
     bench.run_to(bad, "succeeded")
 
 
+@on_both_databases
 def test_a_resigned_coordinator_is_followed_at_once(bench: Bench) -> None:
     bench.submit()
     bench.pass_()
@@ -717,6 +737,7 @@ def test_tuning_pauses_when_the_disk_gets_full_and_can_be_resumed(bench: Bench) 
     bench.run_to(job_id, "succeeded")
 
 
+@on_both_databases
 def test_jobs_wait_in_sight_while_the_disk_is_full_before_they_begin(bench: Bench) -> None:
     bench.free_bytes = 1
     queue = [bench.submit() for _ in range(3)]
@@ -729,6 +750,7 @@ def test_jobs_wait_in_sight_while_the_disk_is_full_before_they_begin(bench: Benc
         bench.run_to(job_id, "succeeded")
 
 
+@on_both_databases
 def test_a_disk_that_gets_full_within_a_round_pauses_the_job(bench: Bench) -> None:
     bench.cluster.stages["tune_round"] = stage_that(StorageFull("No space is left.", "Free some."))
     assert "No space is left" in bench.run_to(bench.submit(), "paused").message

@@ -91,6 +91,23 @@ def test_metal_kernels_travel_as_source(for_metal: Path) -> None:
     assert b"kernel void" in (for_metal / "lib.dylib").read_bytes()
 
 
+def test_every_kernel_for_a_gpu_runs_there_and_nothing_is_copied_in_between(for_metal: Path) -> None:
+    found = manifest_of(for_metal)["places"]
+    known = {one["workload"]: one["kernel"] for one in manifest_of(for_metal)["schedules"]}
+    assert [name for workload, name in known.items() if workload not in found["kernels"]] == ["cast_reshape"]  # folded
+    assert set(found["kernels"].values()) == {"metal"}
+    assert set(found["launches"]) == {"metal"}
+    assert found["launches"]["metal"] >= len(found["kernels"]) == len(known) - 1
+    assert found["host_copies"] == 0
+
+
+def test_every_kernel_for_a_cpu_runs_there(for_m1: Path) -> None:
+    places, schedules = manifest_of(for_m1)["places"]["kernels"], manifest_of(for_m1)["schedules"]
+    assert set(places.values()) == {"cpu"}
+    assert [one["kernel"] for one in schedules if one["workload"] not in places] == ["cast_reshape"]  # folded
+    assert "launches on the cpu" in words.brought(manifest_of(for_m1))
+
+
 def test_products_for_an_apple_gpu_are_by_simdgroup_matrices(for_metal: Path) -> None:
     assert "simdgroup_float8x8" in (for_metal / "source.metal").read_text()
     how = {one["kernel"]: one["by"] for one in manifest_of(for_metal)["schedules"]}
@@ -137,7 +154,7 @@ def test_linux_on_arm_gets_an_elf_library(shared: Path, tmp_path: Path) -> None:
 
 def test_what_is_compiled_for_this_machine_is_run_and_compared(shared: Path, tmp_path: Path) -> None:
     manifest, said = compile_for(shared, "local", tmp_path / "here.tar")
-    assert said[-1] == "comparing its outputs with PyTorch's"
+    assert said[-1] == "comparing its outputs with those of PyTorch, float32"
     assert (manifest["load_check"], manifest["tested"]) == ("device", "loaded and run")
     assert manifest["verification"]["max_abs_error"] < 1e-3
     runner = load(tmp_path / "here.tar")

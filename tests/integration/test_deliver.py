@@ -25,6 +25,7 @@ from tuner.importers.snapshot import Fetched, bring
 from tuner.importers.source import resolve_source
 from tuner.jobs.contest import TUNED, UNTUNED
 from tuner.jobs.deliver import staging, verify_job
+from tuner.jobs.making import Module, verification
 from tuner.jobs.provenance import coverage, keep_records
 from tuner.search.guess import MODEL, Guess
 
@@ -85,7 +86,8 @@ def test_import_is_known_by_its_source_shape_and_content(model: Path, tmp_path: 
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     other.append(import_key(fetched(), Shape(1, SEQ_LEN)))
     weights.write_bytes(content)
-    assert len({key, *other}) == 6
+    other.append(import_key(first, Shape(1, SEQ_LEN, kind="metal")))
+    assert len({key, *other}) == 7
     assert import_key(fetched(), Shape(1, SEQ_LEN)) == key
 
 
@@ -154,3 +156,21 @@ def test_wrong_weights_fail_the_verification_with_both_errors(model: Path, setti
         write_manifest(folder, base_manifest(imported, 1, SEQ_LEN, target, params) | {"precision": "fp32"})
     with pytest.raises(VerificationFailed, match=r"The tuned module of job-1 differs.*absolute error \d.*relative \d"):
         verify_job(settings, job, imported, device=None, gate=Gate())
+
+
+@pytest.mark.parametrize(("is_compared", "runs"), [(False, 3), (True, 1)])
+def test_a_module_that_is_only_compared_with_is_run_on_one_sample(
+    model: Path, settings: Settings, is_compared: bool, runs: int
+) -> None:
+    imported = import_tiny(model, "encoder", 1, SEQ_LEN, settings.imports_dir)
+    samples = cache.load_samples(settings.imports_dir, imported)
+    asked: list[dict[str, np.ndarray]] = []
+
+    def run(**inputs: np.ndarray) -> dict[str, np.ndarray]:
+        asked.append(inputs)
+        return next(s.outputs for s in samples if all(np.array_equal(s.inputs[n], v) for n, v in inputs.items()))
+
+    module = Module(settings.imports_dir, imported, staging(settings, "job-1"), False, is_compared=is_compared)
+    assert verification(run, module, "module")["max_abs_error"] == 0.0
+    assert len(asked) == runs
+    np.testing.assert_array_equal(asked[-1]["input_ids"], samples[-1].inputs["input_ids"])

@@ -10,7 +10,8 @@ from tvm import te, tirx, topi
 
 from tuner.graph import operators as kernels
 from tuner.importers.operators import expressions
-from tuner.kernels.flops import flops_of
+from tuner.kernels.flops import _times, flops_of
+from tuner.lengths import NOMINAL
 
 ROWS, WIDTH = 4, 8
 SIZE = ROWS * WIDTH
@@ -32,6 +33,7 @@ def test_a_product_takes_two_for_each_pair() -> None:
         (lambda x: (x * x) * (x * x) + x * x, 3),  # the square is made once
         (lambda x: tirx.exp(x) + tirx.max(x, tirx.const(0.0, "float32")), 3),
         (lambda x: tirx.Select(x > tirx.const(0.0, "float32"), x + x, x * x), 2),
+        (lambda x: tirx.if_then_else(x > tirx.const(0.0, "float32"), x + x, x * x), 2),
         (lambda x: x, 0),
     ],
 )
@@ -50,3 +52,11 @@ def test_a_softmax_takes_its_exponential_once() -> None:
     exponential = flops_of(te.create_prim_func([x, topi.fast_exp(x)]))
     assert 15 * SIZE < exponential < 30 * SIZE  # a polynomial of degree five with the reduction of its argument
     assert flops_of(te.create_prim_func([x, kernels.softmax_last_axis(x)])) == exponential + 4 * SIZE
+
+
+def test_loops_that_only_the_texts_end_run_as_often_as_a_text_has_tokens() -> None:
+    texts, rows = tirx.Var("texts", "int64"), tirx.Var("rows", "int64")
+    assert _times(tirx.IntImm("int64", 3), {}) == 3
+    assert _times(texts * 6, {"texts": 2}) == 12
+    assert _times(rows, {"texts": 2}) == NOMINAL
+    assert _times(tirx.min(rows, tirx.IntImm("int64", 1)), {}) == 1

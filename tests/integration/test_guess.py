@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tvm
 from tvm import te
@@ -14,18 +16,18 @@ from tests.support import cpus
 from tests.support.tiny_imports import import_tiny, local_target
 from tests.support.tiny_models import write_model
 from tests.support.tuning import product
+from tuner.graph.attention_kernel import Attention, definition
 from tuner.graph.operators import softmax_last_axis
 from tuner.importers import cache
 from tuner.importers.cache import Imported
 from tuner.importers.sentences import Gate
 from tuner.jobs import from_records
 from tuner.jobs.from_records import Wanted, compile_known, verify_here
-from tuner.kernels import products, tiles
+from tuner.kernels import products, tiles, written
 from tuner.kernels.context import Replay, make_target, record_json, tuning_record
 from tuner.kernels.space import space_for
 from tuner.kernels.workload import ExtractedWorkload, extract, workload_id
 from tuner.search.guess import GPU_MODEL, MODEL, RELATIVE, Guess, guess
-from tuner.search.transfer import Relative
 from tuner.targets import presets
 
 SEQ_LEN = 16
@@ -42,15 +44,35 @@ def test_a_product_is_guessed_by_the_first_tile_of_its_core(cpu: dict[str, Any])
     assert Replay(mod, target, space_for(target)).schedule(found.trace) is not None
 
 
-@cpus.each
-def test_what_was_best_for_another_shape_comes_before_the_model(cpu: dict[str, Any]) -> None:
-    mod, target = product(32, 64, 96), make_target(cpu)
-    described = products.find_product(mod)
-    assert described is not None
-    other = tiles.tiles(described, products.cpu_of(target))[-1]
-    found = guess(mod, target, [Relative(described, [other], namesake=True)])
+def attention_module() -> Any:
+    shape = Attention(2, 16, 0.25, (96,), query=(0, 0), key=(0, 32), value=(0, 64), longest=8)
+    return tvm.IRModule({"main": definition(shape)})
+
+
+def test_attention_is_guessed_as_it_was_best_for_others_like_it() -> None:
+    mod, target = attention_module(), make_target(local_target())
+    writer = written.writer_for(mod, target)
+    assert writer is not None
+    other = written.to_json(writer.choices[-1])
+    not_here = json.dumps(json.loads(other) | {"rows": 99})
+    assert guess(mod, target) == Guess(written.to_json(writer.choices[0]), MODEL)
+    assert guess(mod, target, [not_here, "[]", other]) == Guess(other, RELATIVE)
+
+
+def test_a_transposition_is_guessed_by_blocks_and_right() -> None:
+    """As attention brings its keys."""
+    target = make_target(local_target())
+    qkv = te.placeholder((32, 96), name="qkv")
+    keys = te.compute((1, 2, 16, 32), lambda b, h, d, j: qkv[b * 32 + j, 32 + h * 16 + d], name="keys_t")
+    mod = tvm.IRModule({"main": te.create_prim_func([qkv, keys]).with_attr("global_symbol", "main")})
+    found = guess(mod, target)
     assert found is not None
-    assert (products.tile_of(found.trace), found.by) == (other, RELATIVE)
+    schedule = Replay(mod, target, space_for(target)).schedule(found.trace)
+    assert schedule is not None
+    values, out = np.random.default_rng(0).random((32, 96), np.float32), np.zeros((1, 2, 16, 32), np.float32)
+    result = tvm.runtime.tensor(out)
+    tvm.compile(schedule.mod, target)["main"](tvm.runtime.tensor(values), result)
+    assert (result.numpy()[0] == values[:, 32:64].reshape(32, 2, 16).transpose(1, 2, 0)).all()
 
 
 def test_softmax_is_guessed_and_a_kernel_without_a_space_is_not() -> None:

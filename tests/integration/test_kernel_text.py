@@ -12,10 +12,12 @@ import tvm
 import tvm_ffi
 from sqlalchemy import delete
 from sqlmodel import col
+from tvm import te, tirx
 from typer.testing import CliRunner, Result
 
 from tests.support import cpus
 from tests.support.rows import add_job, make_record
+from tests.support.tiny_imports import local_target
 from tests.support.tuning import product
 from tests.support.web import Web, serve
 from tuner.cli.main import app
@@ -24,6 +26,7 @@ from tuner.db.engine import write
 from tuner.db.models import Evidence, JobWorkload, Record
 from tuner.errors import InvalidInput, NotFound
 from tuner.jobs.kernel_text import text_of
+from tuner.jobs.retrying import retry
 from tuner.kernels.context import Replay, make_target
 from tuner.kernels.precision import ATTRIBUTE
 from tuner.kernels.space import space_for
@@ -41,10 +44,14 @@ def kernel(trace: str = "", chosen: str | None = None, target: dict[str, Any] = 
     return {"name": "product", "target": target, "tir": tir, "trace": trace, "chosen": chosen}
 
 
-def a_trace(target: dict[str, Any] = M1) -> str:
-    found = guess(product(32, 64, 96), make_target(target))
+def a_trace_of(depth: int, target: dict[str, Any]) -> str:
+    found = guess(product(32, depth, 96), make_target(target))
     assert found is not None
     return found.trace
+
+
+def a_trace(target: dict[str, Any] = M1) -> str:
+    return a_trace_of(64, target)
 
 
 def test_the_steps_of_a_schedule_are_python_that_makes_it() -> None:
@@ -147,6 +154,70 @@ def test_a_kernel_of_a_job_is_what_its_module_has_else_its_fastest_record(web: W
         session.execute(delete(Record).where(col(Record.candidate) == "c0"))
     with pytest.raises(NotFound, match="record c0 of product was deleted"):
         show("job-1", "--kernel", first)
+
+
+def test_a_candidate_that_failed_is_shown_and_tried_once_more(
+    web: Web, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = local_target()
+    with write(web.engine) as session:
+        job = add_job(session, "tuning", id="job-here", target_json=here, target_family="llvm-here")
+        workload = describe(product(32, 48, 96), "product", 1).as_row()
+        session.add(workload)
+        session.flush()
+        session.add(JobWorkload(job_id=job.id, workload_id=workload.id))
+        for name, trace in (("good", a_trace_of(48, here)), ("bad", '[[[],[[0,1]]],null,{"kind":"llvm"},null]')):
+            row = make_record(name, None, job_id=job.id, trace=trace, error_class="crash", error="it died")
+            row.workload_id = workload.id
+            session.add(row)
+    printed = show("job-here", "--failures").stdout
+    assert "ended the device's session" in printed
+    assert "bad" in printed
+    assert "T.parallel" in show("job-here", "--candidate", "good", "--tir").stdout
+    again = CliRunner().invoke(app, ["retry", "job-here", "good"], catch_exceptions=False)
+    assert again.exit_code == 0, again.stdout
+    assert "computes what it should" in again.stdout
+    failed = CliRunner().invoke(app, ["retry", "job-here", "bad", "--json"], catch_exceptions=False)
+    assert (failed.exit_code, json.loads(failed.stdout)["error_class"]) == (1, "build")
+
+
+def deadly() -> Any:
+    """A product whose kernel ends the process that runs it."""
+    a, b = te.placeholder((32, 48), name="a"), te.placeholder((48, 96), name="b")
+    k = te.reduce_axis((0, 48), "k")
+    total = te.compute((32, 96), lambda i, j: te.sum(a[i, k] * b[k, j], axis=k), name="product")
+    out = te.compute((32, 96), lambda i, j: total[i, j] + tirx.call_extern("float32", "abort"), name="deadly")
+    func = te.create_prim_func([a, b, out]).with_attr("layout_free_buffers", [1])
+    return tvm.IRModule({"main": func.with_attr({"global_symbol": "main", "tirx.noalias": True})})
+
+
+def test_a_candidate_that_crashes_again_is_told_and_harms_nobody(web: Web, show: Show) -> None:
+    here, mod = local_target(), deadly()
+    found = guess(mod, make_target(here))
+    assert found is not None
+    with write(web.engine) as session:
+        job = add_job(session, "tuning", id="job-here", target_json=here, target_family="llvm-here", trials=1)
+        workload = describe(mod, "product", 1).as_row()
+        session.add(workload)
+        session.flush()
+        session.add(JobWorkload(job_id=job.id, workload_id=workload.id, trials=1))
+        row = make_record("killer", None, job_id=job.id, trace=found.trace, error_class="crash", error="it died")
+        row.workload_id = workload.id
+        session.add(row)
+    with Client(web.url, web.token) as client:
+        before = client.job("job-here"), client.failures("job-here")
+        again = CliRunner().invoke(app, ["retry", "job-here", "killer", "--json"], catch_exceptions=False)
+        told = json.loads(again.stdout)
+        assert (again.exit_code, told["error_class"]) == (1, "crash")
+        assert "SIGABRT" in told["error"]
+        assert (client.job("job-here"), client.failures("job-here")) == before
+        (kind,) = client.failures("job-here")
+        assert (kind.error_class, kind.count, [one.attempt for one in kind.latest]) == ("crash", 1, [1])
+
+
+def test_a_candidate_for_another_processor_is_built_and_not_run(tmp_path: Path) -> None:
+    elsewhere = kernel(a_trace()) | {"candidate": "c"}
+    assert "can't be run here" in retry(elsewhere, tmp_path, 60.0)["not_run"]
 
 
 def test_a_kernel_that_is_not_named_well_is_refused(web: Web, show: Show) -> None:

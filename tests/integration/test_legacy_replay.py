@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from tests.support.rows import add_job
 from tests.support.tiny_imports import local_target
+from tuner.config import Settings
 from tuner.db import records
 from tuner.db.engine import read, write
 from tuner.db.models import Job, Workload
@@ -24,8 +25,10 @@ from tuner.kernels.workload import describe
 from tuner.legacy import ansor, seeds, store
 from tuner.legacy.replay import NotReplayable, replay, replayed
 from tuner.legacy.transform import parse_steps
+from tuner.search import shipped
 from tuner.search.costmodel import make_cost_model
 from tuner.search.session import SearchSession
+from tuner.targets import presets
 
 LOG = Path(__file__).parents[1] / "support" / "data" / "swish_gemm_m1_gpu.ansor.json"
 METAL = {
@@ -182,3 +185,16 @@ def test_a_log_of_gpus_says_nothing_to_a_job_for_a_cpu(engine: Engine) -> None:
     on_metal = seeds.bring_in(engine, metal, operator, workload.id, _replay_all(mod, METAL))
     assert on_metal.seeds >= 10
     assert "schedules of an Ansor log" in on_metal.message
+
+
+def test_a_log_of_an_m1_that_is_shipped_is_where_a_job_for_its_gpu_starts(engine: Engine, settings: Settings) -> None:
+    operator, mod = module("op:swish_gemm:128,3072,768")
+    workload = describe(mod, "swish_gemm", 1)
+    target = presets.resolve("m1-metal", "local").tvm
+    job = _job(engine, workload, target)
+    for kinds, count in ((seeds.kinds_like("llvm"), 0), (seeds.kinds_like("metal"), 32), (("metal",), 32)):
+        shipped.bring_in_of_ansor(engine, settings, "swish_gemm", kinds)
+        with read(engine) as session:
+            assert records.find(session, family="ansor-metal").total == count
+    seeded = seeds.bring_in(engine, job, operator, workload.id, _replay_all(mod, target))
+    assert seeded.seeds >= 20, seeded.message

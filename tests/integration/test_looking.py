@@ -12,9 +12,19 @@ import torch
 from transformers import AutoModel
 from typer.testing import CliRunner, Result
 
+from rpc.facts import device_facts
+from tests.support.rows import add_job
 from tests.support.tiny_models import write_model
+from tests.support.web import serve
 from tuner.cli.main import app
+from tuner.config import Settings
+from tuner.db.engine import write
+from tuner.db.models import JobWorkload
 from tuner.errors import InvalidInput
+from tuner.importers.source import resolve_source
+from tuner.jobs.looking import tasks_of
+from tuner.jobs.standalone import Order
+from tuner.targets import presets
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +57,41 @@ def test_kernels_are_listed_with_what_they_compute(model: Path, data: Path) -> N
     assert all(one["name"] in table for one in told)
     with pytest.raises(InvalidInput, match="no kernel 'nothing'"):
         run("tasks", model, "--seq-len", 16, "--data-dir", data, "--tir", "nothing")
+
+
+def test_the_graph_around_a_kernel_names_the_layers_it_computes(model: Path, data: Path) -> None:
+    around = ("tasks", model, "--seq-len", 16, "--data-dir", data, "--graph")
+    said = run(*around, "matmul_add_gelu").stdout
+    assert "encoder.layer.*.intermediate.dense (* = 0, 1)" in said
+    assert "layer_norm, 2 times" in said.partition("feeds")[0]
+    assert "matmul_add_add, 2 times" in said.partition("feeds")[2]
+    between = run(*around, "softmax").stdout
+    assert "attention.self.query" in between
+    assert "attention.output.dense" in between
+    assert run(*around, "softmax", "--form", "dot").stdout.startswith("digraph")
+    assert run(*around, "softmax", "--form", "mermaid").stdout.startswith("graph TD")
+    with pytest.raises(InvalidInput, match="no kernel 'nothing'"):
+        run(*around, "nothing")
+
+
+def test_the_graph_around_a_kernel_of_a_job_is_that_of_its_model(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNER_DATA_DIR", str(data))
+    here = presets.resolve("local", "local", device_facts())
+    order = Order(resolve_source(str(model)), here, 1, 16)
+    (kernel,) = [one for one in tasks_of(Settings(), order, print) if one.name == "matmul_add_gelu"]
+    with serve(tmp_path / "service") as web:
+        with write(web.engine) as session:
+            job = add_job(session, model=str(model), id="job-1", target_json=here.tvm, batch=1, seq_len=16)
+            session.add(kernel.as_row())
+            session.flush()
+            session.add(JobWorkload(job_id=job.id, workload_id=kernel.id))
+        monkeypatch.setenv("TUNER_URL", web.url)
+        monkeypatch.setenv("TUNER_TOKEN", web.token)
+        said = run("show", "job-1", "--kernel", kernel.name, "--graph", "text").stdout
+    assert said.startswith("matmul_add_gelu: 2 launches\n  computes     encoder.layer.*.intermediate.dense")
+    assert run("show", "job-1", "--graph", "text").exit_code == 2
 
 
 def test_an_onnx_graph_takes_texts_of_any_length(model: Path, data: Path, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from tuner.compiler.module import base_manifest, write_manifest
 from tuner.errors import InvalidInput, ModelInvalid, StageFailed
 from tuner.importers import cache
 from tuner.importers.comparison import compare
-from tuner.importers.operators import allowed, apart, bounds, files, written
+from tuner.importers.operators import allowed, apart, bounds, catalog, files, written
+from tuner.importers.operators.importer import load_operator
 from tuner.jobs import making
 from tuner.jobs.making import Module
 from tuner.kernels import products
@@ -105,6 +106,29 @@ def test_a_compiled_operator_computes_what_pytorch_does(name: str, tmp_path: Pat
     for sample in cache.load_samples(tmp_path / "imports", imported):
         assert compare(runner.run(**sample.inputs), sample.outputs).ok
     assert imported.against == "PyTorch, float32"
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(1, 1), (2, 0)])
+def test_a_convolution_computes_what_pytorch_and_its_definition_do(stride: int, padding: int, tmp_path: Path) -> None:
+    name = f"op:conv2d:2,3,8,6,4,3,{stride},{padding}"
+    imported = cache.import_source(in_place(name), cache.Shape(1, 1), tmp_path / "imports")
+    (workload,) = extract(cache.load_module(tmp_path / "imports", imported), tvm.target.Target(local_target()))
+    assert (workload.tunable, workload.flops) == (True, catalog.parse(name).flops)
+    assert layout_free(workload.mod["main"]) == {1}
+    runner = compile_plainly(tmp_path / "imports", imported, 1, 1, tmp_path / "out")
+    filters = load_operator(in_place(name)).constants[1]
+    for sample in cache.load_samples(tmp_path / "imports", imported):
+        assert compare(runner.run(**sample.inputs), sample.outputs).ok
+        np.testing.assert_allclose(
+            sample.outputs["out"], _convolved(sample.inputs["x"], filters, stride, padding), 1e-4, 1e-5
+        )
+
+
+def _convolved(x: np.ndarray, filters: np.ndarray, stride: int, padding: int) -> np.ndarray:
+    """A convolution by its definition."""
+    x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, filters.shape[2:], axis=(2, 3))
+    return np.einsum("nchwij,fcij->nfhw", windows[:, :, ::stride, ::stride], filters)
 
 
 def test_a_function_of_ones_own_is_compiled_and_verified_in_processes_of_its_own(

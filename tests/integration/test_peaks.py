@@ -11,15 +11,19 @@ import tvm
 from sqlalchemy import Engine
 
 from rpc.facts import device_facts
+from tests.support.tiny_imports import local_target
 from tuner.db import clock, devices
 from tuner.db.engine import read, write
 from tuner.db.models import Device
 from tuner.kernels.context import make_target
+from tuner.kernels.dots import forms_of
+from tuner.kernels.precision import LOWER, available
 from tuner.kernels.products import cpu_of
 from tuner.kernels.tiles import Cpu
 from tuner.measuring import peaks
 from tuner.measuring.build_process import BuildJob, Built
 from tuner.measuring.builder import BuildPool
+from tuner.measuring.dot_peaks import dot_products
 from tuner.measuring.measure import DeviceAddress, Measured, Probe
 from tuner.targets import presets
 from tuner.targets.roofline import Peak
@@ -53,6 +57,25 @@ def test_stream_kernel_reads_all_it_counts(cpu: Cpu) -> None:
     x, y = run(mod, arguments)
     assert np.allclose(y, x.sum(axis=1), rtol=1e-4)
     assert nbytes == x.nbytes == 2**18
+
+
+@pytest.mark.parametrize("precision", LOWER)
+def test_dot_kernels_compute_all_they_count(precision: str) -> None:
+    target = make_target(local_target())
+    if not forms_of(precision, target):
+        pytest.skip(f"this processor has no instructions for {precision}")
+    for dot in forms_of(precision, target):
+        mod, shapes, flops = dot_products(dot, tasks=2, passes=3)
+        ones = {"bf16": 0x3F803F80, "fp16": 0x3C00, "int8": 0x01010101 if dot.constant == "int32" else 0x0101}
+        small = np.full(shapes[1][0], ones[precision], dot.constant)
+        left = np.random.default_rng(0).integers(0, 3, shapes[0][0]).astype(shapes[0][1])
+        if dot.left == "bfloat16":
+            left = (left.astype("float32").view("int32") >> 16) * 0x10001  # each of a pair
+        tensors = [tvm.runtime.tensor(array) for array in (left, small, np.zeros(shapes[2][0], dot.sums))]
+        tvm.compile(mod, target)["main"](*tensors)
+        each = left if dot.left != "bfloat16" else np.repeat((left & 0xFFFF) << 16, 2, axis=1).view("float32")
+        assert np.allclose(tensors[-1].numpy(), 3 * each.astype("float64").sum(axis=1)[None, :, None])
+        assert flops == 2 * 3 * each.shape[1] * tensors[-1].numpy().size
 
 
 def test_peak_is_measured_once_a_day(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,3 +139,4 @@ def test_a_slow_device_is_timed_once_and_a_quick_one_until_it_was_quiet(
     assert len(list(seconds)) == 5 - times
     _, _, flops = peaks.multiply_add(cpu_of(make_target(presets.known(DEVICE.key, FACTS)[0].tvm)))
     assert peak.gflops == pytest.approx(flops / (0.3 if times == 5 else 0.5) / 1e9)
+    assert set(peak.lower) == {*available(make_target(presets.known(DEVICE.key, FACTS)[0].tvm))} - {"fp32"}

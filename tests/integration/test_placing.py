@@ -47,6 +47,19 @@ def test_every_repeat_of_a_probe_is_placed_for_itself(builders: BuildPool, tmp_p
     assert len(found[1].run_secs) in (2, 5)  # the same kernel, which a busy machine makes slower than the first
 
 
+def test_constants_of_any_kind_are_put_into_memory(tmp_path: Path) -> None:
+    """An agent takes floats; what it is given is the same memory, so small numbers are fewer floats."""
+    session, writer = RecordingAgent(), tmp_path / "writer.so"
+    writer.write_bytes(b"")
+    shapes = [((64, 256), "float32"), ((512, 256), "int8"), ((512,), "float32"), ((64, 512), "float32")]
+    arrays = [tvm.runtime.empty(shape, dtype) for shape, dtype in shapes]
+    assert Places(session).prepare(Placing(str(writer), (1, 2)), shapes, arrays) == PLACED
+    (_, constants, *placed) = session.placed
+    assert constants == 2
+    assert [tuple(one.shape) for one in placed] == [(512 * 256 // 4,), (512,), (64, 256)]
+    assert {str(one.dtype) for one in placed} == {"float32"}
+
+
 def test_placing_an_argument_leaves_its_values(builders: BuildPool, tmp_path: Path) -> None:
     writer = tvm.runtime.load_module(build_writer(builders, TARGET, tmp_path))
     rng = np.random.default_rng(0)
@@ -61,6 +74,22 @@ def test_placing_an_argument_leaves_its_values(builders: BuildPool, tmp_path: Pa
 def test_an_agent_that_can_not_place_arguments_times_them_as_they_lie() -> None:
     places = Places(OlderAgent())
     assert places.prepare(Placing("writer.so", ()), [((4, 256), "float32")], [None]) == ""
+
+
+class RecordingAgent:
+    """A session that keeps what was placed."""
+
+    def get_function(self, name: str) -> Any:
+        return self._keep
+
+    def _keep(self, *given: Any) -> None:
+        self.placed = given
+
+    def upload(self, *_: Any) -> None:
+        pass
+
+    def load_module(self, name: str) -> str:
+        return name
 
 
 class OlderAgent:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import re
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load as load_params
 from safetensors.numpy import load_file, save_file
 from sqlalchemy import Engine
 
 from rpc.facts import device_facts
+from tests.support import databases
+from tests.support.model_files import in_place
 from tests.support.rest import talking_to
 from tests.support.submitting import submit_fetched
 from tests.support.tiny_imports import local_target
@@ -20,23 +25,24 @@ from tests.support.tiny_models import CONFIGS, write_model
 from tuner.config import Settings
 from tuner.db import devices, jobs
 from tuner.db.engine import make_engine, read, write
-from tuner.db.migrate import upgrade
 from tuner.db.models import Job
 from tuner.errors import PrecisionLossTooLarge, PrecisionUnavailable
 from tuner.importers import fidelity
-from tuner.importers.sentences import sentences
+from tuner.importers.huggingface import load_torch
+from tuner.importers.reference import in_batches, reference_outputs
+from tuner.importers.sentences import sentences, wanted_of
 from tuner.importers.source import resolve_source
 from tuner.jobs import stages
 from tuner.jobs.standalone import Order, compile_model
 from tuner.kernels.context import make_target
-from tuner.kernels.precision import available
+from tuner.kernels.precision import LOWER, available
 from tuner.schemas import JobIn
 from tuner.targets import presets
 
 WIDE = CONFIGS["bert"] | {"hidden_size": 64, "intermediate_size": 128}
 HERE = available(make_target(local_target()))
 
-at_each_precision = pytest.mark.parametrize("precision", ["bf16", "int8"])
+at_each_precision = pytest.mark.parametrize("precision", LOWER)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +54,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Of one service for all tests here, so that the model is imported once for each shape."""
     found = Settings(data_dir=tmp_path_factory.mktemp("service"))
-    upgrade(found)
+    databases.create(found)
     return found
 
 
@@ -99,6 +105,17 @@ def test_a_module_says_what_it_loses(
     assert (1.0 - layers["together"]) / (1.0 - lost["cosine_mean"]) == pytest.approx(1.0, abs=0.5)
 
 
+def test_the_padding_that_pytorch_is_spared_changes_nothing(model: Path) -> None:
+    loaded, said, lines = load_torch(in_place(str(model))), list[str](), sentences()[:40]
+    found = wanted_of(loaded, lines, 64, said.append)
+    padded = [(reference_outputs(loaded, one), one["attention_mask"]) for one in in_batches(loaded, lines, 1, 64)]
+    lost = fidelity.fidelity(found, fidelity.gathered(padded))
+    assert (lost.sentences, lost.decisions) == (40, 1.0)
+    assert lost.cosine_min == pytest.approx(1.0, abs=1e-6)
+    assert lost.max_abs_error < 1e-4
+    assert said[-1].endswith("(32 of 40)"), "it says how far it is"
+
+
 def test_a_loss_beyond_the_bounds_makes_no_artifact(
     settings: Settings, database: Engine, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +157,25 @@ def test_a_module_for_a_mac_has_its_own_instructions(settings: Settings, databas
     with talking_to(settings) as client:
         source = client.get(f"/v1/artifacts/{job.artifact_id}/download", params={"format": "source"}).text
     assert "neon.sdot" in source
+
+
+def test_a_module_for_a_macs_gpu_takes_its_weights_in_halves_and_adds_up_in_float32(
+    settings: Settings, database: Engine, model: Path
+) -> None:
+    job = compiled(settings, database, wish_for(model, "fp16", target="m1-metal"))
+    with talking_to(settings) as client:
+        manifest = client.get(f"/v1/artifacts/{job.artifact_id}").json()["manifest"]
+        answer = client.get(f"/v1/artifacts/{job.artifact_id}/download")
+        source = client.get(f"/v1/artifacts/{job.artifact_id}/download", params={"format": "source"}).text
+    assert manifest["precision"] == "fp16"
+    assert "simdgroup_half8x8" in source
+    assert "simdgroup_float8x8" in source
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as tar:
+        params = load_params(tar.extractfile("params.safetensors").read())  # type: ignore[union-attr]
+    halves = [value for value in params.values() if value.dtype == np.float16]
+    assert len(halves) == 2 * 4 + 1  # four products in each of two layers, and the pooler's
+    assert all(value.ndim == 2 for value in halves)
+    assert any(value.dtype == np.float32 for value in params.values())
 
 
 def test_the_command_line_compiles_at_a_lower_precision_and_says_what_it_loses(

@@ -48,7 +48,7 @@ def requests(mod: Any) -> list[str]:
 
 
 def test_tiles_of_a_constant_ask_ahead_and_those_of_an_activation_do_not() -> None:
-    constant = product(ROWS, DEPTH, COLUMNS)
+    constant = product(2 * ROWS, DEPTH, COLUMNS)
     activation = tvm.IRModule({"main": constant["main"].without_attr("layout_free_buffers")})
     cpu = tiles.Cpu(lanes=16, registers=32, cores=2)
     found = [products.find_product(mod) for mod in (constant, activation)]

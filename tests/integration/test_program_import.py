@@ -15,11 +15,13 @@ from torch import nn
 from rpc.facts import device_facts
 from tuner.artifact.loader import ArtifactError, Runner, load
 from tuner.bench.baselines import baselines
-from tuner.bench.program import program_calls
+from tuner.bench.contestant import contestants
+from tuner.bench.field import Field
+from tuner.bench.program import enter_program
 from tuner.bench.spec import Spec, Variant
 from tuner.config import Settings
 from tuner.db.models import Model
-from tuner.errors import InvalidInput, ModelInvalid, OperatorsUnsupported
+from tuner.errors import InvalidInput, ModelInvalid, OperatorsUnsupported, StageFailed
 from tuner.importers import cache
 from tuner.importers.cache import Shape
 from tuner.importers.programs.loading import load_program, save_module
@@ -176,14 +178,20 @@ def test_a_program_is_timed_beside_its_own_eager_run_and_nothing_else(tmp_path: 
     file = save_module(seeded(Convolutions()), [torch.ones(2, 3, 16, 16)], tmp_path / "conv.pt2")
     model = Model(name="conv", source="file", location=str(file), family="", head="", weights="pretrained")
     (eager,) = baselines(model)
-    with torch.inference_mode(), borrowed(resolve_source(str(file)), tmp_path) as fetched:
+    with torch.inference_mode(), borrowed(resolve_source(str(file)), tmp_path) as fetched, contestants() as start:
         about = {"source": fetched.source, "folder": fetched.folder, "batch": 1, "seq_len": 1, "threads": 1}
-        calls, errors = program_calls(Spec(**about, variants=[eager]), fetched)
-        calls["torch-eager"]()
-        assert errors["torch-eager"] == 0
-        sdpa = Variant(name="torch-sdpa", kind="torch-sdpa")
-        with pytest.raises(InvalidInput, match="no encoder that is known"):
-            program_calls(Spec(**about, variants=[sdpa]), fetched)
+
+        def entered(*variants: Variant) -> Field:
+            field = Field(Spec(**about, variants=list(variants)), start, tmp_path)
+            enter_program(field, fetched)
+            return field
+
+        found = entered(eager, Variant(name="onnxruntime", kind="onnxruntime", optional=True))
+        assert found.entrants.keys() == {"torch-eager"}
+        assert found.errors == {"torch-eager": 0}
+        assert "no encoder that is known" in found.absent["onnxruntime"]
+        with pytest.raises(StageFailed, match="no encoder that is known"):
+            entered(Variant(name="torch-sdpa", kind="torch-sdpa"))
 
 
 class Unsupported(nn.Module):

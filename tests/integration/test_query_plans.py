@@ -112,7 +112,7 @@ def test_a_round(settings: Settings, engine: Engine) -> None:
             journal.note_canaries(task, [1e-3])
             journal.usual_canary_sec(task)
             journal.reject(task, proposals[1], Problem("wrong", "it is wrong"))
-            journal.finish(task, search_sec=1.0, build_sec=1.0, measure_sec=1.0)
+            journal.finish(task, exhausted=False, search_sec=1.0, build_sec=1.0, measure_sec=1.0)
     assert len(noted.statements) > 15
     check(noted.scans())
 
@@ -147,6 +147,9 @@ def test_what_stages_read(engine: Engine) -> None:
     check(noted.scans())
 
 
+NEEDED: dict[str, dict[str, Any]] = {path: {"model": "MODEL"} for path in ("/history", "/v1/history")}
+NEEDED["/v1/compare"] = {"job_id": ["job-a1b2c3d4e5", "job-5ec0ad0000"]}  # a seeded one, and its twin
+NEEDED["/v1/jobs/{job_id}/comparison"] = {"format": "svg"}
 QUERIES: dict[str, list[dict[str, Any]]] = {
     "/": [{"state": "active"}, {"state": "failed", "offset": 50}],
     "/v1/jobs": [{"state": ["failed", "cancelled"]}, {"state": "failed"}, {"model": "minilm-l6"}, {"target": "local"}],
@@ -161,6 +164,7 @@ QUERIES: dict[str, list[dict[str, Any]]] = {
     ],
     "/v1/records/export": [{"workload_id": "WORKLOAD"}, {"job_id": "JOB"}, {"job_id": "JOB", "format": "metaschedule"}],
     "/v1/artifacts": [{"job_id": "JOB"}],
+    "/v1/jobs/{job_id}/comparison": [{"format": "csv"}],
     "/v1/benchmarks": [{"job_id": "JOB"}, {"artifact_id": "ARTIFACT"}],
 }
 
@@ -174,18 +178,19 @@ def test_pages_and_routes(client: TestClient, engine: Engine, settings: Settings
         upload = Upload(name="mine", digest="", size_bytes=0)
         session.add(upload)
         workload = jobs.workloads(session, job.id)[0][1]
+        session.add(Job(**job.model_dump() | {"id": "job-5ec0ad0000"}))
     names = {
         "JOB": job.id,
         "ARTIFACT": artifact.id,
         "WORKLOAD": workload.id,
         "MODEL": job.model_id,
         "UPLOAD": upload.id,
+        "CANDIDATE": f"{0:016x}",
     }
-    names["UPLOAD"] = upload.id
     answers = {}
     with noting(engine) as noted:
         for path in _readable(client):
-            for query in [{}, *QUERIES.get(path, [])]:
+            for query in [NEEDED.get(path, {}), *QUERIES.get(path, [])]:
                 given = {name: names.get(str(value), value) for name, value in query.items()}
                 url = path.format(**{f"{name.lower()}_id": value for name, value in names.items()})
                 answers[url, str(given)] = client.get(url, params=given).status_code

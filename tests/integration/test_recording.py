@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import tvm
 
-from benchmarks import devices
+from benchmarks import again, devices
 from benchmarks.contest import Kernel, Task
 from benchmarks.draws import Space
 from benchmarks.recording import record, shares, table, varied
@@ -18,6 +19,9 @@ from tuner.kernels import products, tiles
 from tuner.kernels.context import Replay, candidate_id, make_target
 from tuner.kernels.space import space_for
 from tuner.kernels.workload import describe
+from tuner.measuring.builder import BuildPool
+from tuner.measuring.measure import DeviceAddress
+from tuner.search.guess import guess
 
 
 def kernel(mod: Any, name: str, weight_bytes: int | None = None) -> Kernel:
@@ -69,8 +73,8 @@ def test_what_is_drawn_is_distinct_and_can_be_made_again(cpu: dict[str, Any]) ->
     assert space(mod, cpu).tiles(8, seed=1) == {}
     drawn = space(mod, cpu).sketches(8, seed=1)
     assert len(drawn) == 8
-    again = Replay(mod, target, space_for(target))
-    assert [candidate_id(again.schedule(trace)) for trace in drawn.values()] == list(drawn)
+    replay = Replay(mod, target, space_for(target))
+    assert [candidate_id(replay.schedule(trace)) for trace in drawn.values()] == list(drawn)
     assert space(mod, cpu).sketches(8, seed=1) == drawn
     assert set(space(mod, cpu).sketches(8, seed=2)) != set(drawn)
 
@@ -92,8 +96,26 @@ def test_a_recording_is_a_log_that_a_replay_reads(tmp_path: Path) -> None:
     with devices.own_device(tmp_path, 1) as port:
         task = Task(kernels=kernels, target=local_target(), trials=12, tracker_port=port, device_key=devices.KEY)
         found = record(task, tmp_path, seed=1, out=out)
-    assert found == recordings_of(out)
+        assert found == recordings_of(out)
+        times = timed_again(out, port, tmp_path / "again")
     assert {one.name: len(one.candidates) for one in found} == {"matmul": 12, "sums": 12}
     in_tiles = {one.name: sum(products.tile_of(c.trace) is not None for c in one.candidates.values()) for one in found}
     assert in_tiles == {"matmul": 3 + 4, "sums": 0}
     assert list(table(found).columns[1].cells) == ["12", "12"]
+    before = {one.name: one.best_sec for one in found}
+    guessed = guess(product(), make_target(local_target()))
+    assert guessed is not None
+    assert products.tile_of(guessed.trace) in times["matmul"]
+    assert set(times) == set(before)
+    assert any(len(secs) > 5 for secs in times["matmul"].values())  # those in turns
+
+
+def timed_again(path: Path, port: int, folder: Path) -> dict[str, dict[Any, list[float]]]:
+    """Times of a log's kernels by their decisions, once it was gone over."""
+    device = DeviceAddress(devices.HOST, port, devices.KEY, 30.0, 60.0)
+    with closing(BuildPool(1, 60.0)) as builders:
+        again.go_over(path, folder, device, builders)
+    return {
+        one.name: {products.tile_of(c.trace) or c.id: c.run_secs for c in one.candidates.values()}
+        for one in recordings_of(path)
+    }

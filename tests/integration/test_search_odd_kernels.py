@@ -39,6 +39,7 @@ def _search(mod: Any, cpu: dict[str, Any]) -> SearchSession:
     return SearchSession(tir, make_target(cpu), make_cost_model(1), batch=4, threads=1, seed=1)
 
 
+@pytest.mark.usefixtures("few_at_once")
 @cpus.each
 @pytest.mark.parametrize(
     "follower",

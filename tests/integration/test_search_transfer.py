@@ -89,6 +89,7 @@ def test_every_kind_of_tile_is_read_back_from_its_record(mod: Any, cpu: dict[str
         assert tile_of(record_of(mod, schedule(mod, tile, cpu), cpu)) == tile
 
 
+@pytest.mark.usefixtures("few_at_once")
 @cpus.each
 def test_other_schedules_are_no_tiles(cpu: dict[str, Any]) -> None:
     (evolved, *_) = session(row_sums(), cpu).propose(1)
@@ -111,6 +112,7 @@ def test_search_starts_with_what_was_best_elsewhere_and_goes_on_without_it(cpu: 
     assert [one.tile for one in proposals[1:]] == [one.tile for one in alone[:3]]
 
 
+@pytest.mark.usefixtures("few_at_once")
 @cpus.each
 def test_kernels_that_are_no_products_or_damaged_change_nothing(cpu: dict[str, Any]) -> None:
     other, mod = product(32, 256, 64), product(64, 256, 64)

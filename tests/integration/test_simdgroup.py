@@ -12,7 +12,7 @@ from tests.support.metal import TARGET, Kernel
 from tests.support.msl.source import lower
 from tuner.importers.operators import catalog, expressions
 from tuner.kernels import simdgroup
-from tuner.kernels.simdgroup_tiles import TILES, Tile
+from tuner.kernels.simdgroup_tiles import TILES, TILES_OF_HALVES, Tile
 
 pytestmark = pytest.mark.skipif(msl.missing_compiler() is not None, reason=str(msl.missing_compiler()))
 
@@ -50,8 +50,19 @@ def test_right_operand_may_be_stored_by_columns(operator: str) -> None:
     assert source.count("device float4") == 3 if "batch" not in operator else "device float4" in source
 
 
+@pytest.mark.parametrize("tile", TILES_OF_HALVES, ids=lambda tile: tile.name)
+def test_halves_are_added_up_in_float32(tile: Tile) -> None:
+    source = run(product("float16", 33, 70, 100, "float32"), tile, 1e-4)  # a half of such a sum is off by a hundredth
+    assert "simdgroup_half8x8" in source
+    assert "simdgroup_float8x8" in source
+
+
 def test_matrices_of_two_types_are_left_alone() -> None:
-    assert simdgroup.schedule(SMALLEST, product("float16", 16, 64, 32, "float32").mod, TARGET) is None
+    a, b = te.placeholder((16, 32), "float16", name="a"), te.placeholder((32, 64), "float32", name="b")
+    k = te.reduce_axis((0, 32), "k")
+    c = te.compute((16, 64), lambda i, j: te.sum(a[i, k].astype("float32") * b[k, j], axis=k), name="c")
+    mod = tvm.IRModule({"main": te.create_prim_func([a, b, c])})
+    assert simdgroup.schedule(SMALLEST, mod, TARGET) is None
 
 
 def test_reductions_that_are_no_product_are_left_alone() -> None:

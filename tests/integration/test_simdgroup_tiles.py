@@ -8,7 +8,7 @@ import pytest
 from tvm.target import Target
 
 from tuner.kernels import ready_made, simdgroup
-from tuner.kernels.simdgroup_tiles import TILES, Tile
+from tuner.kernels.simdgroup_tiles import TILES, TILES_OF_HALVES, Tile
 
 
 def metal(**limits: int) -> Any:
@@ -16,16 +16,19 @@ def metal(**limits: int) -> Any:
     return Target({"kind": "metal", "host": {"kind": "llvm"}, **usual, **limits})
 
 
+FLAT = {"simdgroup-16x64x32", "simdgroup-16x64x16"}
+
+
 def test_an_m1_has_room_for_all() -> None:
-    assert simdgroup.tiles(metal()) == TILES
+    assert simdgroup.tiles(metal()) == (*TILES, TILES_OF_HALVES[-1])
 
 
 @pytest.mark.parametrize(
     ("limits", "left"),
     [
-        ({"max_threads_per_block": 96}, {"simdgroup-16x64x32"}),
+        ({"max_threads_per_block": 96}, FLAT),
         ({"max_threads_per_block": 32}, set()),
-        ({"max_shared_memory_per_block": 16384}, {"simdgroup-32x64x16", "simdgroup-32x32x32", "simdgroup-16x64x32"}),
+        ({"max_shared_memory_per_block": 16384}, {"simdgroup-32x64x16", "simdgroup-32x32x32", *FLAT}),
     ],
 )
 def test_tiles_beyond_a_limit_are_left_out(limits: dict[str, int], left: set[str]) -> None:

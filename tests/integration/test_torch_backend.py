@@ -1,9 +1,14 @@
-"""``torch.compile(model, backend=...)``: eager at once, then tuned, and what stays with PyTorch is said."""
+"""``torch.compile(model, backend=...)``: by PyTorch at once, then tuned, and what stays with PyTorch is said."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,7 @@ import pytest
 import torch
 
 from rpc.facts import device_facts
+from rpc.lifeline import child_env
 from tests.support.samples import job
 from tuner.artifact import loader
 from tuner.client.http import Client
@@ -81,7 +87,7 @@ class Service(Client):
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setenv("TUNER_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setattr("tunesmith.tuned_graphs.seen_there", lambda client, model, allow_pickle: model)
+    monkeypatch.setattr("tunesmith.graph_jobs.seen_there", lambda client, model, allow_pickle: model)
     monkeypatch.setattr(torch_backend, "_fixed", [])
     monkeypatch.setattr(swapping, "_told", set())
     torch._dynamo.reset()
@@ -104,8 +110,18 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
-def compiled(model: torch.nn.Module, service: Client, **more: Any) -> Any:
-    options = {"service": service, "budget": 8, "wait": True}
+def slow(graph: torch.fx.GraphModule, example: Any) -> Callable[..., Any]:
+    """A backend of PyTorch that takes its time."""
+
+    def call(*arguments: Any) -> Any:
+        time.sleep(0.05)
+        return graph(*arguments)
+
+    return call
+
+
+def compiled(model: torch.nn.Module, service: Client, meanwhile: Any = slow, **more: Any) -> Any:
+    options = {"service": service, "budget": 8, "wait": True, "meanwhile": meanwhile}
     return torch.compile(model.eval(), backend=torch_backend.tunesmith, options=options, **more)
 
 
@@ -204,6 +220,67 @@ def test_a_module_that_computes_something_else_is_not_taken(service: Service, tm
         assert not swapped.is_tuned
         with pytest.warns(UserWarning, match="off by"):
             same(swapped(*arguments)[0], other(x))
+
+
+def test_who_wins_the_first_calls_takes_the_others(
+    service: Service, runs: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    model, x = Net().eval(), torch.randn(3, 8)
+    faster = compiled(model, service)
+    with torch.inference_mode(), caplog.at_level(logging.INFO, "tunesmith"):
+        for _ in range(19 + 4):  # one beside PyTorch, eighteen in turns
+            same(faster(x), model(x))
+    assert len(runs) == 1 + 9 + 4
+    assert "swapped in: it takes" in caplog.text
+
+
+def test_a_module_that_is_not_faster_is_not_taken(
+    service: Service, runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, x = Net().eval(), torch.randn(3, 8)
+    plain = loader.Runner.run_in_place
+
+    def slowly(self: loader.Runner, **inputs: Any) -> dict[str, Any]:
+        time.sleep(0.05)
+        return plain(self, **inputs)
+
+    monkeypatch.setattr(loader.Runner, "run_in_place", slowly)
+    faster = compiled(model, service, "eager")
+    with torch.inference_mode():
+        for _ in range(19):
+            same(faster(x), model(x))
+        with pytest.warns(UserWarning, match=r"not faster: it takes .* ms a call, PyTorch takes"):
+            same(faster(x), model(x))
+        same(faster(x), model(x))
+    assert len(runs) == 1 + 9
+
+
+@pytest.mark.parametrize("is_ending", [False, True])
+def test_a_module_that_is_damaged_goes_unless_the_program_is_what_ends(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_ending: bool
+) -> None:
+    monkeypatch.setattr(Captured, "key", lambda self: "known")
+    module = tmp_path / "data" / "graphs" / "known.tar"
+    module.parent.mkdir(parents=True)
+    module.touch()
+    if is_ending:
+        monkeypatch.setattr("tunesmith.tuned_graphs.threading.main_thread", threading.Thread)
+    model, x = Net().eval(), torch.randn(3, 8)
+    with torch.inference_mode(), pytest.warns(UserWarning, match="can't be loaded here"):
+        same(compiled(model, service)(x), model(x))
+    assert module.exists() == is_ending
+
+
+def test_a_backend_that_there_is_not_is_refused(service: Service) -> None:
+    with pytest.raises(Exception, match="PyTorch has no backend 'quick'"), torch.inference_mode():
+        compiled(Net(), service, "quick")(torch.randn(3, 8))
+
+
+def test_the_backend_loads_nothing_that_only_tuning_needs(tmp_path: Path) -> None:
+    code = "import sys, tunesmith.torch_backend; print(*{'tvm', 'transformers', 'httpx', 'typer'} & set(sys.modules))"
+    environment = child_env(TUNER_DATA_DIR=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_pytorch_finds_the_backend_by_its_name() -> None:

@@ -24,8 +24,9 @@ _QEMU = "qemu-aarch64-static"
 _PYTHON = "3.11"  # of the Debian release that has these packages
 _DEBIAN = (
     f"python{_PYTHON}-minimal libpython{_PYTHON}-minimal libpython{_PYTHON}-stdlib libc6 libgcc-s1 libstdc++6 "
-    "libexpat1 zlib1g libssl3 libffi8 libbz2-1.0 liblzma5 libcrypt1 libuuid1"
+    "libopenblas0-pthread libgfortran5 libexpat1 zlib1g libssl3 libffi8 libbz2-1.0 liblzma5 libcrypt1 libuuid1"
 ).split()
+_OPENBLAS = "usr/lib/aarch64-linux-gnu/openblas-pthread"  # where Debian puts it, for its alternatives to choose
 _WHEELS = ("apache-tvm", "apache-tvm-ffi", "numpy", "psutil")
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux2014_aarch64")
 _DOWNLOAD_SEC = 600.0
@@ -46,7 +47,7 @@ class Machine:
 
     def python(self, *args: str, **env: str) -> list[str]:
         """Command line that runs its Python, with this checkout on the path; ``env`` is for the emulated process."""
-        env = {"PYTHONPATH": f"{self.packages}:{ROOT}", **env}
+        env = {"PYTHONPATH": f"{self.packages}:{ROOT}", "LD_LIBRARY_PATH": f"/{_OPENBLAS}", **env}
         given = [word for name, value in env.items() for word in ("-E", f"{name}={value}")]
         return [str(self.qemu), "-L", str(self.root), *given, str(self.root / "usr/bin" / f"python{_PYTHON}"), *args]
 
@@ -58,7 +59,7 @@ def machine() -> Machine:
     """
     if sys.platform != "linux" or shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise NotToBeHad("needs a Debian, for its packages of another architecture")
-    folder = _cache_dir() / f"{_PYTHON}-{_constraints_of_tvm()}"
+    folder = _cache_dir() / f"{_PYTHON}-{_constraints_of_tvm()}-blas"
     found = Machine(folder / "host/usr/bin" / _QEMU, folder / "root", folder / "packages")
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)

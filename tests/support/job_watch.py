@@ -19,6 +19,8 @@ from tuner.db.models import Job, Record, Round
 from tuner.jobs import seclusion
 
 _LOOK_SEC = 0.1  # each look is a question to the database, on the cores that the service computes on
+SEQ_LEN = 16
+TRIALS = 8  # of a job that shall come to its end
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -105,6 +107,15 @@ class JobWatch:
         of_round = Counter(r.round_id for r in found)
         for row in ended:
             assert row.measured == of_round[row.id], (row, of_round[row.id])
+
+
+def submit(service: Service, model: Path | str, **wish: Any) -> JobWatch:
+    """A job for this machine, of ``SEQ_LEN`` tokens unless it is for texts."""
+    shape = {} if "lengths" in wish else {"seq_len": SEQ_LEN}
+    body = {"model": str(model), "target": "local", **shape, **wish}
+    answer = service.ask("POST", "/v1/jobs", json=body)
+    assert answer.status_code == 201, answer.text
+    return JobWatch(service, answer.json()["id"])
 
 
 def engine_worker(service: Service) -> int:

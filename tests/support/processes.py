@@ -83,9 +83,9 @@ def running(argv: Sequence[str], **env: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def running_module(module: str, *args: str) -> Iterator[subprocess.Popen[str]]:
+def running_module(module: str, *args: str, **env: str) -> Iterator[subprocess.Popen[str]]:
     """A module of ours as a process."""
-    with running(python_module(module, *args)) as process:
+    with running(python_module(module, *args), **env) as process:
         yield process
 
 

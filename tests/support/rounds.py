@@ -12,7 +12,11 @@ from tuner.search.planner import WorkloadState
 
 
 def round_of(
-    measured: int, state: str = "done", best_us: float | None = None, workload: Workload | None = None
+    measured: int,
+    state: str = "done",
+    best_us: float | None = None,
+    workload: Workload | None = None,
+    exhausted: bool = False,
 ) -> Round:
     started = utcnow()
     return Round(
@@ -22,6 +26,7 @@ def round_of(
         state=state,
         measured=measured,
         best_us=best_us,
+        exhausted=exhausted,
         build_sec=2.0,
         measure_sec=3.0,
         error="no schedule" if state == "failed" else "",

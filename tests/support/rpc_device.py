@@ -22,9 +22,9 @@ def tracker_process(port: int) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def agent_process(port: int, *options: str, key: str = "local") -> Iterator[subprocess.Popen[str]]:
+def agent_process(port: int, *options: str, key: str = "local", **env: str) -> Iterator[subprocess.Popen[str]]:
     """A device that is free."""
-    with running_module("rpc.agent", "--tracker", f"{HOST}:{port}", "--key", key, *options) as process:
+    with running_module("rpc.agent", "--tracker", f"{HOST}:{port}", "--key", key, *options, **env) as process:
         wait_until(lambda: free(port, key), 20, "the device's registration")
         yield process
 

@@ -46,6 +46,8 @@ BERT_KERNELS = (
     ("fused_layer_norm", "float32[1,128,768] -> float32[1,128,768]", 25, 0.0008, 88.0, 17.0),
     ("fused_embedding_add", "int64[1,128], float32[30522,768] -> float32[1,128,768]", 1, 0.0002, 75.0, 31.0),
 )
+# What feeds what, by their places in that list.
+BERT_FLOW = ((8, 7), (7, 0), (0, 5), (5, 4), (4, 6), (0, 6), (6, 1), (7, 1), (1, 7), (7, 2), (2, 3), (7, 3), (3, 7))
 
 
 def finished_job(session: Session, job_id: str = "job-a1b2c3d4e5") -> Job:
@@ -77,11 +79,13 @@ def finished_job(session: Session, job_id: str = "job-a1b2c3d4e5") -> Job:
     _workloads(session, job, done=1.0)
     _curve(session, job, rounds=59, until_ms=48.9)
     _records(session, job, 40)
-    for variant, median, p10, p90 in (
-        ("tuned", 51.3, 50.6, 52.9),
-        ("torch-sdpa", 134.2, 131.0, 139.8),
-        ("torch-eager", 147.4, 143.9, 152.2),
-        ("untuned", 512.8, 508.1, 520.4),
+    failures(session, job)
+    for variant, median, p10, p90, load_ms in (
+        ("tuned", 51.3, 50.6, 52.9, 340.0),
+        ("torch-sdpa", 134.2, 131.0, 139.8, 4360.0),
+        ("torch-eager", 147.4, 143.9, 152.2, 4290.0),
+        ("onnxruntime-int8", 41.2, 40.9, 43.0, 812.0),
+        ("untuned", 512.8, 508.1, 520.4, 350.0),
     ):
         session.add(
             Benchmark(
@@ -90,6 +94,14 @@ def finished_job(session: Session, job_id: str = "job-a1b2c3d4e5") -> Job:
                 median_ms=median,
                 p10_ms=p10,
                 p90_ms=p90,
+                mean_ms=median * 1.01,
+                std_ms=median * 0.02,
+                load_ms=load_ms,
+                first_ms=median * 3,
+                after_idle_ms=median * 1.2,
+                memory_bytes=900 * 2**20,
+                precision="int8" if variant.endswith("int8") else "fp32",
+                max_abs_error=3e-6,
                 n=60,
                 threads=2,
                 machine=MACHINE,
@@ -98,6 +110,8 @@ def finished_job(session: Session, job_id: str = "job-a1b2c3d4e5") -> Job:
     artifact = _artifact(job)
     session.add(artifact)
     job.artifact_id = artifact.id
+    job.against = ["torch", "onnxruntime-int8", "keras"]
+    job.absent = {"keras": "keras is not installed. Give it an environment of its own: `python -m venv DIR`."}
     for state in ("importing", "extracting", "tuning", "compiling", "verifying", "benchmarking", "succeeded"):
         session.add(Event(job_id=job.id, kind="state", data={"state": state}))
     session.flush()
@@ -134,6 +148,25 @@ def running_job(session: Session, job_id: str = "job-f00dcafe42") -> Job:
     session.add(Event(job_id=job.id, kind="state", data={"state": "tuning"}))
     session.flush()
     return job
+
+
+def failures(session: Session, job: Job) -> None:
+    """Candidates of a job that failed, in four ways."""
+    told = "tvm.error.InternalError: Check failed: (extent % factor == 0) is false: cannot split"
+    kinds = (("build", told, 17), ("wrong", "off by 0.31 at (3, 17)", 2), ("timeout", "took more than 35 s", 1))
+    for kind, error, many in kinds:
+        for n in range(many):
+            workload_id = "wl-" + hashlib.sha256(f"{job.model_id}{BERT_KERNELS[n % 3][0]}".encode()).hexdigest()[:16]
+            session.add(
+                Record(
+                    workload_id=workload_id,
+                    target_family=FAMILY,
+                    candidate=hashlib.sha256(f"{kind}{n}".encode()).hexdigest()[:16],
+                    error_class=kind,
+                    error=error,
+                    job_id=job.id,
+                )
+            )
 
 
 def failed_job(session: Session, job_id: str = "job-0bad0bad00") -> Job:
@@ -251,11 +284,18 @@ def _records(session: Session, job: Job, number: int) -> None:
         session.add(Round(job_id=job.id, workload_id=workload_id, number=i + 1, canary_ratio=1 + (i % 5) / 200))
 
 
+def _kernel(job: Job, place: int) -> str:
+    return "wl-" + hashlib.sha256(f"{job.model_id}{BERT_KERNELS[place][0]}".encode()).hexdigest()[:16]
+
+
 def _artifact(job: Job) -> Artifact:
     digest = hashlib.sha256(job.id.encode()).hexdigest()
     manifest = {
         "model": {"name": "bert-base-uncased"},
         "target": TARGET,
+        "flow": [["input_ids", _kernel(job, 8), 1], ["attention_mask", _kernel(job, 5), 12]]
+        + [[_kernel(job, source), _kernel(job, target), 12] for source, target in BERT_FLOW]
+        + [[_kernel(job, 7), "output", 1]],
         "versions": {"tvm": "0.27.0.post1", "tvm-ffi": "0.1.14.post1", "torch": "2.13.0"},
         "inputs": [
             {"name": "input_ids", "shape": [1, 128], "dtype": "int64"},

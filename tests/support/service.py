@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,13 @@ from tests.support.rest import owners_headers
 from tests.support.rpc_device import free
 from tuner.cli.ports import lasting_port
 from tuner.config import Settings
+
+COMMAND = [sys.executable, "-m", "tuner.cli.main"]
+
+# Whoever kills something waits for whole rounds before and after.
+SMALL_ROUNDS = {"TUNER_ROUND_BATCH": "8", "TUNER_BUILD_WORKERS": "1"}
+# For a test of neither threads nor kernels: threads that wait for each other would spin on the cores of other tests.
+ONE_THREAD = {"TUNER_DEVICE_THREADS": "1"}
 
 
 @dataclass
@@ -47,7 +55,7 @@ class Service:
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One request, as the owner's programs send it."""
-        return httpx.request(method, self.url + path, headers=self.headers, timeout=30, **options)
+        return httpx.request(method, self.url + path, headers=self.headers, timeout=30, verify=False, **options)
 
     @property
     def tracker_port(self) -> int:
@@ -55,16 +63,17 @@ class Service:
 
     def is_well(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/healthz", timeout=5).is_success and free(self.tracker_port) == 1
+            answer = httpx.get(f"{self.url}/healthz", timeout=5, verify=False)
+            return answer.is_success and free(self.tracker_port) == 1
         except httpx.HTTPError:
             return False
 
 
 @contextmanager
-def serving(data_dir: Path, *options: str) -> Iterator[Service]:
-    """Start the service and wait until it says that it is ready."""
+def serving(data_dir: Path, *options: str, **env: str) -> Iterator[Service]:
+    """Start the service, with these settings, and wait until it says that it is ready."""
     argv = python_module("tuner.cli.main", "serve", "--data-dir", str(data_dir), *options)
-    with running(argv, TUNER_TRACKER_PORT=str(lasting_port("127.0.0.1"))) as process:
+    with running(argv, TUNER_TRACKER_PORT=str(lasting_port("127.0.0.1")), **env) as process:
         assert process.stdout is not None
         output = ""
         for line in process.stdout:

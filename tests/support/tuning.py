@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tvm
@@ -13,12 +14,12 @@ from sqlalchemy import Engine
 from sqlmodel import col, select
 from tvm import s_tir, te, tirx
 
+from tests.support import databases
 from tests.support.rows import add_job
 from tests.support.tiny_imports import local_target
 from tuner.config import Settings
 from tuner.db import jobs, records
 from tuner.db.engine import make_engine, read, write
-from tuner.db.migrate import upgrade
 from tuner.db.models import Job, JobWorkload, Record, Round, Workload
 from tuner.kernels.workload import describe
 from tuner.measuring.build_process import BuildJob, Built, Question, Tried
@@ -59,7 +60,7 @@ class Bench:
 
     def __init__(self, root: Path, port: int) -> None:
         self.settings = Settings(data_dir=root, build_workers=1, build_timeout_sec=30.0)
-        upgrade(self.settings)
+        databases.create(self.settings)
         self.engine: Engine = make_engine(self.settings)
         self.port = port
         self.device = device(port)
@@ -74,14 +75,21 @@ class Bench:
         self.tuner.builders.close()
         self.engine.dispose()
 
-    def job(self, mod: Any, cold: bool = False, lengths: list[int] | None = None) -> Job:
-        """A job that tunes this one workload; with ``lengths`` for texts."""
+    def job(
+        self,
+        mod: Any,
+        cold: bool = False,
+        lengths: list[int] | None = None,
+        terms: Mapping[str, Any] = MappingProxyType({}),
+        **of_target: Any,
+    ) -> Job:
+        """A job that tunes this one workload; with ``lengths`` for texts, by ``terms`` of its own, ``of_target`` for
+        this machine with more."""
         found = describe(mod, "product", 1)
-        target = local_target()
+        target = {**local_target(), **of_target}
         with write(self.engine) as db:
-            job = add_job(
-                db, "tuning", target_json=target, target_family=triples.family(target), cold=cold, lengths=lengths
-            )
+            family = triples.family(target)
+            job = add_job(db, "tuning", target_json=target, target_family=family, cold=cold, lengths=lengths, **terms)
             fields = ("id", "name", "summary", "flops", "weight_bytes", "tir")
             records.put_workload(db, Workload(**{name: getattr(found, name) for name in fields}))
             db.add(JobWorkload(job_id=job.id, workload_id=found.id))

@@ -12,6 +12,7 @@ import typer
 
 from api.app import create_app
 from api.scopes import needed
+from tests.support.manifests import manifest_fields
 from tuner.cli.main import app
 from tuner.config import Settings
 from tuner.errors import all_error_classes
@@ -50,6 +51,11 @@ def test_plain_defaults_of_settings_are_the_true_ones() -> None:
         field = Settings.model_fields[name.strip("`").removeprefix("TUNER_").lower()]
         if field.default is not None and (value := re.match(r"`(.+?)`", default)):
             assert type(field.default)(value[1]) == field.default, name
+
+
+def test_fields_of_a_manifest_that_are_documented_are_written() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "tuner").rglob("*.py"))
+    assert {name for name in manifest_fields() if f'"{name}"' not in source} == set()
 
 
 def test_every_error_code_is_documented_with_its_status() -> None:

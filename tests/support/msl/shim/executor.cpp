@@ -5,6 +5,8 @@
 
 namespace msl {
 
+Group group;
+Limits limits;
 static std::string launched;  // name of the kernel
 
 static std::string triple(Index i) {
@@ -24,9 +26,21 @@ void fail(const std::string& what) {
   std::_Exit(3);
 }
 
+Fiber& self() { return group.fibers[group.current]; }
+unsigned lane_index() { return group.current % SIMD_WIDTH; }
+const Fiber* in_lane(int lane) {
+  unsigned index = group.current - lane_index() + lane;
+  return lane >= 0 && lane < int(SIMD_WIDTH) && index < group.fibers.size() ? &group.fibers[index] : nullptr;
+}
+
 void wait_as(State state) {
   self().state = state;
   swapcontext(&self().context, &group.scheduler);
+}
+void barrier(bool orders_threadgroup, bool orders_device) {
+  self().orders_threadgroup = orders_threadgroup;
+  self().orders_device = orders_device;
+  wait_as(State::at_barrier);
 }
 
 Space* threadgroup_space(int number, size_t size, size_t granule, const char* name) {

@@ -37,27 +37,23 @@ struct Group {
   ucontext_t scheduler;
   std::function<void(Index, Index)> body;
 };
-inline Group group;
-inline Limits limits;
+// Defined in executor.cpp, as whatever needs the standard library's templates is: each kernel would compile them anew.
+extern Group group;
+extern Limits limits;
 
-inline Fiber& self() { return group.fibers[group.current]; }
-inline unsigned lane_index() { return group.current % SIMD_WIDTH; }
-void wait_as(State state);  // lets other threads run until those waited for are there
-inline void barrier(bool orders_threadgroup, bool orders_device) {
-  self().orders_threadgroup = orders_threadgroup;
-  self().orders_device = orders_device;
-  wait_as(State::at_barrier);
-}
+Fiber& self();
+unsigned lane_index();
+const Fiber* in_lane(int lane);  // who runs in a lane of this simdgroup; null is nobody
+void wait_as(State state);       // lets other threads run until those waited for are there
+void barrier(bool orders_threadgroup, bool orders_device);
 
 template <class T> T exchange(T mine, int source) {
   unsigned parity = self().shuffles++ % 2;  // nobody is more than one shuffle ahead: two slots are enough
   std::memcpy(&self().slots[parity], &mine, sizeof mine);
-  unsigned first = group.current - lane_index();
   wait_as(State::at_shuffle);
   T theirs;
   std::memset(&theirs, 0xFF, sizeof theirs);
-  bool exists = source >= 0 && source < int(SIMD_WIDTH) && first + source < group.fibers.size();
-  if (exists) std::memcpy(&theirs, &group.fibers[first + source].slots[parity], sizeof theirs);
+  if (const Fiber* other = in_lane(source)) std::memcpy(&theirs, &other->slots[parity], sizeof theirs);
   return theirs;
 }
 

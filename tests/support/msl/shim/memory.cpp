@@ -3,6 +3,8 @@
 
 namespace msl {
 
+Now now;
+
 std::string Space::at(size_t cell) const {
   return std::string(threadgroup ? "threadgroup" : "device") + " memory " + name + "[" + std::to_string(cell) + "]";
 }

@@ -26,7 +26,7 @@ struct Now {
   uint32_t device_phase = 1;        // the same for device memory
   bool running = false;             // false: the host reads and writes, unchecked
 };
-inline Now now;
+extern Now now;
 
 struct Cell {
   Agent writer = 0, reader = 0;
