@@ -20,7 +20,7 @@ HEADER = (
 def resolve(project: Path) -> dict[str, Any]:
     """pip's installation report for the project with its extras; installs nothing."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    done = subprocess.run([*command, f"{project}[bench,dev,postgres]"], check=True, stdout=subprocess.PIPE)
+    done = subprocess.run([*command, f"{project}[bench,dev,llama,postgres]"], check=True, stdout=subprocess.PIPE)
     report: dict[str, Any] = json.loads(done.stdout)
     return report
 
