@@ -127,7 +127,8 @@ def test_whoever_else_listens_in_its_place_does_not_count(engine: Running, tmp_p
 
 def test_a_worker_goes_by_its_own_settings_and_none_travel(engine: Running, tmp_path: Path) -> None:
     told = {"data_dir": tmp_path, "database_url": "postgresql://user:secret@db/tunesmith"}
-    client = DaskEngine(engine.address, engine.settings.model_copy(update=told), stages="tests.support.engine_stages")
+    settings = engine.settings.model_copy(update=told)
+    client = DaskEngine(engine.address, settings, stages="tests.support.engine_stages", timeout_sec=20.0)
     client.submit("task", "note", job_id="job-settings")
     wait_until((engine.settings.root / "job-settings").exists, 20, "the task, in the engine's own data directory")
     client.close()
