@@ -162,8 +162,12 @@ def test_web_answers_while_the_service_tunes_about_as_soon_as_at_rest(finished: 
 def test_web_and_coordinator_never_map_tvm_or_torch(finished: Observed) -> None:
     for name, libraries in finished.mapped.items():
         assert libraries, name
-        heavy = [library for library in libraries if re.match(r"lib(tvm|torch|c10)", library)]
-        assert not heavy, (name, heavy)
+        assert not heavy(libraries), name
+
+
+def heavy(libraries: set[str]) -> set[str]:
+    """Whose they are of those that take seconds to load."""
+    return {found[1] for library in libraries if (found := re.match(r"lib(tvm|torch|c10)", library))}
 
 
 def test_benchmarks_compare_with_pytorch(service: Service, finished: Observed) -> None:
@@ -281,6 +285,8 @@ def test_kill_of_a_part_costs_at_most_one_round(service: Service, tuning: JobWat
     assert all(now[workload] <= best[workload] for workload in best)
     tuning.check_books()
     wait_until(service.is_well, 30, "the service's health")
+    if part in ("worker", "engine") and Path("/proc/self/maps").exists():
+        assert heavy(mapped_libraries(engine_worker(service))) == {"tvm"}, "only who imports a model needs PyTorch"
 
 
 def test_paused_job_rests_until_it_is_resumed(tuning: JobWatch) -> None:

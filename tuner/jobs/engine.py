@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 from distributed import Client, Future, Nanny
 from distributed.client import ClosedClientError
 
-from rpc.lean import importing
+from rpc.lean import importing, without_torch
 from tuner.config import Settings
 from tuner.db.engine import storage_full
 from tuner.errors import EngineUnavailable, StageFailed, TunerError
@@ -243,7 +243,7 @@ def run_stage(module: str, name: str, kwargs: dict[str, str]) -> dict[str, str] 
     Returns None, or the body of an error answer: exceptions don't survive every pickle.
     """
     try:
-        with importing():
+        with importing(), without_torch():  # only who imports a model loads it
             stage = getattr(importlib.import_module(module), name)
         stage(Settings(), **kwargs)
     except TunerError as error:

@@ -1,6 +1,7 @@
 """What an engine worker runs, by name. Each reads the database, writes it, and may be run again at any time.
 
-The first stage of a process pays for importing TVM and PyTorch; searches, cost models and build processes stay warm.
+The first stage of a process pays for importing TVM, the first that imports a model for PyTorch; searches, cost models
+and build processes stay warm.
 """
 
 from __future__ import annotations
