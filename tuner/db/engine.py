@@ -44,6 +44,12 @@ def make_engine(settings: Settings, connections: int = 5) -> Engine:
     return engine
 
 
+def sqlite_path(settings: Settings) -> Path | None:
+    """The database's file; None where it is none."""
+    url = make_url(settings.db_url)
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
 def shown_url(settings: Settings) -> str:
     """The database's URL for people to read: without its password, which may be among the parameters too."""
     return make_url(settings.db_url).set(query={}).render_as_string(hide_password=True)

@@ -9,11 +9,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, event, inspect, make_url
+from sqlalchemy import Engine, event, inspect
 
 from tuner.config import Settings
 from tuner.db.backup import back_up, check_space
-from tuner.db.engine import make_engine, shown_url
+from tuner.db.engine import make_engine, shown_url, sqlite_path
 from tuner.db.identity import id_if_known, take_id
 from tuner.errors import SchemaOutdated, SchemaUnknown
 from tuner.ownership import bind, bound_id, claim
@@ -120,11 +120,6 @@ def _config() -> Config:
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
-
-
-def sqlite_path(settings: Settings) -> Path | None:
-    url = make_url(settings.db_url)
-    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
 def _sqlite_file_missing(settings: Settings) -> bool:

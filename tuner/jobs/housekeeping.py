@@ -17,8 +17,7 @@ from sqlalchemy import Engine
 
 from tuner.config import Settings
 from tuner.db import clock, jobs, retention
-from tuner.db.engine import read, write
-from tuner.db.migrate import sqlite_path
+from tuner.db.engine import read, sqlite_path, write
 from tuner.db.models import Artifact
 from tuner.importers import shelf
 from tuner.jobs import old_artifacts, old_files, old_uploads
