@@ -1,4 +1,4 @@
-"""Data directories whose database has all tables and no rows: migrated once a process, then copied."""
+"""Data directories whose database has all tables and no rows: migrated once a process, then copied, or Postgres'."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from pathlib import Path
 
 from rpc.drafts import draft
 from tuner.config import Settings
+from tuner.db.engine import make_engine
+from tuner.db.identity import id_if_known
 from tuner.db.migrate import upgrade
+from tuner.ownership import bind, claim
 
 
 def create(settings: Settings) -> None:
-    """As ``upgrade`` of an empty data directory, in a hundredth of its time where the database is a file in it."""
+    """As ``upgrade`` of an empty data directory, in a hundredth of its time; one that is no file in it has its tables
+    already."""
     if settings.database_url is not None:
-        upgrade(settings)
+        claim(settings)
+        engine = make_engine(settings)
+        bind(settings, id_if_known(engine))
+        engine.dispose()
     else:
         shutil.copytree(_migrated(), settings.root, dirs_exist_ok=True)
 
