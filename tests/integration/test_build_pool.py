@@ -31,15 +31,24 @@ def tir() -> str:
     return str(tvm.ir.save_json(product(8, 8, 16)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def others() -> Collection[psutil.Process]:
     """Who was there before the pool: the tests' Postgres, for one."""
     return psutil.Process().children()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pool(others: Collection[psutil.Process]) -> Iterator[BuildPool]:
+    """Whoever of its two processes a test ends, the next finds it whole."""
     pool = BuildPool(workers=2, timeout_sec=20.0)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def single() -> Iterator[BuildPool]:
+    """Of one process, which does not wait long."""
+    pool = BuildPool(workers=1, timeout_sec=5.0)
     yield pool
     pool.close()
 
@@ -67,28 +76,20 @@ def visitors(where: DeadlyPath) -> int:
     return len(set(where.log.read_text().split()))
 
 
-def test_a_build_may_have_a_deadline_of_its_own(tir: str, tmp_path: Path) -> None:
-    pool = BuildPool(workers=1, timeout_sec=600.0)
-    try:
-        hung, _ = deadly(tir, tmp_path / "hung.so", "spin")
-        (result,) = pool.build([replace(hung, timeout_sec=3.0)])
-    finally:
-        pool.close()
+def test_a_build_may_have_a_deadline_of_its_own(tir: str, tmp_path: Path, pool: BuildPool) -> None:
+    hung, _ = deadly(tir, tmp_path / "hung.so", "spin")
+    (result,) = pool.build([replace(hung, timeout_sec=3.0)])
     assert (result.error_class, "3 s" in result.error) == ("build_timeout", True)
 
 
 def test_candidate_that_kills_or_hangs_its_process_twice_is_a_result_and_the_rest_is_built(
-    tir: str, tmp_path: Path
+    tir: str, tmp_path: Path, single: BuildPool
 ) -> None:
-    pool = BuildPool(workers=1, timeout_sec=5.0)
-    try:
-        first, last = good(tir, tmp_path, 2)
-        killed, killer = deadly(tir, tmp_path / "killed.so", "kill")
-        hung, spinner = deadly(tir, tmp_path / "hung.so", "spin")
-        broken = BuildJob("{}", TARGET, str(tmp_path / "broken.so"))
-        results = pool.build([first, killed, hung, broken, last])
-    finally:
-        pool.close()
+    first, last = good(tir, tmp_path, 2)
+    killed, killer = deadly(tir, tmp_path / "killed.so", "kill")
+    hung, spinner = deadly(tir, tmp_path / "hung.so", "spin")
+    broken = BuildJob("{}", TARGET, str(tmp_path / "broken.so"))
+    results = single.build([first, killed, hung, broken, last])
     assert [result.error_class for result in results] == ["", "build", "build_timeout", "build", ""]
     assert "SIGKILL" in results[1].error
     assert "5 s" in results[2].error
@@ -107,13 +108,11 @@ def test_build_processes_go_first_when_memory_runs_out(tir: str, tmp_path: Path,
 
 
 @pytest.mark.parametrize("kind", ["kill", "stop"])
-def test_candidate_whose_process_is_killed_or_stopped_is_built_by_the_next(tir: str, tmp_path: Path, kind: str) -> None:
-    pool = BuildPool(workers=1, timeout_sec=5.0)
+def test_candidate_whose_process_is_killed_or_stopped_is_built_by_the_next(
+    tir: str, tmp_path: Path, single: BuildPool, kind: str
+) -> None:
     job, where = deadly(tir, tmp_path / "innocent.so", kind, once=True)
-    try:
-        (built,) = pool.build([job])
-    finally:
-        pool.close()
+    (built,) = single.build([job])
     assert (built.error_class, os.fspath(built.path)) == ("", str(where.path))
     assert visitors(where) == 2
 
@@ -144,17 +143,14 @@ def test_batch_goes_on_while_its_processes_are_killed(pool: BuildPool, tir: str,
     assert [result.error for result in pool.build(while_some_are_killed())] == [""] * 60
 
 
-def test_process_that_takes_nothing_in_is_ended_at_the_deadline(tir: str, tmp_path: Path) -> None:
+def test_process_that_takes_nothing_in_is_ended_at_the_deadline(tir: str, tmp_path: Path, single: BuildPool) -> None:
     """A job larger than what a socket holds, and nobody there who reads it."""
-    pool = BuildPool(workers=1, timeout_sec=3.0)
-    try:
-        pool.build(good(tir, tmp_path / "warm", 1))
-        (pid,) = processes("build_worker")
-        os.kill(pid, signal.SIGSTOP)
-        (large,) = good(tir + " " * 2**22, tmp_path, 1)
-        (built,) = pool.build([large])
-    finally:
-        pool.close()
+    before = set(processes())
+    single.build(good(tir, tmp_path / "warm", 1))
+    (pid,) = set(processes("build_worker")) - before
+    os.kill(pid, signal.SIGSTOP)
+    (large,) = good(tir + " " * 2**22, tmp_path, 1)
+    (built,) = single.build([large])
     assert built.error_class == ""
     assert not is_running(pid)
 
@@ -170,6 +166,6 @@ def test_closed_pool_leaves_no_process(tir: str, tmp_path: Path) -> None:
     before = set(processes())
     pool = BuildPool(workers=2, timeout_sec=20.0)
     pool.build(good(tir, tmp_path, 2))
-    assert len(processes("build_worker")) == 2
+    assert len(set(processes("build_worker")) - before) == 2
     pool.close()
     wait_until(lambda: set(processes()) <= before, 5, "the end of all")
