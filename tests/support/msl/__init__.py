@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,12 @@ import numpy as np
 import tvm
 import tvm_ffi.libinfo
 
-from rpc.facts import physical_cores
 from tests.support.made_once import made_once
 from tests.support.msl.source import Lowered, lower, translated
 
 _SHIM = Path(__file__).parent / "shim"
 _SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-_RUNTIME = ("executor.cpp", "host.cpp", "memory.cpp")
+_STANDARD = "-std=c++20"
 _CODES = {"i": 0, "u": 1, "f": 2, "b": 6}
 _DEADLINE_SEC = 240
 
@@ -58,13 +56,14 @@ def run_lowered(
     lowered: Lowered, arguments: Sequence[np.ndarray], sanitize: bool = False, seed: int = 0
 ) -> list[np.ndarray]:
     """The same for kernels that are source already; several threads may do it at once."""
+    program = made_once("msl", _compile_runtime) / ("checked" if sanitize else "plain") / "program"
     with tempfile.TemporaryDirectory(prefix="msl-") as name:
         folder = Path(name)
-        program = _compile(lowered, folder, sanitize)
+        _compile(lowered, folder, program.parent, sanitize)
         _write(folder / "in.bin", arguments)
         limits = [str(lowered.max_threads), str(lowered.max_threadgroup_bytes)]
         done = subprocess.run(
-            [program, folder / "in.bin", folder / "out.bin", *limits, str(seed)],
+            [program, folder / "kernels.so", folder / "in.bin", folder / "out.bin", *limits, str(seed)],
             capture_output=True,
             text=True,
             timeout=_DEADLINE_SEC,
@@ -76,28 +75,25 @@ def run_lowered(
         return _read(folder / "out.bin", arguments)
 
 
-def _compile(lowered: Lowered, folder: Path, sanitize: bool) -> Path:
-    runtime = made_once(f"msl-{'checked' if sanitize else 'plain'}", lambda made: _compile_runtime(made, sanitize))
-    (folder / "host.c").write_text(lowered.host)
+def _compile(lowered: Lowered, folder: Path, runtime: Path, sanitize: bool) -> None:
+    """Its library, which takes from the program that loads it whatever it needs."""
     (folder / "kernels.cpp").write_text(translated(lowered))
-    _call(["gcc", "-w", "-Dhalf=_Float16", *_includes(), "-c", "host.c", "-o", "host.o"], folder)
-    objects = [str(runtime / name.replace(".cpp", ".o")) for name in _RUNTIME]
-    command = ["g++", *_flags(sanitize), "-I", str(runtime), *_includes()]
-    _call([*command, "kernels.cpp", "host.o", *objects, "-o", "program"], folder)
-    return folder / "program"
+    command = ["g++", *_flags(sanitize), "-I", str(runtime), *_includes(), "-shared", "-nostdlib"]
+    _call([*command, "kernels.cpp", "-lgcc", "-o", "kernels.so"], folder)
 
 
-def _compile_runtime(folder: Path, sanitize: bool) -> None:
-    """What all programs share: the executor, and the shim's headers."""
-    command = ["g++", *_flags(sanitize), *_includes()]
-    commands = [[*command, "-O2", "-c", str(_SHIM / source)] for source in _RUNTIME]
-    commands.append([*command, "-x", "c++-header", str(_SHIM / "host.h"), "-o", "host.h.gch"])
-    with ThreadPoolExecutor(physical_cores()) as pool:
-        list(pool.map(lambda each: _call(each, folder), commands))
+def _compile_runtime(folder: Path) -> None:
+    """The programs that load and run kernels, beside the shim's headers, compiled too. The sanitizers watch kernels."""
+    _call(["g++", _STANDARD, "-O2", *_includes(), "-c", str(_SHIM / "runtime.cpp"), "-o", "runtime.o"], folder)
+    for name, sanitizers in (("plain", []), ("checked", _SANITIZERS)):
+        (folder / name).mkdir()
+        _call(["g++", *sanitizers, "-rdynamic", "runtime.o", "-ldl", "-o", f"{name}/program"], folder)
+        command = ["g++", *_flags(bool(sanitizers)), *_includes(), "-x", "c++-header"]
+        _call([*command, str(_SHIM / "metal_stdlib"), "-o", f"{name}/metal_stdlib.gch"], folder)
 
 
 def _flags(sanitize: bool) -> list[str]:
-    return ["-std=c++20", "-O0", "-w", *(_SANITIZERS if sanitize else [])]
+    return [_STANDARD, "-O0", "-w", "-fPIC", *(_SANITIZERS if sanitize else [])]
 
 
 def _includes() -> list[str]:

@@ -15,7 +15,15 @@ _ARGUMENT = re.compile(r"([\w ]+[*&]?)\s+(\w+)\s*\[\[\s*(\w+)(?:\(\d+\))?\s*\]\]
 _THREADGROUP_ARRAY = re.compile(r"^(\s*)threadgroup (\w+) (\w+)\[(\d+)\];", re.M)
 _THREAD_ARRAY = re.compile(r"^(\s*)thread (\w+) (\w+)\[(\d+)\];", re.M)
 _POINTER = re.compile(r"(?:volatile )?(?:device|threadgroup) (\w+)\s*\*")
+_INCLUDE = re.compile(r"^#include .*", re.M)
 _UNUSED = re.compile(r"union __TVMArgUnion \{.*?\};", re.S)  # repeated before each kernel
+_HOST = """
+#undef kernel
+#undef thread
+#undef constant
+#undef TVM_DLL
+#define TVM_DLL __attribute__((no_sanitize("address", "undefined")))
+"""
 _FIELD = re.compile(r"^\s+\w+ (\w+)(?:\[2\])?;", re.M)
 
 
@@ -53,7 +61,7 @@ def lower(mod: Any, target: Any) -> Lowered:
 
 
 def translated(lowered: Lowered) -> str:
-    """The C++ of all kernels with the table by which the host finds them."""
+    """The C++ of all kernels, the table by which the program finds them, and TVM's host code, which nobody doubts."""
     table = ",\n".join(_entry(match, lowered) for match in _KERNEL.finditer(lowered.metal))
     numbers = iter(range(1_000_000))
 
@@ -61,10 +69,11 @@ def translated(lowered: Lowered) -> str:
         space, type_, name, count = match.groups()
         return f'{space}auto {name} = msl::threadgroup_array<{type_}>({next(numbers)}, {count}, "{name}");'
 
-    code = _THREADGROUP_ARRAY.sub(shared, lowered.metal)
+    code = _THREADGROUP_ARRAY.sub(shared, _INCLUDE.sub("", lowered.metal))
     code = _THREAD_ARRAY.sub(r"\1\2 \3[\4]; msl::poison(\3);", code)
     code = _UNUSED.sub("", _POINTER.sub(r"msl::pointer<\1>", code))
-    return f'#include "host.h"\n{code}\nconst msl::Kernel kernels[] = {{\n{table},\n{{}}}};\n'
+    kernels = f"const msl::Kernel kernels[] = {{\n{table},\n{{}}}};\n"
+    return f"#include <metal_stdlib>\n{code}\n{kernels}{_HOST}{_INCLUDE.sub('', lowered.host)}"
 
 
 def _entry(match: re.Match[str], lowered: Lowered) -> str:

@@ -1,26 +1,32 @@
-// What the host code that TVM generates (in C) calls, and the program around it: arguments from a file, results to a file.
-#include <fstream>
+// What the host code that TVM generates (in C) calls, and the program around it: it loads a library of kernels, runs it
+// with the arguments that a file holds, and writes them to another.
+#include <dlfcn.h>
 
-#include "host.h"
-#undef thread
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+
+#include "executor.h"
+#include "memory.h"
 
 static char set_device;  // its address stands for TVM's function of that name
 static unsigned seed;
+static const msl::Kernel* loaded;  // kernels of the library
 
 namespace msl {
 
-static std::map<const void*, std::unique_ptr<Space>> buffers;  // device memory by its address
+static std::map<const void*, Space> buffers;  // device memory by its address
 
 Space* device_space(const void* address) {
   auto found = buffers.find(address);
   if (found == buffers.end()) fail("a kernel's argument is no device buffer");
-  return found->second.get();
+  return &found->second;
 }
 
 static void* allocate(const std::string& name, size_t size, size_t granule, bool defined) {
-  auto space = std::make_unique<Space>(name, size, granule, false, defined);
-  void* address = space->bytes.data();
-  buffers[address] = std::move(space);
+  Space space(name, size, granule, false, defined);
+  void* address = space.bytes.data();
+  buffers.emplace(address, std::move(space));
   return address;
 }
 
@@ -33,17 +39,15 @@ static void launch(const Kernel& called, const TVMFFIAny* arguments, int count) 
     (tag.back() == 'x' ? extents.x : tag.back() == 'y' ? extents.y : extents.z) = arguments[used++].v_int64;
   }
   if (count != used) fail("the host passes another number of arguments than expected");
-  launch(called.name, grid, size, seed, [&](Index block, Index thread) { called.call(arguments, block, thread); });
+  launch(called, arguments, grid, size, seed);
 }
 
 }  // namespace msl
 
 extern "C" {
-int32_t __tvm_ffi_main(void* self, void* arguments, int32_t count, void* result);
-
 int TVMFFIEnvModLookupFromImports(TVMFFIObjectHandle, const char* name, TVMFFIObjectHandle* out) {
   *out = &set_device;
-  for (const msl::Kernel* one = kernels; one->name; ++one)
+  for (const msl::Kernel* one = loaded; one->name; ++one)
     if (std::string(name) == one->name) *out = const_cast<msl::Kernel*>(one);
   return 0;
 }
@@ -67,10 +71,17 @@ int TVMBackendFreeWorkspace(int, int, void* address) {
 
 // A file of arguments: for each its dtype's code, bits, number of dimensions, the dimensions (int64 each), then its bytes.
 int main(int, char** argv) {
-  msl::limits = {unsigned(std::atoi(argv[3])), unsigned(std::atoi(argv[4]))};
-  seed = std::atoi(argv[5]);
-  std::ifstream in(argv[1], std::ios::binary);
-  auto number = [&] { int64_t x = 0; in.read(reinterpret_cast<char*>(&x), sizeof x); return x; };
+  void* library = dlopen(argv[1], RTLD_NOW);
+  if (!library) msl::fail(dlerror());
+  loaded = static_cast<const msl::Kernel*>(dlsym(library, "kernels"));
+  auto host = reinterpret_cast<TVMFFISafeCallType>(dlsym(library, "__tvm_ffi_main"));
+  msl::limits = {unsigned(std::atoi(argv[4])), unsigned(std::atoi(argv[5]))};
+  seed = std::atoi(argv[6]);
+  FILE* in = std::fopen(argv[2], "rb");
+  auto read = [&](void* to, size_t bytes) {
+    if (std::fread(to, 1, bytes, in) != bytes) msl::fail("the file of arguments is too short");
+  };
+  auto number = [&] { int64_t x; read(&x, sizeof x); return x; };
   int64_t count = number();
   std::vector<DLTensor> tensors(count);
   std::vector<std::vector<int64_t>> shapes(count);
@@ -80,17 +91,18 @@ int main(int, char** argv) {
     size_t bytes = (bits + 7) / 8;
     for (int64_t d = 0; d < dimensions; ++d) { shapes[i].push_back(number()); bytes *= shapes[i].back(); }
     void* address = msl::allocate("argument" + std::to_string(i), bytes, (bits + 7) / 8, true);
-    in.read(static_cast<char*>(address), bytes);
+    read(address, bytes);
     tensors[i] = {address, {kDLMetal, 0}, int(dimensions), {uint8_t(code), uint8_t(bits), 1}, shapes[i].data(), nullptr, 0};
     arguments[i] = TVMFFIAny{};
     arguments[i].type_index = kTVMFFIDLTensorPtr;
     arguments[i].v_ptr = &tensors[i];
   }
   TVMFFIAny result{};
-  if (int code = __tvm_ffi_main(nullptr, arguments.data(), count, &result)) return code;
-  std::ofstream out(argv[2], std::ios::binary);
+  if (int code = host(nullptr, arguments.data(), count, &result)) return code;
+  FILE* out = std::fopen(argv[3], "wb");
   for (const DLTensor& tensor : tensors) {
-    auto& bytes = msl::buffers[tensor.data]->bytes;
-    out.write(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    const auto& bytes = msl::device_space(tensor.data)->bytes;
+    std::fwrite(bytes.data(), 1, bytes.size(), out);
   }
+  return std::fclose(out);
 }

@@ -1,9 +1,18 @@
 // What is checked at each access; compiled once, not with each kernel.
 #include "memory.h"
 
+#include <cstring>
+
 namespace msl {
 
 Now now;
+
+void read(Space* space, int64_t offset, void* to, size_t size, size_t alignment) {
+  space->read(offset, to, size, alignment);
+}
+void write(Space* space, int64_t offset, const void* from, size_t size, size_t alignment) {
+  space->write(offset, from, size, alignment);
+}
 
 std::string Space::at(size_t cell) const {
   return std::string(threadgroup ? "threadgroup" : "device") + " memory " + name + "[" + std::to_string(cell) + "]";

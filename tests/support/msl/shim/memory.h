@@ -1,13 +1,9 @@
 // Device and threadgroup memory whose every access is checked: bounds, alignment, uninitialised reads, data races.
 #pragma once
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <map>
 #include <string>
-#include <type_traits>
 #include <vector>
+
+#include "pointer.h"
 
 namespace msl {
 
@@ -56,53 +52,5 @@ struct Space {
   void note_read(size_t i);
   void note_write(size_t i);
 };
-
-template <class T> struct reference;
-
-// A pointer into device or threadgroup memory.
-template <class T> struct pointer {
-  Space* space;
-  int64_t offset;
-  pointer(Space* space, int64_t offset) : space(space), offset(offset) {}
-  template <class U> explicit pointer(const pointer<U>& other) : space(other.space), offset(other.offset) {}
-  pointer operator+(int64_t count) const { return {space, offset + count * int64_t(sizeof(T))}; }
-  reference<T> operator[](int64_t index) const { return {*this + index}; }
-  reference<T> operator*() const { return {*this}; }
-};
-
-// An element in checked memory: reads where a value is wanted, writes where it is assigned.
-template <class T> struct reference {
-  pointer<T> where;
-  T value() const {
-    T result;
-    where.space->read(where.offset, &result, sizeof(T), alignof(T));
-    return result;
-  }
-  operator T() const { return value(); }
-  const reference& operator=(const T& value) const {
-    where.space->write(where.offset, &value, sizeof(T), alignof(T));
-    return *this;
-  }
-  const reference& operator=(const reference& other) const { return *this = other.value(); }
-  pointer<T> operator&() const { return where; }
-  auto operator[](int lane) const { return value()[lane]; }
-};
-
-template <class T> struct is_reference : std::false_type {};
-template <class T> struct is_reference<reference<T>> : std::true_type {};
-template <class T> T value(const T& x) { return x; }
-template <class T> T value(const reference<T>& x) { return x.value(); }
-
-#define MSL_BINARY(op)                                                                   \
-  template <class A, class B>                                                            \
-    requires(is_reference<A>::value || is_reference<B>::value)                           \
-  auto operator op(const A& a, const B& b) {                                             \
-    return value(a) op value(b);                                                         \
-  }
-MSL_BINARY(+) MSL_BINARY(-) MSL_BINARY(*) MSL_BINARY(/) MSL_BINARY(%)
-MSL_BINARY(<) MSL_BINARY(<=) MSL_BINARY(>) MSL_BINARY(>=) MSL_BINARY(==) MSL_BINARY(!=)
-MSL_BINARY(&) MSL_BINARY(|) MSL_BINARY(^) MSL_BINARY(<<) MSL_BINARY(>>)
-#undef MSL_BINARY
-template <class T> auto operator-(const reference<T>& a) { return -a.value(); }
 
 }  // namespace msl

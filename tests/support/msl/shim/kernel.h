@@ -1,8 +1,9 @@
 // How kernels are found and called with the arguments that TVM's host code packs.
 #pragma once
-#include <tvm/ffi/c_api.h>
+#include <tvm/ffi/extra/c_env_api.h>
+#include <tvm/runtime/c_backend_api.h>
 
-#include "executor.h"
+#include "threads.h"
 
 namespace msl {
 
@@ -24,6 +25,4 @@ template <class T> void pack(T& field, const TVMFFIAny& argument) { field = stat
 
 }  // namespace msl
 
-extern const msl::Kernel kernels[];  // written by the driver; one without a name is the last
-
-#include <metal_stdlib>  // last: it takes words like `thread` and `kernel` away
+extern "C" const msl::Kernel kernels[];  // of a library; one without a name is the last
