@@ -77,6 +77,13 @@ def test_an_activation_may_follow(activation: str) -> None:
     check(product, FLAT, arguments_of(product))
 
 
+def test_an_activation_says_what_it_follows_once() -> None:
+    """Else its source grows by hundreds of kilobytes, which a Mac compiles at each load."""
+    script = norm_simdgroup.write(NormProduct(16, 32, 16, 1e-5, "gelu_tanh"), FLAT).script()
+    bias = "buffer_3["
+    assert script.count(bias) == 2, "as what the kernel reads, and where it is added"
+
+
 @needs_compiler
 def test_rows_far_from_zero_keep_their_spread() -> None:
     product = NormProduct(16, 32, 16, 1e-12)

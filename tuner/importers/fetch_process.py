@@ -27,7 +27,7 @@ from tuner.importers.source import ModelSource
 from tuner.schemas import ErrorBody
 
 _TELL_EVERY_SEC = 0.2
-_NICENESS = 10  # it gives way, and still gets its turn on a machine whose cores are all busy
+_NICENESS = 19
 _PATIENCE_SEC = 5.0  # with measurements: a hub ends a connection on which nobody reads
 _UNFINISHED = ".incomplete"  # what the hub's library calls a file that it has not all of
 

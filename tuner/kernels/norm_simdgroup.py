@@ -207,6 +207,7 @@ class _Threadgroup:
 
     def _leave(self) -> None:
         tile, product, follow = self.tile, self.product, _activation(self.product.activation)
+        element = T.alloc_buffer((_LANES,), scope="local")  # an activation says it dozens of times
         count = tile.rows * tile.columns // _LANES // tile.threads(SIMD_WIDTH)
         with T.unroll(0, count) as n:
             row, column = self._part(n, tile.columns)
@@ -217,8 +218,8 @@ class _Threadgroup:
             ):
                 at = self.first_column + column + part
                 centred = self.result[row, column + part] - self.of_rows[0, row] * self.column_sums[at]
-                value = follow(centred * self.of_rows[1, row] + self.bias[at])
-                store(self.out, value, self.first_row + row, at)
+                store(element, centred * self.of_rows[1, row] + self.bias[at], part)
+                store(self.out, follow(element[part]), self.first_row + row, at)
 
 
 @cache
