@@ -15,6 +15,7 @@ from tvm import te
 
 from rpc.errors import DeviceUnavailable
 from tests.support import blas
+from tests.support.gates import gated, gated_by_numpy
 from tests.support.processes import free_port
 from tests.support.rpc_device import agent_process, tracker_process
 from tests.support.tiny_imports import import_tiny, local_target
@@ -85,6 +86,15 @@ def test_a_product_of_any_number_of_rows_is_right(target: dict[str, Any]) -> Non
         out = tvm.runtime.tensor(np.full((rows, 40), np.nan, np.float32))
         compiled["main"](*map(tvm.runtime.tensor, (a, b, bias, residual)), out)
         np.testing.assert_allclose(out.numpy(), a @ b + bias + residual, rtol=1e-5, atol=1e-5)
+
+
+def test_a_gate_takes_its_halves_where_the_library_leaves_them(target: dict[str, Any]) -> None:
+    llvm, random = make_target(target), np.random.default_rng(0)
+    compiled = tvm.compile(written.rewritten(CALL, gated(7, 24, 16), llvm), llvm)
+    a, b, bias = (random.standard_normal(shape, np.float32) for shape in ((7, 16), (16, 48), (48,)))
+    out = tvm.runtime.tensor(np.full((7, 24), np.nan, np.float32))
+    compiled["main"](*map(tvm.runtime.tensor, (a, b, bias)), out)
+    np.testing.assert_allclose(out.numpy(), gated_by_numpy(a, b, bias), rtol=1e-5, atol=1e-4)
 
 
 def test_only_a_target_that_declares_a_library_has_it(target: dict[str, Any]) -> None:

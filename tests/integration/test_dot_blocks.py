@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from tvm import relax, te, tirx
 
 from tests.support import arm64
+from tests.support.gates import gated, gated_by_numpy
 from tests.support.processes import free_port
 from tests.support.rpc_device import HOST, tracker_process
 from tests.support.tiny_imports import local_target
@@ -71,6 +72,24 @@ def check(dot: Dot, run: Run, rows: int, symbolic: bool, every: int = 15) -> Non
         for given, is_packed in ((packed, True), (constant, False)):
             got = run(dot_blocks.write(mod, found, tile, dot, packed=is_packed), [left, given, bias, out])
             assert np.abs(got - wanted).max() < ERROR[dot.precision] * np.abs(wanted).max(), (tile, is_packed)
+
+
+@pytest.mark.parametrize("precision", LOWER)
+def test_a_gate_takes_sums_of_both_its_halves(precision: str) -> None:
+    target = local_target()
+    mod, dot = gated(33, COLUMNS // 2, DEPTH), dot_of(precision, make_target(target))
+    if dot is None:
+        pytest.skip(f"this processor has no instructions for {precision}")
+    found = row_products.find(mod)
+    assert found is not None
+    left, constant, bias = operands(33)
+    wanted, tile = gated_by_numpy(left, constant, bias), dot_blocks.tiles(found, dot)[0]
+    packed = np.zeros(dot_packing.packed_shape(found, tile, dot), dot.constant)
+    packed = here(target)(dot_packing.packer(found, tile, dot), [constant, packed])
+    for given, is_packed in ((packed, True), (constant, False)):
+        out, kernel = np.zeros(wanted.shape, "float32"), dot_blocks.write(mod, found, tile, dot, packed=is_packed)
+        got = here(target)(kernel, [left, given, bias, out])
+        assert np.abs(got - wanted).max() < 2 * ERROR[precision] * np.abs(wanted).max(), (tile, is_packed)
 
 
 def here(target: dict[str, Any]) -> Run:

@@ -12,6 +12,7 @@ import pytest
 import tvm
 from tvm import te, tirx
 
+from tests.support.gates import gated, gated_by_numpy
 from tests.support.guarded import guarded, read_beyond
 from tests.support.tiny_imports import local_target
 from tuner.artifact.machine import misfit
@@ -66,24 +67,46 @@ def here(mcpu: str) -> Any:
 def test_a_product_of_any_width_is_computed_whole_and_nothing_beyond_it(
     mcpu: str, columns: int, rows: int, symbolic: bool
 ) -> None:
-    target = here(mcpu)
-    mod = product(tirx.Var("tokens", "int64") if symbolic else rows, columns)
+    left, constant, bias = numbers(rows, columns)
+    wanted = np.maximum(left.astype("float64") @ constant + bias, 0.0)
+    check(
+        product(tirx.Var("tokens", "int64") if symbolic else rows, columns), here(mcpu), [left, constant, bias], wanted
+    )
+
+
+@pytest.mark.parametrize("mcpu", MACHINES)
+@pytest.mark.parametrize(
+    ("columns", "rows", "symbolic"), [(8, 19, False), (12, 1, False), (17, 19, False), (64, 19, False), (48, 70, True)]
+)
+def test_both_sums_of_a_gate_are_of_one_column_whatever_the_width(
+    mcpu: str, columns: int, rows: int, symbolic: bool
+) -> None:
+    left, constant, bias = numbers(rows, 2 * columns)
+    mod = gated(tirx.Var("tokens", "int64") if symbolic else rows, columns, DEPTH)
+    check(mod, here(mcpu), [left, constant, bias], gated_by_numpy(left, constant, bias), 1e-4)
+
+
+def numbers(rows: int, columns: int) -> list[np.ndarray]:
+    """A left operand, a constant and a bias."""
+    random = np.random.default_rng(columns)
+    shapes = ((rows, DEPTH), (DEPTH, columns), (columns,))
+    return [random.normal(size=shape).astype("float32") for shape in shapes]
+
+
+def check(mod: Any, target: Any, arrays: list[np.ndarray], wanted: np.ndarray, most: float = 1e-5) -> None:
+    """Some choices of a kernel, its constant packed before, and as it is."""
     found, writer = row_products.find(mod), written.writer_for(mod, target)
     assert found is not None
     assert writer is not None
-    numbers = np.random.default_rng(columns)
-    left, constant, bias = (
-        numbers.normal(size=shape).astype("float32") for shape in ((rows, DEPTH), (DEPTH, columns), (columns,))
-    )
-    wanted = np.maximum(left.astype("float64") @ constant + bias, 0.0)
+    left, constant, bias = arrays
+    symbolic = not isinstance(found.rows, tirx.IntImm)
     quickest_to_build = min(writer.choices, key=lambda tile: (tile.rows, tile.visit == 0))
     for tile in {quickest_to_build} if symbolic else {quickest_to_build, writer.choices[0]}:
         panels = np.zeros(row_blocks.packed_shape(found, tile), "float32")
         packed = run(row_blocks.packer(found, tile), target, [constant, panels])
         for given, kernel in ((packed, writer.write(tile)), (constant, writer.write_unpacked(tile))):
-            out = np.full((rows, columns), np.nan, "float32")
-            got = run(kernel, target, [left, given, bias, out])
-            assert np.abs(got - wanted).max() < 1e-5, tile
+            got = run(kernel, target, [left, given, bias, np.full(wanted.shape, np.nan, "float32")])
+            assert np.abs(got - wanted).max() < most, tile
 
 
 def run_guarded(widths: list[int]) -> None:

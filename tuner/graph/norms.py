@@ -16,6 +16,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 from tuner.graph.norm_product import ACTIVATIONS, NormProduct, definition, residual
 from tuner.graph.rewriting import rewritten
 from tuner.graph.rows import same, shape_of
+from tuner.graph.uses import Uses, op_name
 
 _ROWS = 128  # from which a norm costs as much as what the product takes longer with it, by the model of the GPU
 _STEP, _VECTOR = 32, 4  # what depth and columns must be multiples of for the kernel
@@ -38,80 +39,34 @@ def fold_norms(mod: Any) -> Any:
     return rewritten(mod, rewriter) if rewriter.folded else mod
 
 
-class _Uses:
-    """Which calls take what, in a ``main`` of one block after the other."""
-
-    def __init__(self, main: Any) -> None:
-        self.bindings = [binding for block in main.body.blocks for binding in block.bindings]
-        self._inputs = list(main.params)[: int(main.attrs["num_input"])]
-        self._takers: dict[Any, list[Any]] = {}
-        self._computed: set[Any] = set(self._inputs)  # from inputs, not from parameters alone
-        for binding in self.bindings:
-            variables = _variables(binding.value)
-            for one in variables:
-                self._takers.setdefault(one, []).append(binding)
-            if self._computed & variables:
-                self._computed.add(binding.var)
-        for one in _variables(main.body.body):
-            self._takers.setdefault(one, []).append(None)
-
-    def of(self, var: Any) -> list[Any]:
-        """Bindings that take it; None stands for the function's end."""
-        return self._takers.get(var, [])
-
-    def only(self, var: Any) -> Any | None:
-        """The one binding that takes it."""
-        takers = self.of(var)
-        return takers[0] if len(takers) == 1 else None
-
-    def is_constant(self, expr: Any) -> bool:
-        """Does it depend on parameters alone?"""
-        return not self._computed & _variables(expr)
-
-
-def _variables(expr: Any) -> set[Any]:
-    found: set[Any] = set()
-
-    def visit(one: Any) -> None:
-        if isinstance(one, relax.Var):
-            found.add(one)
-
-    relax.analysis.post_order_visit(expr, visit)
-    return found
-
-
-def _name(value: Any) -> str:
-    return str(getattr(value.op, "name", "")).removeprefix("relax.") if isinstance(value, relax.Call) else ""
-
-
 def _found(main: Any) -> list[_Folded]:
-    uses = _Uses(main)
-    found = (_folded(binding, uses) for binding in uses.bindings if _name(binding.value) == "nn.layer_norm")
+    uses = Uses(main)
+    found = (_folded(binding, uses) for binding in uses.bindings if op_name(binding.value) == "nn.layer_norm")
     return [one for one in found if one is not None]
 
 
-def _folded(norm: Any, uses: _Uses) -> _Folded | None:
+def _folded(norm: Any, uses: Uses) -> _Folded | None:
     shape, takers = shape_of(norm.var), uses.of(norm.var)
     if shape is None or len(shape) != 2 or not all(isinstance(extent, int) for extent in shape) or None in takers:
         return None
     if shape[0] < _ROWS:
         return None
-    products = [one for one in takers if _name(one.value) == "matmul"]
-    sums = [one for one in takers if _name(one.value) == "add" and _is_sum(one.value, shape)]
+    products = [one for one in takers if op_name(one.value) == "matmul"]
+    sums = [one for one in takers if op_name(one.value) == "add" and _is_sum(one.value, shape)]
     if len(products) != 1 or len(products) + len(sums) != len(takers) or shape[1] % _STEP:
         return None
     (product,) = products
     if not product.value.args[0].same_as(norm.var) or not uses.is_constant(product.value.args[1]):
         return None
     with_bias = uses.only(product.var)
-    if with_bias is None or _name(with_bias.value) != "add" or product.value.args[1].ty.ndim != 2:
+    if with_bias is None or op_name(with_bias.value) != "add" or product.value.args[1].ty.ndim != 2:
         return None
     bias = next((one for one in with_bias.value.args if not one.same_as(product.var)), None)
     columns = shape_of(product.var)[-1]  # type: ignore[index]
     if bias is None or shape_of(bias) != (columns,) or not uses.is_constant(bias) or columns % _VECTOR:
         return None
     after = uses.only(with_bias.var)
-    activation = _name(after.value).removeprefix("nn.") if after is not None else ""
+    activation = op_name(after.value).removeprefix("nn.") if after is not None else ""
     if after is None or not activation or activation not in ACTIVATIONS:
         return _Folded(norm, product.value, bias, "", with_bias.value)
     return _Folded(norm, product.value, bias, activation, after.value)
@@ -135,7 +90,7 @@ class _Rewriter(PyExprMutator):
         folded = next((one for one in self.folded if one.last.same_as(call)), None)
         if folded is not None:
             return self._product(folded)
-        if _name(call) == "add":
+        if op_name(call) == "add":
             for one, other in (call.args, call.args[::-1]):
                 if (stats := self._stats.get(one)) is not None:
                     x, gamma, beta = self._arguments(one)

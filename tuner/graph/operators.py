@@ -6,6 +6,7 @@ exp and erf use TVM's polynomial approximations (``topi.fast_exp``, ``topi.fast_
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tvm import relax, te, tirx, topi
@@ -32,6 +33,19 @@ def gelu_tanh(x: Any) -> Any:
     tanh = topi.fast_tanh(cubic)
     half = tirx.const(0.5, x.dtype)
     return te.compute(x.shape, lambda *i: x(*i) * half * (tirx.const(1.0, x.dtype) + tanh(*i)), name="gelu_tanh")
+
+
+def sigmoid(x: Any) -> Any:
+    """``1 / (1 + exp(-x))``, of any shape, float32."""
+    one = tirx.const(1.0, x.dtype)
+    powers = topi.fast_exp(te.compute(x.shape, lambda *i: tirx.const(0.0, x.dtype) - x(*i), name="negated"))
+    return te.compute(x.shape, lambda *i: one / (one + powers(*i)), name="sigmoid")
+
+
+def silu(x: Any) -> Any:
+    """``x * sigmoid(x)``, of any shape, float32."""
+    gate = sigmoid(x)
+    return te.compute(x.shape, lambda *i: x(*i) * gate(*i), name="silu")
 
 
 def softmax_last_axis(x: Any) -> Any:
@@ -63,12 +77,18 @@ def layer_norm_rows(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     return te.compute((rows, n), lambda i, j: centred[i, j] * scale[i] * gamma[j] + beta[j], name="norm")
 
 
-def _legal_gelu(bb: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-    return bb.call_te(gelu, call.args[0], primfunc_name_hint="gelu")
+# By the names of the graph's operators.
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "nn.gelu": gelu,
+    "nn.gelu_tanh": gelu_tanh,
+    "nn.silu": silu,
+    "sigmoid": sigmoid,
+}
 
 
-def _legal_gelu_tanh(bb: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-    return bb.call_te(gelu_tanh, call.args[0], primfunc_name_hint="gelu_tanh")
+def _legal_activation(bb: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    compute = ACTIVATIONS[str(call.op.name).removeprefix("relax.")]
+    return bb.call_te(compute, call.args[0], primfunc_name_hint=compute.__name__)
 
 
 def _legal_layer_norm(bb: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
@@ -82,7 +102,6 @@ def _legal_layer_norm(bb: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
 def legalizations() -> dict[str, Any]:
     """Operator name to legalisation, for ``relax.transform.LegalizeOps``."""
     return {
-        "relax.nn.gelu": _legal_gelu,
-        "relax.nn.gelu_tanh": _legal_gelu_tanh,
+        **{f"relax.{name}": _legal_activation for name in ACTIVATIONS},
         "relax.nn.layer_norm": _legal_layer_norm,
     }

@@ -19,6 +19,7 @@ from tvm.relax.frontend import detach_params
 from tuner.graph import pooling
 from tuner.graph.attention import STARTS, rewrite_attention
 from tuner.graph.attention_kernel import OPAQUE
+from tuner.graph.gates import fold_gates
 from tuner.graph.norms import fold_norms
 from tuner.graph.onlooker import passes, show, unwatched
 from tuner.graph.operators import legalizations
@@ -28,7 +29,7 @@ from tuner.graph.replaced import replace_kernels
 from tuner.graph.rows import flatten_rows
 
 _WRAPPED = "network."  # where a model of the library's is held while it is exported
-PIPELINE_VERSION = 7  # part of the key of cached imports: raise it when `prepare` makes other kernels
+PIPELINE_VERSION = 8  # part of the key of cached imports: raise it when `prepare` makes other kernels
 GPU_VERSION = 3  # the same, of kernels that only GPUs have
 
 
@@ -99,6 +100,9 @@ def prepare_imported(
     mod = transform.CanonicalizeBindings()(transform.CombineParallelMatmul()(mod))
     mod = flatten_rows(rewrite_attention(mod, kind, longest))
     show("attention rewritten", "py", mod.script)
+    if kind == "llvm":
+        mod = fold_gates(mod)
+        show("gates folded", "py", mod.script)
     if kind == "metal":
         mod = fold_norms(mod)
         show("norms folded", "py", mod.script)

@@ -23,6 +23,7 @@ _KEPT = (
     _aten.addmm.default,
     _aten.layer_norm.default,
     _aten.gelu.default,
+    _aten.silu.default,
     _aten.softmax.int,
     _aten.scaled_dot_product_attention.default,
 )

@@ -54,7 +54,7 @@ def is_quicker(found: RowProduct, cpu: Cpu, target: Any) -> bool:
     rows = int(found.rows) if isinstance(found.rows, tirx.IntImm) else of_text.get(str(found.rows), 1)
     flops = 2.0 * rows * found.depth * found.columns
     by_tiles = flops / (2.0 * cpu.core.fma_lanes * cpu.cores * _NEON_REACHES)
-    again = 2 * 4 * rows * found.columns / _BYTES_PER_CYCLE
+    again = 4 * rows * (found.columns + found.out_columns) / _BYTES_PER_CYCLE
     return flops / library.flops_per_cycle + again + _CALL_CYCLES < by_tiles
 
 
@@ -70,22 +70,24 @@ def write(mod: Any, found: RowProduct, call: BlasCall) -> Any:
 
 def _emit(found: RowProduct, buffers: list[Any], routine: str) -> None:
     left, constant, out = buffers[found.left], buffers[found.constant], buffers[-1]
-    rows = out.shape[0]
+    rows, width = out.shape[0], found.out_columns
+    sums = out if found.parts == 1 else T.alloc_buffer((rows, found.columns), "float32")
     whole = (_ROW_MAJOR, _AS_IT_IS, _AS_IT_IS, T.cast(rows, "int32"), found.columns, found.depth)
     operands = (_at(left), found.depth, _at(constant), found.columns)
-    T.evaluate(tirx.call_extern("int32", routine, *whole, _one(), *operands, _zero(), _at(out), found.columns))
-    if not _follows(found, buffers):
+    T.evaluate(tirx.call_extern("int32", routine, *whole, _one(), *operands, _zero(), _at(sums), found.columns))
+    if found.parts == 1 and not _follows(found, buffers):
         return
-    lanes = next(n for n in (_LANES, 8, 4, 2, 1) if found.columns % n == 0)
-    with T.parallel(0, rows) as row, T.serial(0, found.columns // lanes) as n, T.vectorized(0, lanes) as lane:
+    lanes = next(n for n in (_LANES, 8, 4, 2, 1) if width % n == 0)
+    with T.parallel(0, rows) as row, T.serial(0, width // lanes) as n, T.vectorized(0, lanes) as lane:
         column = n * lanes + lane
-        store(out, found.follow(out[row, column], row, column, buffers), row, column)
+        totals = [sums[row, column + part * width if part else column] for part in range(found.parts)]
+        store(out, found.follow(totals, row, column, buffers), row, column)
 
 
 def _follows(found: RowProduct, buffers: list[Any]) -> bool:
     """Is anything computed of the sums?"""
     total = tirx.Var("total", "float32")
-    value = found.follow(total, tirx.Var("row", "int64"), tirx.Var("column", "int64"), buffers)
+    value = found.follow([total], tirx.Var("row", "int64"), tirx.Var("column", "int64"), buffers)
     return not (isinstance(value, tirx.Var) and value.same_as(total))
 
 

@@ -40,7 +40,7 @@ class MatrixTile(DotTile):
 
 def tiles(found: RowProduct, dot: Dot) -> list[DotTile]:
     """All tiles that fit a core's registers and divide the columns, most promising first."""
-    if found.depth % (dot.group * dot.lanes) or found.columns % dot.lanes:
+    if found.depth % (dot.group * dot.lanes) or found.out_columns % dot.lanes:
         return []
     kind, steps = MatrixTile if dot.rows > 1 else DotTile, found.depth // dot.group
     blocks = row_blocks.blocks(found, steps, dot.lanes, dot.registers, dot.rows, dot.widens)
@@ -58,7 +58,7 @@ def write(mod: Any, found: RowProduct, tile: RowTile, dot: Dot, packed: bool = T
             if not packed:
                 plain = buffers[found.constant]
                 buffers[found.constant] = T.alloc_buffer(shape, dot.constant)
-                pack(plain, buffers[found.constant], dot)
+                pack(plain, buffers[found.constant], found, dot)
             emitter(found, tile, buffers, dot, _rounded_rows(found, buffers, dot)).run()
     return builder.get()
 

@@ -15,6 +15,7 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from tuner.graph.attention_kernel import body
+from tuner.kernels import panels
 from tuner.kernels.dots import Dot
 from tuner.kernels.emit import argument, kernel, store
 from tuner.kernels.row_blocks import RowTile
@@ -36,16 +37,16 @@ def packer(found: RowProduct, tile: RowTile, dot: Dot) -> Any:
         plain = argument("plain", (found.depth, found.columns))
         packed = argument("packed", packed_shape(found, tile, dot), dot.constant)
         with body("pack", [plain], packed):
-            pack(plain, packed, dot)
+            pack(plain, packed, found, dot)
     return builder.get()
 
 
-def pack(plain: Any, packed: Any, dot: Dot) -> None:
+def pack(plain: Any, packed: Any, found: RowProduct, dot: Dot) -> None:
     """Emit the packing of one buffer into another, whose shape is ``packed_shape``."""
-    panels, _, width = (int(extent) for extent in packed.shape)
+    count, _, width = (int(extent) for extent in packed.shape)
     steps = int(plain.shape[0]) // dot.group
-    with T.parallel(0, panels) as panel, T.serial(0, width) as j:
-        column = T.bind(panel * width + j)
+    with T.parallel(0, count) as panel, T.serial(0, width) as j:
+        column = T.bind(panels.column(panel, j, width, found.out_columns, found.parts))
         _PACK[dot.precision](plain, packed, steps, column, (panel, j))
 
 

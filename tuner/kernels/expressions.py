@@ -1,13 +1,15 @@
-"""Expressions of one kernel made those of another: with other indices, reading other buffers."""
+"""Expressions of kernels: what they are made of, and one of a kernel made that of another, which reads elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import tvm
 import tvm_ffi
 from tvm import tirx
+
+_OPERANDS = ("a", "b", "value", "condition", "true_value", "false_value")
 
 
 def moved(expression: Any, variables: Mapping[str, Any], load: Callable[[Any, list[Any]], Any]) -> Any:
@@ -37,7 +39,25 @@ def moved(expression: Any, variables: Mapping[str, Any], load: Callable[[Any, li
         if isinstance(one, tirx.Select):
             return tirx.Select(move(one.condition), move(one.true_value), move(one.false_value))
         if hasattr(one, "a") and hasattr(one, "b"):
-            return type(one)(move(one.a), move(one.b))
+            left, right = move(one.a), move(one.b)
+            if isinstance(right, tirx.IntImm) and str(right.ty) != str(left.ty):  # indices need not be of one type
+                right = tirx.IntImm(str(left.ty), int(right))
+            return type(one)(left, right)
         raise ValueError(f"{type(one).__name__} can't be part of what follows a product")
 
     return move(expression)
+
+
+def distinct(expr: Any) -> Iterator[Any]:
+    """An expression and all it is made of, what is equal once. Indices of loads are no part of it."""
+    seen: set[int] = set()
+    waiting = [expr]
+    while waiting:
+        one = waiting.pop()
+        key = tvm_ffi.structural_hash(one)
+        if key in seen:
+            continue
+        seen.add(key)
+        yield one
+        operands = one.args if isinstance(one, tvm.ir.Call) else [getattr(one, name, None) for name in _OPERANDS]
+        waiting.extend(operand for operand in operands if isinstance(operand, tvm.ir.Expr))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tvm
-import tvm_ffi
 from tvm import tirx
 from tvm.s_tir import SBlockRealize
 from tvm.s_tir.analysis import estimate_tir_flops
 
 from tuner.graph.attention_kernel import attention_of
+from tuner.kernels.expressions import distinct
 from tuner.kernels.extents import nominal
 from tuner.lengths import NOMINAL
 
@@ -26,7 +26,6 @@ _OF_EXTENTS: dict[Any, Callable[[int, int], int]] = {
     tirx.Min: min,
     tirx.Max: max,
 }
-_OPERANDS = ("a", "b", "value", "condition", "true_value", "false_value")
 
 
 def flops_of(func: Any) -> float:
@@ -50,7 +49,7 @@ def _of_statement(statement: Any, known: Mapping[str, int]) -> float:
         case SBlockRealize():
             return _of_statement(statement.block.body, known)
         case tirx.BufferStore():
-            return float(sum(map(_is_operation, _distinct(statement.value))))
+            return float(sum(map(_is_operation, distinct(statement.value))))
     return float(estimate_tir_flops(statement))
 
 
@@ -62,21 +61,6 @@ def _times(extent: Any, known: Mapping[str, int]) -> int:
         return value
     operation = next((compute for kind, compute in _OF_EXTENTS.items() if isinstance(extent, kind)), None)
     return NOMINAL if operation is None else operation(_times(extent.a, known), _times(extent.b, known))
-
-
-def _distinct(expr: Any) -> Iterator[Any]:
-    """An expression and all it is made of, what is equal once. Indices of loads are no part of it."""
-    seen: set[int] = set()
-    waiting = [expr]
-    while waiting:
-        one = waiting.pop()
-        key = tvm_ffi.structural_hash(one)
-        if key in seen:
-            continue
-        seen.add(key)
-        yield one
-        operands = one.args if isinstance(one, tvm.ir.Call) else [getattr(one, name, None) for name in _OPERANDS]
-        waiting.extend(operand for operand in operands if isinstance(operand, tvm.ir.Expr))
 
 
 def _is_operation(expr: Any) -> bool:

@@ -23,8 +23,12 @@ def halved(function: Any, found: RowProduct) -> Any:
     def product(i: Any, j: Any) -> Any:
         return te.sum(rounded[i, k].astype("float32") * constant[k, j].astype("float32"), axis=k)
 
-    shape = tuple(found.arguments[-1].shape)
-    sums = te.compute(shape, product, name="product")
-    out = te.compute(shape, lambda i, j: found.follow(sums[i, j], i, j, taken), name="out")
+    shape, width = tuple(found.arguments[-1].shape), found.out_columns
+    sums = te.compute((shape[0], found.columns), product, name="product")
+
+    def followed(i: Any, j: Any) -> Any:
+        return found.follow([sums[i, j + part * width if part else j] for part in range(found.parts)], i, j, taken)
+
+    out = te.compute(shape, followed, name="out")
     made = te.create_prim_func([*taken, out], index_dtype_override="int64").without_attr("global_symbol")
     return made.with_attr(dict(function.attrs.items()))

@@ -1,4 +1,8 @@
-"""Columns of a constant in panels of one width: the last is filled up where they are no whole number of panels."""
+"""Columns of a constant in panels of one width: the last is filled up where they are no whole number of panels.
+
+Where the columns are several parts side by side, of which one sum each is wanted at a time, a panel has as many columns
+of each of them.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,15 @@ def count(columns: int, width: int) -> int:
 def used(columns: int, width: int) -> float:
     """The part of what panels hold that is columns."""
     return columns / (count(columns, width) * width)
+
+
+def column(panel: Any, place: Any, width: int, columns: int, parts: int) -> Any:
+    """The column that lies at a ``place`` of a panel of this ``width``: of a part that is ``columns`` wide, counted
+    from the first part's beginning on."""
+    if parts == 1:
+        return within(panel * width + place, columns, width)
+    share = width // parts
+    return within(panel * share + place % share, columns, share) + place // share * columns
 
 
 def within(column: Any, columns: int, width: int) -> Any:

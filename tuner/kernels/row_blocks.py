@@ -64,7 +64,7 @@ class RowTile:
 def tiles(found: RowProduct, cpu: Cpu) -> list[RowTile]:
     """All tiles that fit a core's registers, most promising first; their vectors are those of which the fewest hold the
     columns."""
-    lanes = panels.lanes_for(found.columns, cpu.lanes)
+    lanes = panels.lanes_for(found.out_columns, cpu.lanes)
     return [RowTile(*fields) for fields in blocks(found, found.depth, lanes, cpu.registers)]
 
 
@@ -73,16 +73,17 @@ def blocks(
 ) -> list[tuple[int, int, int, int, int]]:
     """The fields of all tiles for a product of so many steps, most promising first (``block_shapes.py``). An
     instruction takes so many rows ``at_a_time``, and as many registers of a vector of columns, which may be
-    ``widened``. Panels are all whole where vectors are."""
-    shapes, needed = [], panels.count(found.columns, lanes)
-    for count in range(1, min(_MOST_VECTORS, needed) + 1):
+    ``widened``. Panels are all whole where vectors are, and hold as many vectors of each part."""
+    shapes, needed, parts = [], panels.count(found.out_columns, lanes), found.parts
+    for count in range(parts, min(_MOST_VECTORS, needed * parts) + 1, parts):
         rows = min(_MOST_ROWS, (registers - 1 - at_a_time * count) // count) // at_a_time * at_a_time
-        if (found.columns % lanes or needed % count == 0) and rows > 0:
+        if (found.out_columns % lanes or needed * parts % count == 0) and rows > 0:
             shapes += [(most, count) for most in (rows, rows - 2) if most > 0]
     known = int(found.rows) if isinstance(found.rows, tirx.IntImm) else None
 
     def promised(shape: tuple[int, int]) -> float:
-        return promise(known, *shape, lanes if widened else 0) * panels.used(found.columns, shape[1] * lanes)
+        used = panels.used(found.out_columns, shape[1] // parts * lanes)
+        return promise(known, *shape, lanes if widened else 0) * used
 
     shapes.sort(key=promised, reverse=True)
     is_long = known is not None and known >= _MANY_ROWS
@@ -97,7 +98,7 @@ def blocks(
 
 def packed_shape(found: RowProduct, tile: RowTile) -> tuple[int, int, int]:
     """The constant as the kernel reads it: panels of columns, each step after step of the reduction."""
-    return (panels.count(found.columns, tile.width), found.depth, tile.width)
+    return (panels.count(found.out_columns, tile.width // found.parts), found.depth, tile.width)
 
 
 def write(mod: Any, found: RowProduct, tile: RowTile, packed: bool = True) -> Any:
@@ -119,7 +120,8 @@ def packer(found: RowProduct, tile: RowTile) -> Any:
         with body("pack", [plain], packed):
             count, depth, width = packed_shape(found, tile)
             with T.parallel(0, count) as panel, T.serial(0, depth) as k, T.serial(0, width) as j:
-                store(packed, plain[k, panels.within(panel * width + j, found.columns, width)], panel, k, j)
+                column = panels.column(panel, j, width, found.out_columns, found.parts)
+                store(packed, plain[k, column], panel, k, j)
     return builder.get()
 
 
@@ -158,7 +160,7 @@ class Emitter:
 
     def run(self) -> None:
         """Emit all of it."""
-        count = panels.count(self.found.columns, self.tile.width)
+        count = packed_shape(self.found, self.tile)[0]
         rows = self.buffers[-1].shape[0]
         if not self.tile.visit:
             with T.parallel(0, count) as panel:
@@ -187,14 +189,17 @@ class Emitter:
     def _finish(self, panel: Any, start: Any, count: Any, done: Any) -> None:
         """Store what follows the sums of so many rows from ``start`` on: vector by vector, but of a panel that is not
         whole column by column."""
-        tile, out = self.tile, self.buffers[-1]
-        whole, rest = divmod(self.found.columns, tile.width)
+        tile, found, out = self.tile, self.found, self.buffers[-1]
+        width = tile.width // found.parts
+        whole, rest = divmod(found.out_columns, width)
 
         def finish(row: Any, column: Any) -> None:
-            at = start + row, panel * tile.width + column
-            store(out, self.found.follow(done[row, column], *at, self.buffers), *at)
+            at = start + row, panel * width + column
+            totals = [done[row, column + part * width if part else column] for part in range(found.parts)]
+            store(out, found.follow(totals, *at, self.buffers), *at)
 
-        with _only(panel < whole, if_=rest), T.serial(0, count) as row, vectors(tile.vectors, tile.lanes) as column:
+        of_part = tile.vectors // found.parts
+        with _only(panel < whole, if_=rest), T.serial(0, count) as row, vectors(of_part, tile.lanes) as column:
             finish(row, column)
         if rest:
             with _only(panel == whole), T.serial(0, count) as row, T.serial(0, rest) as column:
@@ -246,8 +251,7 @@ class Emitter:
         constant = self.buffers[self.found.constant]
         if self.packed:
             return constant[panel, k, column]
-        width = self.tile.width
-        return constant[k, panels.within(panel * width + column, self.found.columns, width)]
+        return constant[k, panels.column(panel, column, self.tile.width, self.found.out_columns, self.found.parts)]
 
     def _ask(self, panel: Any, begin: Any) -> None:
         """Request what is read behind the stretch that begins here, of the next panel at the end of this one: the

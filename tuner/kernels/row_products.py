@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,16 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 
 from tuner.kernels.blocks import block_names, is_reduction, layout_free
-from tuner.kernels.expressions import moved
+from tuner.kernels.expressions import distinct, moved
 
 
 @dataclass(frozen=True)
 class RowProduct:
-    """``(rows, depth)`` times a constant ``(depth, columns)``, and what is computed of each sum.
+    """``(rows, depth)`` times a constant ``(depth, columns)``, and what is computed of the sums.
 
     ``arguments`` are the function's buffers in order, ``left`` and ``constant`` among them the operands; ``follow``
-    makes the element of the result at a row and column out of its sum.
+    makes the element of the result at a row and column out of its sums: one, or where the constant's columns are
+    several ``parts`` side by side, as those of a gate and of what it lets through, one of each.
     """
 
     arguments: list[Any]
@@ -27,7 +28,13 @@ class RowProduct:
     constant: int
     depth: int
     columns: int
-    follow: Callable[[Any, Any, Any, list[Any]], Any]
+    follow: Callable[[Sequence[Any], Any, Any, list[Any]], Any]
+    parts: int = 1
+
+    @property
+    def out_columns(self) -> int:
+        """Columns of the result, and of each part of the constant."""
+        return self.columns // self.parts
 
     @property
     def rows(self) -> Any:
@@ -89,24 +96,25 @@ def _described(function: Any, arguments: list[Any], reduction: Any, follower: An
     if not _is_at(read_left, row, step.var) or not _is_at(read_constant, step.var, column) or shape != [depth, columns]:
         return None
     sums = reduction.writes[0].source
-    if follower is not None and not _follows(follower, sums):
+    width = int(arguments[-1].shape[1])
+    if columns % width or (follower is not None and not _follows(follower, sums, width)):
         return None
 
-    def follow(total: Any, row: Any, column: Any, buffers: list[Any]) -> Any:
+    def follow(totals: Sequence[Any], row: Any, column: Any, buffers: list[Any]) -> Any:
         if follower is None:
-            return total
+            return totals[0]
         at = dict(zip([str(axis.var.name) for axis in follower.iter_vars], (row, column), strict=True))
 
         def load(buffer: Any, indices: list[Any]) -> Any:
             place = _place(buffer, arguments)
             if place is None:
                 assert buffer.same_as(sums)
-                return total
+                return totals[0 if indices[1].same_as(column) else int(indices[1].b) // width]
             return buffers[place][tuple(indices)]
 
         return moved(follower.body.value, at, load)
 
-    return RowProduct(arguments, left, constant, depth, columns, follow)
+    return RowProduct(arguments, left, constant, depth, columns, follow, columns // width)
 
 
 def _adds_products(value: Any) -> bool:
@@ -114,14 +122,27 @@ def _adds_products(value: Any) -> bool:
     if not isinstance(value, tirx.Add) or not isinstance(value.b, tirx.Mul):
         return False
     factors = [one.value if isinstance(one, tirx.Cast) else one for one in (value.b.a, value.b.b)]
-    return all(isinstance(one, tvm.ir.TensorLoad) for one in factors)
+    return all(map(_is_load, factors))
 
 
-def _follows(follower: Any, sums: Any) -> bool:
-    """Is a block computed of each sum where the sum is?"""
-    axes = [axis.var for axis in follower.iter_vars]
-    reads = [region for region in follower.reads if region.source.same_as(sums)]
-    return all(_is_at(region, *axes) for region in (*reads, *follower.writes))
+def _follows(follower: Any, sums: Any, width: int) -> bool:
+    """Is a block computed of the sums where they are: at its own row and column, or whole widths of the result further
+    on?"""
+    if len(follower.iter_vars) != 2 or not isinstance(follower.body, tirx.BufferStore):
+        return False
+    row, column = (axis.var for axis in follower.iter_vars)
+
+    def is_own(load: Any) -> bool:
+        at = load.indices[1]
+        beyond = isinstance(at, tirx.Add) and at.a.same_as(column) and isinstance(at.b, tirx.IntImm)
+        return load.indices[0].same_as(row) and (at.same_as(column) or (beyond and int(at.b) % width == 0))
+
+    reads = [one for one in distinct(follower.body.value) if _is_load(one) and one.source.same_as(sums)]
+    return all(map(is_own, reads)) and all(_is_at(region, row, column) for region in follower.writes)
+
+
+def _is_load(one: Any) -> bool:
+    return isinstance(one, tvm.ir.TensorLoad)
 
 
 def _is_at(region: Any, *axes: Any) -> bool:

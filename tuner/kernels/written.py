@@ -1,9 +1,10 @@
 """Kernels that are written out whole by a choice, where no schedule of the plain function would do.
 
 Attention is one; where the number of rows is known only when it runs, products and row-wise kernels are too; so is a
-product whose columns are no whole vectors, as a vocabulary or a few labels, whatever its rows. A product that a library
-of the target's computes is written beside whatever else there is for it. A choice is what a record keeps of such a
-kernel: a few numbers as JSON, from which it is written anew.
+product whose columns are no whole vectors, as a vocabulary or a few labels, whatever its rows, and one with a gate, as
+the sums of both its halves have to lie side by side. A product that a library of the target's computes is written
+beside whatever else there is for it. A choice is what a record keeps of such a kernel: a few numbers as JSON, from
+which it is written anew.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def writer_for(mod: Any, target: Any) -> Writer | None:
         return Writer(attention.tiles(found, cpu), lambda tile: attention.write(found, tile))
     precision = precision_of(function)
     product = row_products.find(mod)
-    if not is_symbolic(function) and precision == FULL and not _is_odd(product, cpu):
+    if not is_symbolic(function) and precision == FULL and not _has_no_tiles(product, cpu):
         return None
     if product is not None:
         return _of_product(mod, product, target) if precision == FULL else _at(precision, mod, product, target)
@@ -98,10 +99,12 @@ def writer_for(mod: Any, target: Any) -> Writer | None:
     return Writer(list(variants), lambda variant: rowwise.schedule(mod, variant).mod["main"]) if variants else None
 
 
-def _is_odd(product: row_products.RowProduct | None, cpu: Cpu) -> bool:
+def _has_no_tiles(product: row_products.RowProduct | None, cpu: Cpu) -> bool:
     """Is it a product for which there are no good register tiles: no vector that keeps a core busy divides its
-    columns?"""
-    return product is not None and product.is_float32 and all(product.columns % lanes for lanes in cpu.full_lanes)
+    columns, or what follows takes sums that lie far apart?"""
+    if product is None or not product.is_float32:
+        return False
+    return product.parts > 1 or all(product.columns % lanes for lanes in cpu.full_lanes)
 
 
 def _for_gpu(mod: Any, target: Any) -> Writer | None:

@@ -49,7 +49,7 @@ def dot_products(dot: Dot, tasks: int, passes: int) -> tuple[Any, list[tuple[tup
 def _product(depth: int, columns: int) -> RowProduct:
     """Of any number of rows."""
     out = tirx.decl_buffer((tirx.Var("rows", "int64"), columns))
-    return RowProduct([out], 0, 1, depth, columns, lambda total, *_: total)
+    return RowProduct([out], 0, 1, depth, columns, lambda totals, *_: totals[0])
 
 
 def _largest(depth: int, dot: Dot) -> DotTile:
