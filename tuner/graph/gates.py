@@ -119,9 +119,10 @@ def _product(made: Any, index: int | None, uses: Uses) -> _Half | None:
         return None
     if [len(shape_of(operand) or ()) for operand in value.args] != [2, 2]:
         return None
-    rows = uses.value_of(value.args[0])
-    given = rows.args[0] if op_name(rows) == "reshape" else value.args[0]
-    return _Half(made, given, *value.args, bias, index)
+    rows, weights = value.args
+    shaped = uses.value_of(rows)
+    given = shaped.args[0] if op_name(shaped) == "reshape" else rows
+    return _Half(made, given, rows, weights, bias, index)
 
 
 def _kernel(gate: _Gate) -> Callable[..., Any]:
