@@ -23,9 +23,11 @@ def _opened(order: Order) -> Opened:
 
 
 def _artifact(order: Order) -> Opened:
+    from rpc.lean import without_torch
     from tuner.artifact.loader import load
 
-    runner = load(order["place"])
+    with without_torch():  # where it is installed, TVM would load it, which is no cost of an artifact's
+        runner = load(order["place"])
     outputs = [spec["name"] for spec in runner.outputs]
 
     def ready(batch: Arrays) -> Callable[[], Any]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rpc.lean import importing, without_torch
 from tuner.errors import UploadInvalid
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def loaded(file: Path) -> Runner:
     """The artifact, ready to run. Raises UploadInvalid saying what is wrong with it."""
     from tuner.artifact import loader  # it brings numpy, and then TVM: only commands that run something pay
 
-    with refusals(file):
+    with refusals(file), importing(), without_torch():  # TVM would load it, which no artifact needs
         return loader.load(file)
 
 
