@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rpc.lean import importing, without_torch
 from tuner.cli import words
 from tuner.cli.common import (
     BatchOption,
@@ -43,10 +44,11 @@ def compile(
     as_json: JsonOption = False,
 ) -> None:
     """Compile a model for a target here, without tuning: from the records there are; needs no service."""
-    from rpc.facts import device_facts  # it and what follows load TVM and torch: only this command pays
-    from tuner.importers.source import resolve_source
-    from tuner.jobs.standalone import Order, bring_in_records, compile_model
-    from tuner.targets import presets
+    with importing(), without_torch():  # TVM for who runs this alone, PyTorch once a model is imported
+        from rpc.facts import device_facts
+        from tuner.importers.source import resolve_source
+        from tuner.jobs.standalone import Order, bring_in_records, compile_model
+        from tuner.targets import presets
 
     wish = checked(JobIn, {"model": model, "batch": batch, "seq_len": seq_len, "precision": precision})
     settings = settings_with(data_dir=data_dir)

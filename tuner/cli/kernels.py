@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, cast
 
+from rpc.lean import importing, without_torch
 from tuner.apart import Limits, answered
 from tuner.cli.common import console, notes, settings_with
 from tuner.cli.quietly import quiet
@@ -40,14 +41,15 @@ def print_kernel(kernel: KernelOut, form: Form = "tir") -> None:
 
 def print_graph(client: Client, job: JobOut, kernel: KernelOut, form: GraphForm) -> None:
     """Prints the graph around a kernel, of the model as it is imported here."""
-    from rpc.facts import device_facts  # it and what follows load TVM and torch: only this option pays
-    from tuner.graph.surroundings import told
-    from tuner.importers.source import resolve_source
-    from tuner.jobs.looking import surroundings
-    from tuner.jobs.standalone import Order
-    from tuner.kernels.precision import precision_of
-    from tuner.kernels.workload import module_from_json
-    from tuner.targets import presets
+    with importing(), without_torch():  # TVM for who runs this alone, PyTorch once a model is imported
+        from rpc.facts import device_facts
+        from tuner.graph.surroundings import told
+        from tuner.importers.source import resolve_source
+        from tuner.jobs.looking import surroundings
+        from tuner.jobs.standalone import Order
+        from tuner.kernels.precision import precision_of
+        from tuner.kernels.workload import module_from_json
+        from tuner.targets import presets
 
     settings = settings_with()
     head = next((one.head for one in client.models(500).items if one.id == job.model_id), "")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from rpc.lean import importing, without_torch
 from tuner.cli import words
 from tuner.cli.common import (
     BatchOption,
@@ -110,10 +111,11 @@ def _order(
     allow_pickle: bool,
     data_dir: Path | None,
 ) -> tuple[Settings, Order]:
-    from rpc.facts import device_facts  # it and what follows load TVM and torch: only these commands pay
-    from tuner.importers.source import resolve_source
-    from tuner.jobs.standalone import Order
-    from tuner.targets import presets
+    with importing(), without_torch():  # TVM for who runs this alone, PyTorch once a model is imported
+        from rpc.facts import device_facts
+        from tuner.importers.source import resolve_source
+        from tuner.jobs.standalone import Order
+        from tuner.targets import presets
 
     wish = checked(JobIn, {"model": model, "batch": batch, "seq_len": seq_len})
     settings = settings_with(data_dir=data_dir)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuner.bench.graphs import onnx_for_any_length, onnx_of
 from tuner.config import Settings
 from tuner.errors import InvalidInput
 from tuner.graph.surroundings import Surroundings, around
 from tuner.importers import cache
 from tuner.importers.copies import Room
-from tuner.importers.huggingface import LoadedModel, load_torch
-from tuner.importers.programs.loading import save_module
 from tuner.importers.snapshot import borrowed
 from tuner.jobs.standalone import Order, import_here
 from tuner.kernels.context import make_target
 from tuner.kernels.precision import lowered
 from tuner.kernels.workload import ExtractedWorkload, extract, names_of
+
+if TYPE_CHECKING:  # they load PyTorch, which who has the import does without
+    from tuner.importers.huggingface import LoadedModel
 
 
 def tasks_of(settings: Settings, order: Order, say: Callable[[str], None]) -> list[ExtractedWorkload]:
@@ -52,6 +53,8 @@ def export_relax(settings: Settings, order: Order, out: Path, say: Callable[[str
 
 def export_onnx(settings: Settings, order: Order, out: Path) -> None:
     """The model as an ONNX graph, for the order's shape, or for any number of texts of any length if it has none."""
+    from tuner.bench.graphs import onnx_for_any_length, onnx_of
+
     loaded, shape = _loaded(settings, order), _shape(order)
     out.write_bytes(onnx_of(loaded, _ones(loaded, shape)) if shape else onnx_for_any_length(loaded))
 
@@ -59,6 +62,8 @@ def export_onnx(settings: Settings, order: Order, out: Path) -> None:
 def export_program(settings: Settings, order: Order, out: Path) -> None:
     """The model as a program of ``torch.export`` for the order's shape, else 1 x 128."""
     import torch
+
+    from tuner.importers.programs.loading import save_module
 
     loaded = _loaded(settings, order)
     arrays = _ones(loaded, _shape(order) or (1, order.shape_of(loaded.source).seq_len))
@@ -70,6 +75,8 @@ def _loaded(settings: Settings, order: Order) -> LoadedModel:
         raise InvalidInput(
             f"{order.source.name} is no encoder of the library's.", "It can be exported with --format relax."
         )
+    from tuner.importers.huggingface import load_torch
+
     with borrowed(order.source, settings.sources_dir, Room(settings.max_model_bytes)) as fetched:
         return load_torch(fetched)
 
