@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tvm
-from tvm import relax
+import tvm_ffi
+from tvm import relax, te
 
 from tests.support.processes import ROOT, python_code
 from tests.support.tiny_imports import compile_plainly, import_tiny, local_target
 from tests.support.tiny_models import CONFIGS, write_model
 from tuner.artifact.loader import ArtifactError, Runner
+from tuner.graph.as_json import from_json
 from tuner.graph.pipeline import in_place
 from tuner.importers import cache
 from tuner.importers.cache import Imported
@@ -256,6 +258,16 @@ def test_workload_ids_do_not_depend_on_the_process_or_on_what_it_did_before(tmp_
     assert len(here) > 8
     assert set(ids_of(mod).values()) == set(here), "a kernel goes by one id, whoever asks"
     assert here == done.stdout.split()
+
+
+def test_a_module_is_read_whichever_release_wrote_it() -> None:
+    one = te.placeholder((4, 4))
+    func = te.create_prim_func([one, te.compute((4, 4), lambda i, j: one[j, i] + one[i, j])])
+    text = str(tvm.ir.save_json(func))
+    older = text.replace(f'"{tvm.__version__}"', '"0.26.0"').replace('"s_tir.SBlock', '"tirx.SBlock')
+    assert '"tirx.SBlock"' in older
+    for wrote in (text, older):
+        assert tvm_ffi.structural_equal(from_json(wrote), func)
 
 
 def test_models_of_one_shape_share_their_workloads(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from tuner.importers.huggingface import LoadedModel, load_torch
 from tuner.importers.presets import PRESETS, Preset
 from tuner.importers.pytorch import export
 from tuner.importers.reference import reference_outputs, sample_inputs
+from tuner.importers.taken import importable
 from tuner.importers.wrapper import variant
 
 BATCH, SEQ_LEN = 3, 20
@@ -92,6 +93,7 @@ def test_baselines_share_parameters_but_not_the_attention(tmp_path: Path) -> Non
 
 ARITHMETIC = {"aten.add.Tensor", "aten.sub.Tensor", "aten.mul.Tensor", "aten.tanh.default"}
 MOVEMENT = {"view", "permute", "clone", "unsqueeze", "embedding", "select", "_to_copy", "arange", "full_like", "expand"}
+MOVEMENT |= {"reshape", "transpose", "to", "dropout", "zeros", "zeros_like"}  # as they are called until taken apart
 CHECKS = {"aten._assert_tensor_metadata.default"}
 WHOLE = {f"aten.{name}.default" for name in ("scaled_dot_product_attention", "gelu", "layer_norm", "linear")}
 BUCKETS = {"neg", "lt", "abs", "div", "log", "minimum", "where"}  # of relative positions: all of it constant
@@ -125,9 +127,19 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     @functools.cache
     def make(kind: str) -> tuple[LoadedModel, ExportedProgram]:
         loaded = load(write_model(tmp_path_factory.mktemp("exported"), kind))
-        return loaded, export(loaded, BATCH, SEQ_LEN)
+        return loaded, importable(export(loaded, BATCH, SEQ_LEN))
 
     return make
+
+
+@pytest.mark.parametrize("computed", [lambda value: 3 - value, lambda value: (value + 1).mul_(2)])
+def test_what_the_importer_may_take_otherwise_is_taken_apart(computed: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    class Own(torch.nn.Module):
+        def forward(self, value: torch.Tensor) -> torch.Tensor:
+            return computed(value)
+
+    program = importable(torch.export.export(Own(), (torch.ones(2, 3),), strict=False))
+    assert not {"aten.rsub.Scalar", "aten.mul_.Tensor"} & {str(node.target) for node in program.graph.nodes}
 
 
 def operators_of(program: ExportedProgram, kind: str) -> tuple[Counter[str], int]:

@@ -114,10 +114,10 @@ def _plain_openvino(draft: Path, folder: Path, load: Callable[[], LoadedModel], 
     if inputs is None:
         found = openvino.convert_model(written("onnxruntime", folder, load, inputs))
     else:
-        from tuner.importers.pytorch import export  # a second, which only OpenVINO asks for
+        from tuner.importers.pytorch import export, taken_apart  # a second, which only OpenVINO asks for
 
         batch, seq_len = next(iter(inputs.values())).shape
-        found = openvino.convert_model(export(load(), batch, seq_len))
+        found = openvino.convert_model(taken_apart(export(load(), batch, seq_len)))
     openvino.save_model(found, draft, compress_to_fp16=False)
 
 

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from rpc.drafts import draft
 from rpc.lean import importing
 from rpc.versions import PINS
+from tuner.graph.as_json import from_json
 from tuner.graph.launches import launches
 from tuner.graph.pipeline import GPU_VERSION, PIPELINE_VERSION, Prepared, prepare
 from tuner.graph.surroundings import Launch
@@ -126,6 +127,7 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
         from tuner.importers.original import check_original
         from tuner.importers.pytorch import export, export_texts
         from tuner.importers.reference import reference_outputs, sample_inputs
+        from tuner.importers.taken import importable
 
     loaded = load_torch(fetched)
     faithful = check_faithful(loaded, shape.seq_len)
@@ -136,10 +138,10 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
         longest = loaded.source.max_seq_len or UNKNOWN_LONGEST
         texts = {"longest": longest, "most_tokens": max(MOST_TOKENS, longest)}
         texts["first_position"] = loaded.module.first_position
-        prepared = prepare(export_texts(loaded, texts["most_tokens"]), longest=longest)
+        prepared = prepare(importable(export_texts(loaded, texts["most_tokens"])), longest=longest)
         samples = sample_inputs(loaded, _SAMPLED_TEXTS, min(longest, _SAMPLED_TOKENS))
     else:
-        prepared = prepare(export(loaded, shape.batch, shape.seq_len), shape.kind)
+        prepared = prepare(importable(export(loaded, shape.batch, shape.seq_len)), shape.kind)
         samples = sample_inputs(loaded, shape.batch, shape.seq_len)
     wanted = [reference_outputs(loaded, inputs) for inputs in samples]
     if texts:
@@ -227,7 +229,7 @@ def load_prepared(root: Path, imported: Imported) -> Prepared:
 
 def load_module(root: Path, imported: Imported) -> Any:
     """Kernels of an import, without its parameters."""
-    return tvm.ir.load_json((root / imported.key / "module.json").read_text())
+    return from_json((root / imported.key / "module.json").read_text())
 
 
 def load_launches(root: Path, imported: Imported, mod: Any) -> list[Launch]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,7 +41,7 @@ def export(loaded: LoadedModel, batch: int, seq_len: int) -> ExportedProgram:
     """
     check_seq_len(loaded.source.name, loaded.source.max_seq_len, seq_len)
     example = tuple(torch.ones((batch, seq_len), dtype=torch.int32) for _ in loaded.input_names)
-    return _decomposed(loaded.module, example)
+    return _exported(loaded.module, example)
 
 
 def export_texts(loaded: LoadedModel, most_tokens: int) -> ExportedProgram:
@@ -52,18 +54,30 @@ def export_texts(loaded: LoadedModel, most_tokens: int) -> ExportedProgram:
     if "token_type_ids" in loaded.input_names:
         example.append(torch.zeros_like(example[0]))
         dims.append({0: tokens})
-    return _decomposed(module, tuple(example), tuple(dims))
+    return _exported(module, tuple(example), tuple(dims))
 
 
-def _decomposed(module: torch.nn.Module, example: tuple[torch.Tensor, ...], dims: Any = None) -> ExportedProgram:
-    with torch.no_grad(), warnings.catch_warnings():
+def _exported(module: torch.nn.Module, example: tuple[torch.Tensor, ...], dims: Any = None) -> ExportedProgram:
+    with torch.no_grad(), _unwarned():
+        return torch.export.export(module, example, dynamic_shapes=dims, strict=False)
+
+
+def taken_apart(program: ExportedProgram) -> ExportedProgram:
+    """The program in fewer kinds of operators, and none that writes to its arguments. It is traced anew for that, which
+    takes longer than an export."""
+    with torch.no_grad(), _unwarned():
+        return program.run_decompositions(kept_whole())
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*treespec.*")  # torch.export's own use
-        exported = torch.export.export(module, example, dynamic_shapes=dims, strict=False)
-        return exported.run_decompositions(kept_whole())
+        yield
 
 
 def kept_whole() -> Any:
-    """How operators are taken apart on export: as PyTorch does, but those that the graph pipeline fuses."""
+    """How operators are taken apart: as PyTorch does, but those that the graph pipeline fuses."""
     table = torch.export.default_decompositions()
     for operator in _KEPT:
         table.pop(operator, None)

@@ -109,7 +109,7 @@ class RaggedModule(torch.nn.Module):
         hidden: list[torch.Tensor] = []
 
         def keep_first_tokens(_module: Any, _inputs: Any, output: Any) -> Any:
-            rows = output[0].reshape(-1, output[0].shape[-1])
+            rows = output[0].reshape(input_ids.shape[0], output[0].shape[-1])
             hidden.append(rows)
             output["last_hidden_state"] = rows.index_select(0, starts)[:, None, :]
             return output
@@ -119,7 +119,7 @@ class RaggedModule(torch.nn.Module):
         if token_type_ids is not None:
             named["token_type_ids"] = token_type_ids[None]
         elif hasattr(self.network.config, "type_vocab_size"):
-            named["token_type_ids"] = torch.zeros_like(input_ids)[None]
+            named["token_type_ids"] = torch.full_like(input_ids, 0)[None]  # as zeros_like is taken apart
         base = cast(Any, self.network).base_model
         encoder = base.transformer if hasattr(base, "transformer") else base.encoder
         hook = encoder.register_forward_hook(keep_first_tokens)

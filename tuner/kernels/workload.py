@@ -13,6 +13,7 @@ from tvm import relax, tirx
 from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
 
 from tuner.db.models import Workload
+from tuner.graph.as_json import from_json
 from tuner.graph.attention_kernel import attention_of
 from tuner.graph.calls import kernel_called
 from tuner.graph.pipeline import kernels_of
@@ -64,7 +65,7 @@ def plain_name(name: str) -> str:
 
 def module_from_json(tir: str) -> Any:
     """The IRModule of a workload's stored JSON."""
-    return tvm.ir.load_json(tir)
+    return from_json(tir)
 
 
 def workload_id(mod: Any) -> str:

@@ -27,12 +27,12 @@ def build(job: BuildJob) -> None:
     """Make the library."""
     import tvm
     from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
-    from tvm_ffi.serialization import from_json_graph_str
 
+    from tuner.graph.as_json import from_json
     from tuner.kernels.link import candidate_linker_for
     from tuner.kernels.prefetch import insert_prefetches
 
-    mod = from_json_graph_str(job.tir)  # tvm.ir.load_json would first look for what older releases wrote, slowly
+    mod = from_json(job.tir)
     if job.rewritten_arguments:
         mod = insert_prefetches(RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(mod))
     Path(job.path).parent.mkdir(parents=True, exist_ok=True)
