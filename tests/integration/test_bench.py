@@ -109,7 +109,7 @@ def test_time_that_is_up_ends_the_rounds(
     model: str, run_here: Callable[[Spec], Result], capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = run_here(spec(model, EAGER, SDPA, rounds=100_000, max_sec=0.5))
-    rounds = {timing.n // 3 for timing in result.timings}
+    rounds = {len(timing.rounds_ms) for timing in result.timings}  # on a slow machine of fewer runs each
     last = capsys.readouterr().out.splitlines()[-1]
     assert [f"progress {n} {n}" for n in rounds] == [last]
     assert 3 <= rounds.pop() < 100_000
