@@ -39,6 +39,11 @@ def _search(mod: Any, cpu: dict[str, Any]) -> SearchSession:
     return SearchSession(tir, make_target(cpu), make_cost_model(1), batch=4, threads=1, seed=1)
 
 
+def _overlapping(c: Any) -> Any:
+    """It reads two parts of the columns that are no halves of them."""
+    return te.compute((_ROWS, 32), lambda i, j: c[i, j] * te.sigmoid(c[i, j + 24]), name="overlapping")
+
+
 @pytest.mark.usefixtures("few_at_once")
 @cpus.each
 @pytest.mark.parametrize(
@@ -65,7 +70,7 @@ def test_product_whose_tiles_can_not_take_what_follows_is_searched_by_sketches(
 def test_kernel_at_whose_sketches_tvm_fails_has_nothing_to_try(
     cpu: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    session = _search(_product(_gated), cpu)
+    session = _search(_product(_overlapping), cpu)
     with caplog.at_level(logging.WARNING):
         assert list(session.propose(4)) == []
     assert "has no sketches" in caplog.text
