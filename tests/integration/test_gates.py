@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -11,14 +10,13 @@ import torch
 import tvm
 from torch import nn
 from torch.nn import functional
-from tvm import relax
 
+from tests.support.running import computed
 from tests.support.tiny_imports import local_target
 from tuner.graph.pipeline import Prepared, kernels_of
 from tuner.importers.programs.lowering import lower_program
 from tuner.kernels import row_products, written
 from tuner.kernels.context import make_target
-from tuner.kernels.fallback import schedule_plainly
 from tuner.kernels.workload import plain_name
 
 BATCH, SEQ, WIDTH, WIDE = 2, 6, 24, 40
@@ -75,14 +73,6 @@ def lowered(module: nn.Module, kind: str = "llvm") -> Prepared:
 
 def names_of(prepared: Prepared) -> list[str]:
     return sorted(plain_name(name) for name in kernels_of(prepared.mod))
-
-
-def computed(prepared: Prepared, hidden: np.ndarray) -> list[np.ndarray]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tvm's own
-        built = relax.build(schedule_plainly(prepared.mod), tvm.target.Target("llvm"))
-    out = relax.VirtualMachine(built, tvm.cpu())["main"](*map(tvm.runtime.tensor, (hidden, *prepared.params)))
-    return [value.numpy() for value in ([out] if hasattr(out, "numpy") else out)]
 
 
 @pytest.mark.parametrize(

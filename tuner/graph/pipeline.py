@@ -27,10 +27,11 @@ from tuner.graph.operators import legalizations
 from tuner.graph.origins import made_of
 from tuner.graph.places import Places, places
 from tuner.graph.replaced import replace_kernels
+from tuner.graph.rotary import fold_rotations
 from tuner.graph.rows import flatten_rows
 
 _WRAPPED = "network."  # where a model of the library's is held while it is exported
-PIPELINE_VERSION = 8  # part of the key of cached imports: raise it when `prepare` makes other kernels
+PIPELINE_VERSION = 9  # part of the key of cached imports: raise it when `prepare` makes other kernels
 GPU_VERSION = 3  # the same, of kernels that only GPUs have
 
 
@@ -99,6 +100,9 @@ def prepare_imported(
     mod = flatten_rows(mod)
     show("rows flattened", "py", mod.script)
     mod = transform.CanonicalizeBindings()(transform.CombineParallelMatmul()(mod))
+    if kind == "llvm":
+        mod = fold_rotations(mod)
+        show("rotations folded", "py", mod.script)
     mod = flatten_rows(rewrite_attention(mod, kind, longest))
     show("attention rewritten", "py", mod.script)
     if kind == "llvm":
