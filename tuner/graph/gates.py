@@ -17,7 +17,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 from tuner.graph.operators import ACTIVATIONS
 from tuner.graph.rewriting import rewritten
 from tuner.graph.rows import flatten_rows, same, shape_of
-from tuner.graph.uses import Uses, op_name
+from tuner.graph.uses import Uses, either_way, op_name
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def fold_gates(mod: Any) -> Any:
 
 def _gated(call: Any, uses: Uses) -> _Gate | None:
     """The gate that a multiplication is the last part of; what is computed on the way is of no use to others."""
-    for activated, other in (call.args, call.args[::-1]):
+    for activated, other in either_way(call):
         activation = uses.value_of(activated)
         if (name := op_name(activation)) not in ACTIVATIONS or uses.only(activated) is None:
             continue
@@ -110,7 +110,7 @@ def _product(made: Any, index: int | None, uses: Uses) -> _Half | None:
     """The product with a constant that is ``made``, with the bias that is added to it."""
     value, bias = uses.value_of(made), []
     if op_name(value) == "add":
-        for one, other in (value.args, value.args[::-1]):
+        for one, other in either_way(value):
             is_bias = shape_of(other) == (shape_of(value) or ())[-1:] and uses.is_constant(other)
             if is_bias and uses.only(one) is not None:
                 value, bias = uses.value_of(one), [other]

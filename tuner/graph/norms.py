@@ -16,7 +16,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 from tuner.graph.norm_product import ACTIVATIONS, NormProduct, definition, residual
 from tuner.graph.rewriting import rewritten
 from tuner.graph.rows import same, shape_of
-from tuner.graph.uses import Uses, op_name
+from tuner.graph.uses import Uses, either_way, op_name
 
 _ROWS = 128  # from which a norm costs as much as what the product takes longer with it, by the model of the GPU
 _STEP, _VECTOR = 32, 4  # what depth and columns must be multiples of for the kernel
@@ -91,7 +91,7 @@ class _Rewriter(PyExprMutator):
         if folded is not None:
             return self._product(folded)
         if op_name(call) == "add":
-            for one, other in (call.args, call.args[::-1]):
+            for one, other in either_way(call):
                 if (stats := self._stats.get(one)) is not None:
                     x, gamma, beta = self._arguments(one)
                     return self.builder_.call_te(

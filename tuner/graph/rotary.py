@@ -16,7 +16,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 from tuner.graph.attention_kernel import OPAQUE
 from tuner.graph.rewriting import rewritten
 from tuner.graph.rows import flatten_rows, shape_of
-from tuner.graph.uses import Uses, op_name
+from tuner.graph.uses import Uses, either_way, op_name
 
 _HEADS_FIRST = [0, 2, 1, 3]
 
@@ -39,17 +39,13 @@ def fold_rotations(mod: Any) -> Any:
     return flatten_rows(rewritten(mod, rewriter)) if rewriter.rotations else mod
 
 
-def _either(call: Any) -> list[tuple[Any, Any]]:
-    return [tuple(call.args), tuple(call.args[::-1])]
-
-
 def _rotation(call: Any, uses: Uses) -> _Rotation | None:
     """What a sum is the last part of: ``x * cos + turned(x) * sin``."""
-    for one, other in _either(call):
+    for one, other in either_way(call):
         plain, turned = uses.value_of(one), uses.value_of(other)
         if op_name(plain) != "multiply" or op_name(turned) != "multiply":
             continue
-        for (x, cos), (joined, sin) in ((a, b) for a in _either(plain) for b in _either(turned)):
+        for (x, cos), (joined, sin) in ((a, b) for a in either_way(plain) for b in either_way(turned)):
             if _is_turned(uses.value_of(joined), x, uses) and (found := _columns(x, uses)) is not None:
                 _, _, seq, dim = shape_of(x) or ()
                 if {shape_of(cos), shape_of(sin)} == {(1, 1, seq, dim)}:

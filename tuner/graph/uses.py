@@ -58,3 +58,8 @@ def variables_of(expr: Any) -> set[Any]:
 def op_name(value: Any) -> str:
     """Of a call of an operator, its name without ``relax.``; empty for all else."""
     return str(getattr(value.op, "name", "")).removeprefix("relax.") if isinstance(value, relax.Call) else ""
+
+
+def either_way(call: Any) -> list[tuple[Any, Any]]:
+    """The two arguments of a call whose order does not matter, in both orders."""
+    return [tuple(call.args), tuple(call.args[::-1])]
