@@ -23,6 +23,7 @@ from tuner.graph.attention_kernel import Attention, definition
 from tuner.graph.operators import softmax_last_axis
 from tuner.graph.rewriting import rewritten
 from tuner.graph.rows import same, shape_of
+from tuner.graph.uses import op_name
 
 STARTS = "starts"  # the input that tells where each text begins among the rows
 _LONG = 256  # tokens from which scores fit no near cache: one kernel then takes two thirds of the time of four
@@ -94,8 +95,7 @@ class _Rewriter(PyExprMutator):
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = super().visit_call_(call)
-        name = str(getattr(call.op, "name", ""))
-        if name not in ("relax.nn.attention", "relax.nn.attention_bias") or call.attrs.causal_mask is not None:
+        if op_name(call) not in ("nn.attention", "nn.attention_bias") or call.attrs.causal_mask is not None:
             return call
         shapes = [shape_of(a) for a in call.args[:3]]
         if shapes[0] is None or any(s is None or not same(s, shapes[0]) for s in shapes):
@@ -157,7 +157,7 @@ class _Rewriter(PyExprMutator):
         """Trace an operand back to the projection it is a slice of; else view it as ``(rows, width)``."""
         source = expr
         value = self.lookup_binding(expr) if isinstance(expr, relax.Var) else expr
-        if isinstance(value, relax.Call) and str(getattr(value.op, "name", "")) == "relax.reshape":
+        if op_name(value) == "reshape":
             source = value.args[0]
             if (known := shape_of(source)) is not None and same(known, (rows, width)):
                 return self._slice_of(source)
@@ -170,7 +170,7 @@ class _Rewriter(PyExprMutator):
         if not isinstance(item, relax.TupleGetItem):
             return _Columns(var, 0)
         split = self.lookup_binding(item.tuple_value)
-        if not isinstance(split, relax.Call) or str(getattr(split.op, "name", "")) != "relax.split":
+        if op_name(split) != "split":
             return _Columns(var, 0)
         starts = [0]
         for field in split.ty.fields:

@@ -14,20 +14,21 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from tuner.graph.rewriting import rewritten
+from tuner.graph.uses import op_name
 
 # Operators that treat each row by itself, so that merging the leading axes changes nothing.
 _UNARY = {
-    "relax.nn.gelu",
-    "relax.nn.gelu_tanh",
-    "relax.nn.relu",
-    "relax.nn.silu",
-    "relax.tanh",
-    "relax.sigmoid",
-    "relax.erf",
-    "relax.exp",
-    "relax.sqrt",
+    "nn.gelu",
+    "nn.gelu_tanh",
+    "nn.relu",
+    "nn.silu",
+    "tanh",
+    "sigmoid",
+    "erf",
+    "exp",
+    "sqrt",
 }
-_BINARY = {"relax.add", "relax.multiply", "relax.subtract", "relax.divide"}
+_BINARY = {"add", "multiply", "subtract", "divide"}
 
 
 def shape_of(expr: Any) -> tuple[Any, ...] | None:
@@ -48,32 +49,28 @@ def same(one: Any, other: Any) -> bool:
     return bool(tvm_ffi.structural_equal(one, other))
 
 
-def _op_name(call: Any) -> str:
-    return str(getattr(call.op, "name", ""))
-
-
 @mutator
 class _FlattenRows(PyExprMutator):
     """Pushes reshapes from ``(rows, n)`` down through row-wise operators and lets neighbours cancel."""
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = super().visit_call_(call)
-        name = _op_name(call)
-        if name == "relax.reshape":
+        name = op_name(call)
+        if name == "reshape":
             return self._reshape(call.args[0], shape_of(call), call)
-        if name == "relax.expand_dims":
+        if name == "expand_dims":
             return self._expanded(call)
-        if name == "relax.permute_dims":
+        if name == "permute_dims":
             return self._permute(call)
-        if name == "relax.matmul":
+        if name == "matmul":
             return self._matmul(call)
         if name in _UNARY:
             return self._unary(call)
         if name in _BINARY:
             return self._binary(call)
-        if name == "relax.nn.layer_norm":
+        if name == "nn.layer_norm":
             return self._layer_norm(call)
-        if name == "relax.take":  # the importer's "fast" mode lets a token id beyond the vocabulary read wild memory
+        if name == "take":  # the importer's "fast" mode lets a token id beyond the vocabulary read wild memory
             return self._take(call)
         return call
 
@@ -96,7 +93,7 @@ class _FlattenRows(PyExprMutator):
     def _rows(self, expr: relax.Expr) -> relax.Expr | None:
         """The two-dimensional tensor that ``expr`` is a reshape of, if it keeps the last axis."""
         value = self._bound(expr)
-        if not isinstance(value, relax.Call) or _op_name(value) != "relax.reshape":
+        if op_name(value) != "reshape":
             return None
         inner, shape = shape_of(value.args[0]), shape_of(value)
         if inner is None or shape is None or len(inner) != 2 or len(shape) < 3 or inner[1] != shape[-1]:
@@ -115,7 +112,7 @@ class _FlattenRows(PyExprMutator):
         if shape is None:
             return call
         value = self._bound(source)
-        while isinstance(value, relax.Call) and _op_name(value) == "relax.reshape":
+        while op_name(value) == "reshape":
             source = value.args[0]
             value = self._bound(source)
         if (known := shape_of(source)) is not None and same(known, shape):
@@ -127,7 +124,7 @@ class _FlattenRows(PyExprMutator):
 
     def _permute(self, call: relax.Call) -> relax.Expr:
         inner = self._bound(call.args[0])
-        if not isinstance(inner, relax.Call) or _op_name(inner) != "relax.permute_dims":
+        if op_name(inner) != "permute_dims":
             return call
         if call.attrs.axes is None or inner.attrs.axes is None:
             return call

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvm import relax
+from tvm.ir import Op
 
 
 class Uses:
@@ -57,7 +58,8 @@ def variables_of(expr: Any) -> set[Any]:
 
 def op_name(value: Any) -> str:
     """Of a call of an operator, its name without ``relax.``; empty for all else."""
-    return str(getattr(value.op, "name", "")).removeprefix("relax.") if isinstance(value, relax.Call) else ""
+    is_operator = isinstance(value, relax.Call) and isinstance(value.op, Op)
+    return str(value.op.name).removeprefix("relax.") if is_operator else ""
 
 
 def either_way(call: Any) -> list[tuple[Any, Any]]:
