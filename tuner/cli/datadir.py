@@ -15,7 +15,7 @@ from tuner.config import Settings
 from tuner.errors import Conflict, StorageFull
 from tuner.ownership import claim
 
-_LOOKS, _LOOK_SEC = 5, 0.02
+_LOOK_SEC, _LOOKS_MOST_SEC = 0.02, 10.0
 
 
 @contextlib.contextmanager
@@ -47,13 +47,17 @@ def hold_data_dir(settings: Settings) -> Iterator[None]:
 
 
 def _lock(descriptor: int) -> None:
-    """Raises BlockingIOError when somebody holds it for longer than a look takes (``running_service``)."""
-    for _ in range(_LOOKS):
+    """Raises BlockingIOError when a service holds it; a look (``running_service``) shares it, and is waited for."""
+    deadline = time.monotonic() + _LOOKS_MOST_SEC
+    while True:
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            time.sleep(_LOOK_SEC)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.monotonic() > deadline:
+                raise
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # what no service lets anybody have
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        time.sleep(_LOOK_SEC)
 
 
 @contextlib.contextmanager

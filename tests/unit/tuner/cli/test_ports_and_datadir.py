@@ -6,15 +6,15 @@ import fcntl
 import json
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.support.processes import kill_hard, python_code, running
-from tuner.cli import serve
+from tuner.cli import datadir, serve
 from tuner.cli.datadir import hold_data_dir, running_service, write_run_file
 from tuner.cli.ports import any_free_port, choose_port, is_free, lasting_port
 from tuner.cli.service import db_upgrade
@@ -122,16 +122,32 @@ def test_the_database_is_not_upgraded_under_a_service_that_runs(tmp_path: Path) 
     assert (tmp_path / "tunesmith.db").exists()
 
 
-def test_a_look_at_who_runs_keeps_no_service_from_starting(tmp_path: Path) -> None:
+def test_a_look_at_who_runs_keeps_no_service_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(data_dir=tmp_path)
     claim(settings)
     lock = settings.run_file.parent / "lock"
     lock.touch()
     with lock.open() as look:
         fcntl.flock(look, fcntl.LOCK_SH)
-        threading.Timer(0.03, lambda: fcntl.flock(look, fcntl.LOCK_UN)).start()
+        waits = iter(range(20))
+
+        def sleep(_seconds: float) -> None:
+            if next(waits, None) is None:
+                fcntl.flock(look, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(datadir, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=sleep))
         with hold_data_dir(settings):
             pass
+
+
+def test_a_look_that_never_ends_is_not_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(data_dir=tmp_path)
+    claim(settings)
+    monkeypatch.setattr(datadir, "_LOOKS_MOST_SEC", 0.0)
+    with (settings.run_file.parent / "lock").open("w") as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        with pytest.raises(Conflict, match="Another service"), hold_data_dir(settings):
+            pytest.fail("held with another")
 
 
 def test_full_disk_is_said_before_anything_starts(tmp_path: Path) -> None:
