@@ -16,7 +16,8 @@ import psutil
 
 from rpc.lifeline import child_env, python_module
 
-SLACK = 4.0  # so many times as long as on a quick machine that does nothing else may anything take
+SLACK = 5.0  # so many times as long as on a quick machine that does nothing else may anything take
+_HALTS_SEC = 20.0  # and so much longer where the machine stands still meanwhile, as shared ones do
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,24 +28,29 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
+def patience(timeout_sec: float) -> float:
+    """How many seconds anything may take that has this many on a quick machine which does nothing else."""
+    return timeout_sec * SLACK + _HALTS_SEC
+
+
 def wait_until(happened: Callable[[], object], timeout_sec: float, what: str = "it", every_sec: float = 0.02) -> None:
-    """Look until ``happened`` is true; fails the test when it is not in time, of which there is ``SLACK`` as much.
+    """Look until ``happened`` is true; fails the test when it is not in time, with all ``patience``.
 
     ``every_sec``: where a look is dear, take it less often.
     """
     start = time.monotonic()
     while not happened():
-        assert time.monotonic() - start < timeout_sec * SLACK, f"{what} did not happen within {timeout_sec:g} s"
+        assert time.monotonic() - start < patience(timeout_sec), f"{what} did not happen within {timeout_sec:g} s"
         time.sleep(every_sec)
 
 
 @contextmanager
 def within(timeout_sec: float) -> Iterator[None]:
-    """The block must end in time, of which there is ``SLACK`` as much."""
+    """The block must end in time, with all ``patience``."""
     start = time.monotonic()
     yield
     took = time.monotonic() - start
-    assert took < timeout_sec * SLACK, f"it took {took:.1f} s, instead of at most {timeout_sec:g}"
+    assert took < patience(timeout_sec), f"it took {took:.1f} s, instead of at most {timeout_sec:g}"
 
 
 def is_running(pid: int) -> bool:
@@ -53,6 +59,22 @@ def is_running(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def command_of(process: psutil.Process) -> str:
+    """The command line of a process that runs; nothing of one that has ended, perhaps just now."""
+    try:
+        return " ".join(process.cmdline()) if process.status() != psutil.STATUS_ZOMBIE else ""
+    except psutil.Error:
+        return ""
+
+
+def with_all_below(process: psutil.Process) -> list[psutil.Process]:
+    """The process and all that it started, as far as they are there."""
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return [process]
 
 
 def family(pid: int) -> list[int]:
