@@ -14,7 +14,7 @@ from typing import Any
 from rpc import tracker
 from rpc.facts import THREADS_ENV, device_facts
 from rpc.lifeline import child_env, python_module
-from tuner.cli.ports import any_free_port
+from tuner.cli.ports import lasting_port
 from tuner.errors import StartFailed
 from tuner.targets import presets
 
@@ -49,7 +49,7 @@ def stock_device(folder: Path, threads: int | None) -> Iterator[int]:
 
 @contextmanager
 def _tracker(folder: Path) -> Iterator[int]:
-    port = any_free_port(HOST)
+    port = lasting_port(HOST)
     with _process("tracker", python_module("rpc.tracker_process", "--port", str(port)), folder, {}):
         yield port
 

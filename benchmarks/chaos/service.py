@@ -11,20 +11,20 @@ from pathlib import Path
 import psutil
 
 from rpc.lifeline import child_env, python_module
-from tuner.cli.ports import any_free_port
+from tuner.cli.ports import lasting_port
 from tuner.client.http import Client
 from tuner.config import Settings
 from tuner.errors import ServiceUnreachable, StartFailed
 from tuner.tokens import known_token
 
-_START_SEC, _STOP_SEC = 180.0, 20.0
+_START_SEC, _STOP_SEC = 180.0, 60.0
 
 
 class Service:
     """`tunesmith serve` on a data directory and ports of its own."""
 
     def __init__(self, data_dir: Path, log: Path, env: dict[str, str]) -> None:
-        self.settings = Settings(data_dir=data_dir, port=any_free_port("127.0.0.1"))
+        self.settings = Settings(data_dir=data_dir, port=lasting_port("127.0.0.1"))
         self.url = f"http://127.0.0.1:{self.settings.port}"
         self.restarts = -1
         self._log = log

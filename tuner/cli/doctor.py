@@ -22,7 +22,7 @@ from rpc.supervisor import Supervisor
 from rpc.versions import PINS
 from tuner.cli import probes
 from tuner.cli.datadir import running_service
-from tuner.cli.ports import any_free_port
+from tuner.cli.ports import lasting_port
 from tuner.cli.serve import device_processes
 from tuner.cli.words import size
 from tuner.config import Settings
@@ -36,6 +36,7 @@ from tuner.versions import check_versions
 
 _COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # as TVM looks for them
 _PROBE_SEC = 60.0
+_ANSWER_SEC = 15.0  # of a part that may be slow, as a crowded machine is: it is asked once
 _SERVE_HINT = "Start the service with: tunesmith serve"
 
 
@@ -121,7 +122,7 @@ def check_compiler() -> Check:
 def check_web(service: dict[str, Any]) -> Check:
     """The running service's web process."""
     url = service["url"]
-    if probes.web_answers(url):
+    if probes.web_answers(url, _ANSWER_SEC):
         return Check("service", True, f"answers at {url}")
     return Check("service", False, f"does not answer at {url}", "Look into run/logs/web.log of the data directory.")
 
@@ -145,7 +146,7 @@ def _check_devices(settings: Settings, service: dict[str, Any] | None, say: Call
         yield from check_device(host, int(port), settings.device_key, round_trip)
         return
     with draft(Path(tempfile.gettempdir()), "tunesmith-doctor-") as folder:
-        port = any_free_port("127.0.0.1")
+        port = lasting_port("127.0.0.1")
         work_dir = folder / "device"
         specs = device_processes("127.0.0.1", port, settings.device_key, settings.device_threads, work_dir)
         supervisor = Supervisor(specs, folder / "logs")
@@ -161,7 +162,7 @@ def _check_devices(settings: Settings, service: dict[str, Any] | None, say: Call
 def check_device(host: str, port: int, key: str, round_trip: Callable[[str, int, str], Check]) -> Iterator[Check]:
     """Tracker, registration, then a ``round_trip``: an add kernel built and run over a lease."""
     try:
-        summary = tracker.summary(host, port)
+        summary = tracker.summary(host, port, _ANSWER_SEC)
     except OSError as error:
         yield Check(
             "tracker", False, f"{host}:{port}: {error}", "Look into run/logs/tracker.log of the data directory."

@@ -26,7 +26,7 @@ def choose_port(host: str, wanted: int | None, default: int, setting: str, claim
     """
     try:
         if wanted == 0:
-            return any_free_port(host)
+            return lasting_port(host)
         if wanted is not None:
             if not is_free(host, wanted):
                 hint = f"Set {setting} to another one, or leave it unset."
@@ -68,7 +68,7 @@ def _claim(port: int, claims: ExitStack) -> bool:
 
 
 def lasting_port(host: str) -> int:
-    """A free port that no outgoing connection can take while its listener is away, to be started again.
+    """A free port that no outgoing connection can take while its listener is away, to be started or started again.
 
     Raises PortTaken when there is none.
     """
@@ -88,9 +88,3 @@ def _outgoing_ports() -> tuple[int, int]:
     except OSError:
         return 49152, MAX_PORT  # RFC 6335, as macOS has it
     return int(first), int(last)
-
-
-def any_free_port(host: str) -> int:
-    """A port nobody listens on just now."""
-    with socket.create_server((host, 0)) as server:
-        return int(server.getsockname()[1])

@@ -16,7 +16,7 @@ import pytest
 from tests.support.processes import kill_hard, python_code, running
 from tuner.cli import datadir, serve
 from tuner.cli.datadir import hold_data_dir, running_service, write_run_file
-from tuner.cli.ports import any_free_port, choose_port, is_free, lasting_port
+from tuner.cli.ports import choose_port, is_free, lasting_port
 from tuner.cli.service import db_upgrade
 from tuner.config import Settings
 from tuner.errors import Conflict, InvalidInput, PortTaken, StorageFull
@@ -83,7 +83,7 @@ def test_the_engines_port_is_none_that_an_outgoing_connection_can_take() -> None
 
 
 def test_every_setting_reaches_the_children(claims: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decided = serve.with_addresses(Settings(data_dir=tmp_path, port=any_free_port(HOST), device_threads=1), claims)
+    decided = serve.with_addresses(Settings(data_dir=tmp_path, port=lasting_port(HOST), device_threads=1), claims)
     for name, value in decided.as_env().items():
         monkeypatch.setenv(name, value)
     assert Settings() == decided
