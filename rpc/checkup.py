@@ -12,6 +12,7 @@ log = logging.getLogger(__name__)
 _READY_EVERY_SEC = 0.05
 _SETTLED_SEC = 2.0  # alive for so long counts as up where there is nothing to ask
 _LONGEST_STEP_SEC = 10.0  # between two answers; more means that we were stopped, and that is not the process's fault
+_MANY = 2  # answers in a row: one may be late because the whole machine stood still
 
 
 class Checkup:
@@ -29,7 +30,7 @@ class Checkup:
         every_sec: float,
     ) -> None:
         self.is_up = False
-        self.unwell_sec = 0.0  # for how long each answer has been no
+        self.unwell_sec = 0.0  # for how long each answer has been no, if that were several
         self._name = name
         self._ready = ready
         self._healthy = healthy
@@ -53,10 +54,12 @@ class Checkup:
         if self._healthy is None:
             return
         asked = time.monotonic()
+        noes: list[float] = []  # seconds of each that was no, since the last that was not
         while not self._over.wait(self._every_sec):
             is_well = self._ask(self._healthy)
             step_sec, asked = min(time.monotonic() - asked, _LONGEST_STEP_SEC), time.monotonic()
-            self.unwell_sec = self.unwell_sec + step_sec if is_well is False else 0.0
+            noes = [*noes, step_sec] if is_well is False else []
+            self.unwell_sec = sum(noes) if len(noes) >= _MANY else 0.0
 
     def _ask(self, question: Callable[[], bool | None]) -> bool | None:
         try:
