@@ -69,7 +69,7 @@ class Descendants:
         for process in left:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(left, timeout=1.0)
+        psutil.wait_procs(left, timeout=2.0)
         for process in left:
             _bury(process.pid)
 

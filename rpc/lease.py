@@ -48,7 +48,7 @@ def lease(
 
 def _acquire(host: str, port: int, key: str, deadline: float, session_timeout_sec: float) -> tvm_rpc.RPCSession:
     """Ask for a device until one answers; a tracker or a device that restarts meanwhile is waited for."""
-    unknown_until = min(deadline, time.monotonic() + _UNKNOWN_KEY_SEC)
+    unknown_since: float | None = None  # to a tracker that answers
     problem = "there was no time to ask"
     while (left := deadline - time.monotonic()) > 0:
         try:
@@ -57,10 +57,11 @@ def _acquire(host: str, port: int, key: str, deadline: float, session_timeout_se
                 address = _request(host, port, key, deadline - time.monotonic())
                 return _connect(*address, session_timeout_sec, deadline - time.monotonic())
             problem = f"it is not registered; known keys: {', '.join(sorted(tracker.registered(summary))) or 'none'}"
-            if not tracker.was_offered(summary, key) and time.monotonic() >= unknown_until:
+            unknown_since = unknown_since or time.monotonic()
+            if not tracker.was_offered(summary, key) and time.monotonic() - unknown_since >= _UNKNOWN_KEY_SEC:
                 break
         except (OSError, tvm.error.InternalError) as error:
-            problem = _first_line(error)
+            problem, unknown_since = _first_line(error), None
         time.sleep(min(_POLL_SEC, max(0.0, deadline - time.monotonic())))
     raise DeviceUnavailable(f"could not get device {key!r} from the tracker at {host}:{port}: {problem}", _HINT)
 
