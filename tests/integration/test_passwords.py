@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT, free_port
+from tests.support.processes import ROOT, free_port, patience
 
 pytest.importorskip("psycopg", reason="the extra postgres is not installed")
 
@@ -23,7 +23,7 @@ def test_a_command_that_can_not_reach_its_database_keeps_the_password(tmp_path: 
         env={**os.environ, "TUNER_DATABASE_URL": url, "TUNER_DATA_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
         check=False,
     )
     assert done.returncode == 1

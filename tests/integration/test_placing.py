@@ -12,7 +12,7 @@ import pytest
 import tvm
 
 from rpc.placing import PLACE, PLACED
-from tests.support.processes import free_port
+from tests.support.processes import free_port, patience
 from tests.support.rpc_device import agent_process, tracker_process
 from tests.support.tiny_imports import local_target
 from tests.support.tuning import device, product
@@ -27,7 +27,7 @@ TARGET = json.dumps(local_target())
 
 @pytest.fixture(scope="module")
 def builders() -> Iterator[BuildPool]:
-    pool = BuildPool(workers=1, timeout_sec=20.0)
+    pool = BuildPool(workers=1, timeout_sec=patience(20))
     yield pool
     pool.close()
 

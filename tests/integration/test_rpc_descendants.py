@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from tests.support.processes import is_running, kill_hard, running, wait_until
+from rpc import descendants
+from tests.support.processes import is_running, kill_hard, patience, running, stop_hard, wait_until
 
 MAIN = """
 import subprocess, sys, time
@@ -81,20 +82,29 @@ def test_stopped_process_is_ended_wherever_it_is(main: subprocess.Popen[str]) ->
     assert [process.status() for process in psutil.Process(main.pid).children()] != [psutil.STATUS_ZOMBIE]
 
 
-def test_process_that_is_continued_soon_lives(main: subprocess.Popen[str]) -> None:
-    child = child_of(main)
-    for _ in range(4):
-        os.kill(child, signal.SIGSTOP)
-        time.sleep(0.2)  # all four together are longer than it may stand still
-        os.kill(child, signal.SIGCONT)
-        time.sleep(0.2)
-    assert is_running(child)
+def test_process_that_is_continued_soon_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(descendants, "time", SimpleNamespace(monotonic=lambda: now))
+    found = descendants.Descendants(look_every_sec=0.1, stopped_sec=0.5)
+    with running(["sleep", "300"]) as child:
+        process = psutil.Process(child.pid)
+        monkeypatch.setattr(descendants, "_below", lambda: [process])
+        for is_stopped in (True, False) * 4:  # all four together are longer than it may stand still
+            if is_stopped:
+                stop_hard(child.pid)
+            else:
+                os.kill(child.pid, signal.SIGCONT)
+                wait_until(lambda: process.status() != psutil.STATUS_STOPPED, 5, "its return")
+            for _ in range(2):
+                found.look([child.pid])
+                now += 0.2
+        assert child.poll() is None
 
 
 def test_end_leaves_nothing() -> None:
     with running([sys.executable, "-c", MAIN_THAT_ENDS, PARENT]) as main:
         assert main.stdout is not None
         child = int(main.stdout.readline())
-        output, _ = main.communicate(timeout=20)
+        output, _ = main.communicate(timeout=patience(20))
     assert not psutil.pid_exists(child)
     assert output.split() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -29,13 +30,14 @@ from rpc.session import tell_timeout
 from rpc.supervisor import Supervisor
 from tests.support.memory import in_huge_pages
 from tests.support.processes import (
-    SLACK,
     free_port,
     is_running,
     kill_hard,
     oom_score_adj,
+    patience,
     python_code,
     running,
+    stop_hard,
     wait_until,
     within,
 )
@@ -44,6 +46,7 @@ from tuner.cli.serve import device_processes
 from tuner.measuring.timing import Arguments
 
 SIGSEGV = 11
+ENOUGH_SEC = patience(10)  # to wait for the device, or for a session
 
 
 @pytest.fixture(scope="module")
@@ -77,26 +80,40 @@ def run_kernel(session: Any, library: Path) -> None:
 
 
 def session_works(port: int, library: Path) -> bool:
-    with lease(HOST, port, "local", 10, 10) as session:
+    with lease(HOST, port, "local", ENOUGH_SEC, ENOUGH_SEC) as session:
         run_kernel(session, library)
     return True
+
+
+def refusal(port: int, key: str, timeout_sec: float) -> str:
+    """Why no device is had in so short a time. A machine that stands still for as long leaves none to find it out."""
+    with (
+        within(timeout_sec + 1),
+        pytest.raises(DeviceUnavailable) as caught,
+        lease(HOST, port, key, timeout_sec, ENOUGH_SEC),
+    ):
+        pytest.fail("leased")
+    return str(caught.value)
 
 
 def test_answers_of_the_tracker_are_not_held_back(port: int) -> None:
     """Where what is small waits until the peer has acknowledged what was sent before, each takes 40 ms at least."""
 
-    def time_answer() -> float:
+    def is_quick() -> bool:
         start = time.perf_counter()
         assert summary(port)
-        return time.perf_counter() - start
+        return time.perf_counter() - start < 0.035
 
-    assert min(time_answer() for _ in range(20)) < 0.035
+    wait_until(is_quick, 10, "a quick answer")
 
 
 def test_segfaulting_candidate_costs_its_session_only(
     port: int, device: subprocess.Popen[str], libraries: dict[str, Path]
 ) -> None:
-    with pytest.raises(SessionLost, match="crashed") as caught, lease(HOST, port, "local", 10, 10) as session:
+    with (
+        pytest.raises(SessionLost, match="crashed") as caught,
+        lease(HOST, port, "local", ENOUGH_SEC, ENOUGH_SEC) as session,
+    ):
         run_kernel(session, libraries["crash"])
     assert not caught.value.timed_out
     wait_until(lambda: free(port), 5)
@@ -108,21 +125,27 @@ def test_hung_candidate_is_killed_at_the_sessions_deadline(
     port: int, device: subprocess.Popen[str], libraries: dict[str, Path]
 ) -> None:
     start = time.monotonic()
-    with pytest.raises(SessionLost, match="deadline of 1 s") as caught, lease(HOST, port, "local", 10, 1) as session:
+    with (
+        pytest.raises(SessionLost, match="deadline of 1 s") as caught,
+        lease(HOST, port, "local", ENOUGH_SEC, 1) as session,
+    ):
         run_kernel(session, libraries["hang"])
     assert caught.value.timed_out
-    assert 1 <= time.monotonic() - start < 6 * SLACK
+    assert 1 <= time.monotonic() - start < ENOUGH_SEC + patience(6)
     wait_until(lambda: free(port), 5)
     assert session_works(port, libraries["good"])
 
 
 def test_error_of_a_remote_function_is_not_taken_for_a_lost_session(port: int, device: subprocess.Popen[str]) -> None:
-    with pytest.raises(tvm.error.RPCError, match="nowhere"), lease(HOST, port, "local", 10, 10) as session:
+    with (
+        pytest.raises(tvm.error.RPCError, match="nowhere"),
+        lease(HOST, port, "local", ENOUGH_SEC, ENOUGH_SEC) as session,
+    ):
         session.load_module("nowhere.so")
 
 
 def test_device_is_free_again_although_its_arrays_are_still_held(port: int, device: subprocess.Popen[str]) -> None:
-    with lease(HOST, port, "local", 10, 10) as session:
+    with lease(HOST, port, "local", ENOUGH_SEC, ENOUGH_SEC) as session:
         array = tvm.runtime.tensor(np.ones(16, "float32"), session.cpu(0))
         assert array.numpy().sum() == 16
     wait_until(lambda: free(port), 5)
@@ -134,9 +157,9 @@ def test_client_that_is_killed_gives_the_device_back(port: int, device: subproce
 import time
 from rpc.handshake import MAGIC
 from rpc.lease import lease
-with lease("{HOST}", {port}, "local", 10, 100):
+with lease("{HOST}", {port}, "local", {ENOUGH_SEC}, 1000):
     print("leased", flush=True)
-    time.sleep(100)
+    time.sleep(1000)
 """
     with running(python_code(code)) as client:
         assert client.stdout is not None
@@ -149,27 +172,21 @@ with lease("{HOST}", {port}, "local", 10, 100):
 def test_unknown_key_fails_within_its_deadline_and_names_the_known_ones(
     port: int, device: subprocess.Popen[str]
 ) -> None:
-    with (
-        within(2),
-        pytest.raises(DeviceUnavailable, match=r"'typo'.*known keys: local"),
-        lease(HOST, port, "typo", 1, 10),
-    ):
-        pytest.fail("leased")
+    wait_until(lambda: re.search("'typo'.*known keys: local", refusal(port, "typo", 1)), 5, "the reason")
     assert "typo" not in (summary(port) or {})["queue_info"]
 
 
 def test_unknown_key_does_not_use_up_a_long_deadline(port: int, device: subprocess.Popen[str]) -> None:
-    with within(10), pytest.raises(DeviceUnavailable), lease(HOST, port, "typo", 60, 10):
+    with within(10), pytest.raises(DeviceUnavailable), lease(HOST, port, "typo", 600, 10):
         pytest.fail("leased")
 
 
 def test_busy_device_fails_the_second_lease_in_its_deadline_and_leaves_no_request(
     port: int, device: subprocess.Popen[str], libraries: dict[str, Path]
 ) -> None:
-    with lease(HOST, port, "local", 10, 10) as session:
+    with lease(HOST, port, "local", ENOUGH_SEC, ENOUGH_SEC) as session:
         assert tracker.count_registered(summary(port) or {}, "local") == 1  # busy is still known
-        with within(2), pytest.raises(DeviceUnavailable, match="busy"), lease(HOST, port, "local", 0.5, 10):
-            pytest.fail("leased")
+        wait_until(lambda: "busy" in refusal(port, "local", 0.5), 5, "the reason")
         assert (summary(port) or {})["queue_info"]["local"]["pending"] == 0
         run_kernel(session, libraries["good"])
     assert session_works(port, libraries["good"])
@@ -182,7 +199,7 @@ def test_nobody_at_the_trackers_address_fails_in_the_deadline() -> None:
 
 
 def test_device_facts_are_served_over_rpc_and_by_the_tracker(port: int, device: subprocess.Popen[str]) -> None:
-    with lease(HOST, port, "local", 10, 10) as session:
+    with lease(HOST, port, "local", ENOUGH_SEC, ENOUGH_SEC) as session:
         facts = json.loads(session.get_function("tunesmith.device_facts")())
     assert facts == tracker.registered(summary(port) or {})["local"][0]["facts"]
     assert facts["cores"] == facts["threads"] == psutil.cpu_count(logical=False)
@@ -200,7 +217,7 @@ def test_device_loads_no_torch_and_starts_no_thread(port: int, device: subproces
 def test_a_session_computes_with_each_thread_on_a_core_of_its_own(
     port: int, device: subprocess.Popen[str], libraries: dict[str, Path]
 ) -> None:
-    with lease(HOST, port, "local", 10, 10) as session:
+    with lease(HOST, port, "local", ENOUGH_SEC, ENOUGH_SEC) as session:
         run_kernel(session, libraries["good"])
         (serving,) = psutil.Process(device.pid).children()
         cpus = [os.sched_getaffinity(thread.id) for thread in serving.threads()]
@@ -223,7 +240,7 @@ def test_strangers_at_the_devices_port_do_not_disturb_it(
     with socket.create_connection(address) as guesser:
         key = b"client:local:guess"
         guesser.sendall(struct.pack("<ii", MAGIC, len(key)) + key)
-        assert tracker.receive_exactly(guesser, 4, time.monotonic() + 5) == struct.pack("<i", MAGIC + 2)
+        assert tracker.receive_exactly(guesser, 4, time.monotonic() + ENOUGH_SEC) == struct.pack("<i", MAGIC + 2)
     assert session_works(port, libraries["good"])
 
 
@@ -259,7 +276,7 @@ def test_client_that_takes_nothing_any_more_is_not_told_why_its_session_ended() 
                     connection.send(bytes(65536))
             telling = threading.Thread(target=_tell, args=(connection,), daemon=True)
             telling.start()
-            telling.join(5)
+            telling.join(ENOUGH_SEC)
             assert not telling.is_alive()
             assert stopped.fileno() >= 0
 
@@ -271,16 +288,18 @@ def _tell(connection: socket.socket) -> None:
 
 def test_client_that_asks_and_never_comes_does_not_keep_the_device(port: int, device: subprocess.Popen[str]) -> None:
     wait_until(lambda: free(port), 5)
-    with tracker.TrackerConnection(HOST, port, 5) as client:
+    stop_hard(device.pid)  # or it might have offered itself again before we look
+    with tracker.TrackerConnection(HOST, port, ENOUGH_SEC) as client:
         code, _ = client.call([tracker.REQUEST, "local", "", 1])
         assert code == tracker.SUCCESS
     assert free(port) == 0
+    os.kill(device.pid, signal.SIGCONT)
     wait_until(lambda: free(port), 10)
 
 
 def test_key_with_a_colon_is_turned_away_and_the_tracker_lives(port: int, device: subprocess.Popen[str]) -> None:
     for message in ([tracker.PUT, "a:b", [1, "a:b:0.5"], None], [tracker.REQUEST, "a:b", "", 1]):
-        with tracker.TrackerConnection(HOST, port, 5) as client, pytest.raises(ConnectionError):
+        with tracker.TrackerConnection(HOST, port, ENOUGH_SEC) as client, pytest.raises(ConnectionError):
             client.call(message)
     assert tracker.count_registered(summary(port) or {}, "local") == 1
     assert "a:b" not in (summary(port) or {})["queue_info"]
@@ -296,9 +315,30 @@ def test_device_registers_again_after_the_tracker_was_killed(libraries: dict[str
             assert session_works(port, libraries["good"])
 
 
+def test_device_that_comes_back_later_than_its_tracker_is_waited_for(
+    port: int, device: subprocess.Popen[str], libraries: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    answer = tracker.summary
+
+    def just_back(*where: Any) -> tracker.Summary:
+        asked.append(len(asked))
+        if len(asked) < 4:
+            raise ConnectionError("nobody is there")
+        return {} if len(asked) == 4 else answer(*where)
+
+    monkeypatch.setattr("rpc.lease._UNKNOWN_KEY_SEC", 0.3)
+    monkeypatch.setattr(tracker, "summary", just_back)
+    assert session_works(port, libraries["good"])
+
+
 def test_tracker_killed_during_a_session_does_not_end_it(libraries: dict[str, Path]) -> None:
     port = free_port()
-    with tracker_process(port) as first, agent_process(port), lease(HOST, port, "local", 10, 60) as session:
+    with (
+        tracker_process(port) as first,
+        agent_process(port),
+        lease(HOST, port, "local", ENOUGH_SEC, 2 * ENOUGH_SEC) as session,
+    ):
         kill_hard(first.pid)
         first.wait()
         with tracker_process(port):
@@ -339,7 +379,7 @@ def test_device_without_a_free_descriptor_waits_for_one(libraries: dict[str, Pat
 def test_session_ends_with_its_device(tmp_path: Path, number: signal.Signals) -> None:
     port = free_port()
     with tracker_process(port), agent_process(port, "--work-dir", str(tmp_path / "work")) as agent:
-        with pytest.raises(SessionLost), lease(HOST, port, "local", 10, 60) as session:  # noqa: PT012
+        with pytest.raises(SessionLost), lease(HOST, port, "local", ENOUGH_SEC, 2 * ENOUGH_SEC) as session:  # noqa: PT012
             (child,) = psutil.Process(agent.pid).children()
             os.kill(agent.pid, number)
             wait_until(lambda: not is_running(child.pid), 5)
@@ -379,9 +419,9 @@ def test_stopped_device_fails_a_lease_in_its_deadline(port: int, device: subproc
 def test_device_that_must_not_fork_serves_and_survives_crashes_too(libraries: dict[str, Path]) -> None:
     port = free_port()
     with tracker_process(port), agent_process(port, "--start-method", "spawn"):
-        with pytest.raises(SessionLost), lease(HOST, port, "local", 10 * SLACK, 20) as session:
+        with pytest.raises(SessionLost), lease(HOST, port, "local", ENOUGH_SEC, ENOUGH_SEC) as session:
             run_kernel(session, libraries["crash"])
-        with lease(HOST, port, "local", 10 * SLACK, 20) as session:
+        with lease(HOST, port, "local", ENOUGH_SEC, ENOUGH_SEC) as session:
             run_kernel(session, libraries["good"])
 
 
@@ -393,7 +433,7 @@ def test_own_device_takes_sessions_of_this_machine_only_when_the_tracker_is_for_
         supervisor.start()
         (found,) = tracker.registered(summary(number) or {})["local"]
         assert found["addr"][0] == HOST
-        with lease("0.0.0.0", number, "local", 10, 10) as session:
+        with lease("0.0.0.0", number, "local", ENOUGH_SEC, ENOUGH_SEC) as session:
             assert session.cpu(0).exist
     finally:
         supervisor.stop()
@@ -406,7 +446,7 @@ def test_weights_lie_in_huge_pages_as_an_artifacts_do(port: int, device: subproc
     def asked() -> bool:
         return any(in_huge_pages(child.pid) for child in psutil.Process(device.pid).children(recursive=True))
 
-    with lease(HOST, port, "local", 10, 10) as session:
+    with lease(HOST, port, "local", ENOUGH_SEC, ENOUGH_SEC) as session:
         Arguments(session, session.cpu(0)).of(shapes)
         assert not asked()
         Arguments(session, session.cpu(0), as_loaded=True).of(shapes)

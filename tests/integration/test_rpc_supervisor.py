@@ -18,7 +18,7 @@ import pytest
 from rpc.errors import StartFailed
 from rpc.supervised import ProcessSpec
 from rpc.supervisor import Supervisor
-from tests.support.processes import SLACK, is_running, kill_hard, python_code, running, wait_until, within
+from tests.support.processes import is_running, kill_hard, patience, python_code, running, wait_until, within
 
 TIED = "import os, signal, sys, time; from rpc.lifeline import die_with_parent; die_with_parent(); "
 SLEEP = TIED + "time.sleep(300)"
@@ -78,7 +78,8 @@ def test_processes_start_side_by_side_but_for_one_that_comes_after_another(tmp_p
         assert [names for names, _ in seen] == [["first"], ["first", "other"], ["first", "last", "other"]]
 
 
-def test_who_comes_after_another_is_ended_before_it(tmp_path: Path) -> None:
+def test_who_comes_after_another_is_ended_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rpc.supervisor._TERM_SEC", patience(3))
     end, seen = tmp_path / "end", tmp_path / "seen"
     on_term = TIED + "from pathlib import Path; signal.signal(signal.SIGTERM, lambda *_: ({}, os._exit(0))); "
     on_term += "print('up', flush=True); time.sleep(300)"
@@ -154,7 +155,7 @@ def test_process_that_answers_late_keeps_nobody_else_from_being_brought_back(tmp
 
     def healthy() -> bool:
         asked.set()
-        return answer.wait(30)
+        return answer.wait(patience(30))
 
     slow = sleeper("engine", healthy=healthy, health_every_sec=0.1)
     with supervising(tmp_path, slow, sleeper("web")) as supervisor:
@@ -207,11 +208,12 @@ def test_stop_ends_even_a_process_that_ignores_it_within_five_seconds(tmp_path: 
 MAIN = f"""
 import json, sys
 from pathlib import Path
+from rpc import supervisor
 from rpc.supervised import ProcessSpec
-from rpc.supervisor import Supervisor
+supervisor._TERM_SEC = {patience(3)}  # who is slow to end is not said to be killed
 specs = [ProcessSpec(name, [sys.executable, "-c", {SLEEP!r}], ready=lambda: True) for name in ("one", "two")]
-supervisor = Supervisor(specs, Path(sys.argv[1]))
-supervisor.run(lambda: print(json.dumps(supervisor.pids()), flush=True))
+main = supervisor.Supervisor(specs, Path(sys.argv[1]))
+main.run(lambda: print(json.dumps(main.pids()), flush=True))
 print("stopped", flush=True)
 """
 
@@ -226,7 +228,7 @@ def test_signal_ends_everything_in_order(tmp_path: Path, number: signal.Signals)
     with running([sys.executable, "-c", MAIN, str(tmp_path)]) as main:
         pids = started(main)
         os.kill(main.pid, number)
-        assert main.wait(timeout=5 * SLACK) == 0
+        assert main.wait(timeout=patience(5)) == 0
         assert not any(is_running(pid) for pid in pids.values())
         assert main.stdout is not None
         assert main.stdout.read() == "stopped\n"

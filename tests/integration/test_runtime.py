@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_artifact
+from tests.support.processes import patience
 from tuner.artifact.loader import ArtifactError, load
 from tuner.artifact.machine import _take_all_cpus, lacking
 
@@ -218,7 +219,7 @@ def test_loader_in_the_tar_needs_only_tvm_and_numpy(built: Path, tmp_path: Path)
     )
     environment = {name: value for name, value in os.environ.items() if name != "TVM_NUM_THREADS"}
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=patience(60), env=environment)
     assert done.returncode == 0, done.stderr
     assert "y: float32[2, 3]" in done.stdout
     assert "median" in done.stdout
@@ -250,7 +251,7 @@ def test_the_caller_computes_on_the_first_core_and_is_free_again(
         pytest.skip("threads can't fill this machine's cores one by one")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TVM_")} | own_choice
     command = [sys.executable, "-c", _SHOW_CORES, str(built)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=patience(60), env=environment, check=True)
     assert done.stdout.strip().endswith(expected)
 
 

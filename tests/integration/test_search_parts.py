@@ -18,7 +18,7 @@ from tvm import s_tir, te, tirx
 
 from rpc.errors import DeviceUnavailable
 from tests.support import cpus
-from tests.support.processes import free_port, kill_hard, wait_until
+from tests.support.processes import free_port, kill_hard, patience, wait_until
 from tests.support.rpc_device import agent_process, free, tracker_process
 from tests.support.tiny_imports import local_target
 from tests.support.tuning import SabotagedBuilds, device, hang, product, row_sums, segfault, slow, wrong
@@ -27,6 +27,7 @@ from tuner.kernels import ready_made
 from tuner.kernels.context import built_arguments, make_target
 from tuner.kernels.fallback import plain_schedule
 from tuner.kernels.workload import buffers_of, describe
+from tuner.measuring import measure as measuring
 from tuner.measuring.build_process import BuildJob, Built
 from tuner.measuring.builder import BuildPool
 from tuner.measuring.canary import Canaries, Canary
@@ -51,7 +52,7 @@ def port() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def builders() -> Iterator[BuildPool]:
-    pool = BuildPool(workers=1, timeout_sec=20.0)
+    pool = BuildPool(workers=1, timeout_sec=patience(20))
     yield pool
     pool.close()
 
@@ -70,7 +71,7 @@ def session(mod: Any) -> SearchSession:
     return searching(mod, local_target())
 
 
-def outcomes(port: int, probes: list[Probe], session_timeout_sec: float = 20.0, **options: Any) -> dict[int, Measured]:
+def outcomes(port: int, probes: list[Probe], **options: Any) -> dict[int, Measured]:
     found: dict[int, Measured] = {}
 
     def keep(probe: Probe, result: Measured) -> None:
@@ -78,21 +79,24 @@ def outcomes(port: int, probes: list[Probe], session_timeout_sec: float = 20.0, 
         found[probe.number] = result
 
     known = {"cold_weights": False, "time_canary": None, "best_sec": None, **options}
-    measure(device(port, session_timeout_sec), probes, on_result=keep, **known)
+    measure(device(port), probes, on_result=keep, **known)
     return found
 
 
-def test_harmful_libraries_among_good_ones_cost_only_themselves(port: int, builders: BuildPool, tmp_path: Path) -> None:
+def test_harmful_libraries_among_good_ones_cost_only_themselves(
+    port: int, builders: BuildPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mod = product(8, 16, 32)
     jobs = [build_job(mod, tmp_path / f"{number}.so") for number in range(5)]
     jobs[1], jobs[3] = segfault(jobs[1]), hang(jobs[3])
     arguments = buffers_of(mod["main"])
-    probes = [Probe(n, built.path, arguments) for n, built in enumerate(builders.build(jobs))]
+    made = [Probe(n, built.path, arguments) for n, built in enumerate(builders.build(jobs))]
     (tmp_path / "9.so").write_bytes(b"no library")  # an error that leaves the session alive
-    probes.insert(2, Probe(9, str(tmp_path / "9.so"), arguments))
-    found = outcomes(port, probes, session_timeout_sec=6.0)
+    probes = [made[0], made[1], made[3], Probe(9, str(tmp_path / "9.so"), arguments), made[2], made[4]]
+    monkeypatch.setattr(measuring, "session_sec", lambda _, left, __: 6.0 if left == 4 else patience(20))
+    found = outcomes(port, probes)
     assert {n: result.error_class for n, result in found.items()} == {
-        0: "", 1: "crash", 9: "run", 2: "", 3: "timeout", 4: "",
+        0: "", 1: "crash", 3: "timeout", 9: "run", 2: "", 4: "",
     }  # fmt: skip
     assert list(found)[-1] == 1, "it was tried again among others"
     assert all((result.seconds is None) == bool(result.error_class) for result in found.values())
@@ -148,14 +152,21 @@ def test_canary_of_another_worker_is_whole_while_this_one_builds_it(tmp_path: Pa
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("family.so", b"new")]
 
 
-def test_candidate_that_finds_the_time_used_up_is_not_blamed(port: int, builders: BuildPool, tmp_path: Path) -> None:
-    """Each takes more than half a second, all of them more than the session has."""
+def test_candidate_that_finds_the_time_used_up_is_not_blamed(
+    port: int, builders: BuildPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes more than half a second, all of them more than the session has. One that takes half of that time, on
+    a machine that stands still just then, is rightly said to hang: so there are some tries."""
     mod = product(8, 16, 32)
     jobs = [slow(build_job(mod, tmp_path / f"{n}.so"), 0.1) for n in range(8)]
     probes = [Probe(n, built.path, buffers_of(mod["main"])) for n, built in enumerate(builders.build(jobs))]
-    found = outcomes(port, probes, session_timeout_sec=4.0)
-    assert [found[n].error_class for n in range(8)] == [""] * 8
-    assert list(found) != list(range(8)), "there was time for all"
+    monkeypatch.setattr(measuring, "session_sec", lambda _, left, __: 4.0 if left == 8 else patience(20))
+
+    def is_as_it_should() -> bool:
+        found = outcomes(port, probes)
+        return list(found) != list(range(8)) and [found[n].error_class for n in range(8)] == [""] * 8
+
+    assert any(is_as_it_should() for _ in range(3))
 
 
 @pytest.mark.parametrize(
@@ -304,9 +315,9 @@ def as_checked(record: Record) -> Record:
 
 
 def with_a_slow_one(finals: Finals, number: int) -> Finals:
-    """The same, but the candidate at this place from 1 on, or the plain schedule (0), takes 20 ms longer."""
+    """The same, but the candidate at this place from 1 on, or the plain schedule (0), takes 50 ms longer."""
     builds = SabotagedBuilds(
-        finals._builders, lambda job: job.path.endswith(f"-{number}.so"), lambda job: slow(job, 0.02)
+        finals._builders, lambda job: job.path.endswith(f"-{number}.so"), lambda job: slow(job, 0.05)
     )
     finals._builders = builds  # type: ignore[assignment]
     return finals
@@ -402,7 +413,7 @@ def test_record_that_nobody_checked_must_compute_what_the_workload_says(
         "tuner.search.entrants.default_schedule", lambda func, target: func
     )  # far slower than any record
     fastest = Record(**{**known[0].model_dump(), "checked": checked})
-    final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [fastest])
+    final = with_a_slow_one(finals, 0).decide("wl-1", str(tvm.ir.save_json(large)), 0, [fastest])
     assert asked == ([] if checked else [fastest.candidate])
     assert final.checked == (() if checked else ((fastest, problem),))
     assert final.winner is not None
@@ -428,6 +439,7 @@ def test_an_untuned_time_is_the_plain_schedules_though_a_ready_made_one_is_faste
     monkeypatch.setattr(ready_made, "schedule", lambda name, mod, target: s_tir.Schedule(fast))
     monkeypatch.setattr("tuner.search.entrants.default_schedule", lambda func, target: func)  # far slower than plain
     tir = str(tvm.ir.save_json(large))
+    with_a_slow_one(finals, 0)
     (untuned_sec,) = finals.time_plain([describe(large, "large", 1)]).values()
     final = finals.decide("wl-1", tir, 0, [])
     assert final.winner is not None
@@ -494,7 +506,7 @@ def test_ready_made_winner_must_compute_what_the_workload_says(
     monkeypatch.setattr(ready_made, "names", lambda target: ("mine",))
     monkeypatch.setattr(ready_made, "schedule", lambda name, mod, target: s_tir.Schedule(made))
     monkeypatch.setattr("tuner.search.entrants.default_schedule", lambda func, target: func)  # far slower than plain
-    final = finals.decide("wl-1", str(tvm.ir.save_json(large)), 0, [])
+    final = with_a_slow_one(finals, 0).decide("wl-1", str(tvm.ir.save_json(large)), 0, [])
     assert final.winner is not None
     assert final.winner.ready_made == ("mine" if right else "")
 

@@ -52,7 +52,7 @@ def test_two_services_take_turns_and_lose_nothing(bench: Bench, tmp_path: Path, 
     with ExitStack() as services:
         ids = [bench.submit(budget_trials=BUDGET)]
         both = [start("one"), start("other")]
-        first = leader_after(bench, 0)
+        first = leader_after(bench, 0, 0)
         assert first in {process.pid for process in both}
         second = turn(bench, first, ids)
         assert second in {process.pid for process in both} - {first}
@@ -72,14 +72,14 @@ def test_two_services_take_turns_and_lose_nothing(bench: Bench, tmp_path: Path, 
 def turn(bench: Bench, pid: int, ids: list[str]) -> int:
     """The one that leads is killed, and there is more to do; returns who leads then and has measured something."""
     kill_hard(pid)
+    before = rounds_done(bench.database)
     ids.append(bench.submit(budget_trials=BUDGET))
     bench.expire_lease()
-    return leader_after(bench, pid)
+    return leader_after(bench, pid, before)
 
 
-def leader_after(bench: Bench, pid: int) -> int:
-    """The process that leads once it is another one, and a round more has ended since."""
-    before = rounds_done(bench.database)
+def leader_after(bench: Bench, pid: int, before: int) -> int:
+    """The process that leads once it is another one, and more rounds than ``before`` have ended."""
     wait_until(lambda: leader(bench.database) not in (0, pid), 60, "another to lead")
     wait_until(lambda: rounds_done(bench.database) > before, 60, "a round of the one that leads")
     return leader(bench.database)

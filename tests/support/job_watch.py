@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 from sqlmodel import col, select
 
-from tests.support.processes import SLACK, wait_until
+from tests.support.processes import patience, wait_until
 from tests.support.service import Service
 from tuner.config import Settings
 from tuner.db import jobs
@@ -74,7 +74,7 @@ class JobWatch:
 
     def wait_for_round_in_progress(self, timeout_sec: float = 60.0) -> Round:
         """Wait until a round has measured some candidates and is not done."""
-        deadline = time.monotonic() + timeout_sec * SLACK
+        deadline = time.monotonic() + patience(timeout_sec)
         while time.monotonic() < deadline:
             with read(self._engine) as db:
                 query = select(Round).where(Round.job_id == self.id, Round.state == "running")

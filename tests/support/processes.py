@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from rpc.lifeline import child_env, python_module
+from tuner.cli.ports import lasting_port
 
 SLACK = 5.0  # so many times as long as on a quick machine that does nothing else may anything take
 _HALTS_SEC = 20.0  # and so much longer where the machine stands still meanwhile, as shared ones do
@@ -23,9 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """A port nobody listens on just now, and that nobody is given who asks for any."""
+    return lasting_port("127.0.0.1")
 
 
 def patience(timeout_sec: float) -> float:
@@ -113,6 +112,7 @@ def running_module(module: str, *args: str, **env: str) -> Iterator[subprocess.P
 
 def kill_hard(pid: int) -> None:
     """``kill -9``."""
+    assert pid > 0, "no such process, but the group of this one"
     os.kill(pid, signal.SIGKILL)
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rpc import tracker
-from tests.support.processes import running_module, wait_until
+from tests.support.processes import patience, running_module, wait_until
 
 HOST = "127.0.0.1"
 
@@ -30,9 +30,9 @@ def agent_process(port: int, *options: str, key: str = "local", **env: str) -> I
 
 
 def summary(port: int) -> tracker.Summary | None:
-    """The tracker's summary, None when it does not answer."""
+    """The tracker's summary, None when nobody answers."""
     try:
-        return tracker.summary(HOST, port)
+        return tracker.summary(HOST, port, patience(2))
     except OSError:
         return None
 

@@ -14,10 +14,9 @@ from typing import Any
 import httpx
 
 from rpc.lifeline import python_module
-from tests.support.processes import running
+from tests.support.processes import free_port, patience, running
 from tests.support.rest import owners_headers
 from tests.support.rpc_device import free
-from tuner.cli.ports import lasting_port
 from tuner.config import Settings
 
 COMMAND = [sys.executable, "-m", "tuner.cli.main"]
@@ -55,7 +54,9 @@ class Service:
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One request, as the owner's programs send it."""
-        return httpx.request(method, self.url + path, headers=self.headers, timeout=30, verify=False, **options)
+        return httpx.request(
+            method, self.url + path, headers=self.headers, timeout=patience(30), verify=False, **options
+        )
 
     @property
     def tracker_port(self) -> int:
@@ -63,7 +64,7 @@ class Service:
 
     def is_well(self) -> bool:
         try:
-            answer = httpx.get(f"{self.url}/healthz", timeout=5, verify=False)
+            answer = httpx.get(f"{self.url}/healthz", timeout=patience(1), verify=False)
             return answer.is_success and free(self.tracker_port) == 1
         except httpx.HTTPError:
             return False
@@ -73,7 +74,7 @@ class Service:
 def serving(data_dir: Path, *options: str, **env: str) -> Iterator[Service]:
     """Start the service, with these settings, and wait until it says that it is ready."""
     argv = python_module("tuner.cli.main", "serve", "--data-dir", str(data_dir), *options)
-    with running(argv, TUNER_TRACKER_PORT=str(lasting_port("127.0.0.1")), **env) as process:
+    with running(argv, TUNER_TRACKER_PORT=str(free_port()), **env) as process:
         assert process.stdout is not None
         output = ""
         for line in process.stdout:

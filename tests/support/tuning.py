@@ -15,6 +15,7 @@ from sqlmodel import col, select
 from tvm import s_tir, te, tirx
 
 from tests.support import databases
+from tests.support.processes import patience
 from tests.support.rows import add_job
 from tests.support.tiny_imports import local_target
 from tuner.config import Settings
@@ -33,7 +34,7 @@ HOST = "127.0.0.1"
 
 def device(port: int, session_timeout_sec: float = 60.0) -> DeviceAddress:
     """The device of a test's tracker."""
-    return DeviceAddress(HOST, port, "local", 20.0, session_timeout_sec)
+    return DeviceAddress(HOST, port, "local", patience(20), session_timeout_sec)
 
 
 def product(rows: int = 16, depth: int = 32, columns: int = 64) -> Any:
@@ -59,7 +60,7 @@ class Bench:
     """A database of its own, a device, and a Tuner that can be made anew as after a restart."""
 
     def __init__(self, root: Path, port: int) -> None:
-        self.settings = Settings(data_dir=root, build_workers=1, build_timeout_sec=30.0)
+        self.settings = Settings(data_dir=root, build_workers=1, build_timeout_sec=patience(30))
         databases.create(self.settings)
         self.engine: Engine = make_engine(self.settings)
         self.port = port

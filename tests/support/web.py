@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from api.app import create_app
 from tests.support import databases
+from tests.support.processes import patience
 from tests.support.rest import owners_headers
 from tuner.config import Settings
 from tuner.tokens import own_token
@@ -40,7 +41,7 @@ class Web:
 
     def get(self, path: str) -> httpx.Response:
         """Asked as they ask."""
-        return httpx.get(self.url + path, headers=self.headers)
+        return httpx.get(self.url + path, headers=self.headers, timeout=patience(5))
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 
 from tests.support import databases
+from tests.support.processes import free_port
 from tests.support.rest import owners_headers
 from tuner.config import Settings
 
@@ -70,9 +70,7 @@ def serve_folder(data_dir: Path) -> Iterator[WebProcess]:
 @contextmanager
 def serve_process(settings: Settings) -> Iterator[WebProcess]:
     """The web process over the data directory of ``settings``; killed at the end if it still runs."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     given = settings.model_copy(update={"port": port, "log_level": "WARNING"})
     process = subprocess.Popen([sys.executable, "-m", "api.web_process"], env={**os.environ, **given.as_env()})
     try:
