@@ -14,8 +14,9 @@ from safetensors.numpy import save_file
 from sqlalchemy import Engine
 
 from tests.support.coordination import Bench
-from tests.support.fake_hub import FakeHub, fake_hub
+from tests.support.fake_hub import FakeHub, fake_hub, use_in_processes
 from tests.support.fake_stages import FAMILY
+from tests.support.processes import command_of, patience
 from tests.support.submitting import submit_job
 from tests.support.tiny_models import CONFIGS, write_untrained
 from tuner.config import Settings
@@ -25,7 +26,7 @@ from tuner.jobs import control
 from tuner.schemas import BudgetIn, JobIn
 
 HUB_ID = "some-org/tiny"
-WAIT_SEC = 120.0
+WAIT_SEC = patience(60)
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hub(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """A hub that processes started from here use, with an empty cache."""
     with fake_hub({HUB_ID: model}) as served:
-        monkeypatch.setenv("HF_ENDPOINT", served.endpoint)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        use_in_processes(monkeypatch, served.endpoint, tmp_path / "cache")
         yield served
 
 
@@ -94,7 +93,7 @@ def test_a_model_comes_with_its_progress_told_before_the_engine_is_asked(world: 
 
 
 def those_that_fetch() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if "tuner.importers.fetch_process" in one.cmdline()]
+    return [one for one in psutil.Process().children() if "tuner.importers.fetch_process" in command_of(one)]
 
 
 def hub_commit(hub: FakeHub) -> str:
@@ -197,9 +196,7 @@ def test_a_hub_model_for_which_nobody_asked_a_shape_is_for_texts_if_it_turns_out
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, takes_texts: bool
 ) -> None:
     with fake_hub({HUB_ID: write_untrained(tmp_path / "model", CONFIGS[kind])}) as served:
-        monkeypatch.setenv("HF_ENDPOINT", served.endpoint)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        use_in_processes(monkeypatch, served.endpoint, tmp_path / "cache")
         job_id = world.job_of(HUB_ID, seq_len=None, target="m1-cpu")
         assert world.job(job_id).lengths
         world.wait_until(lambda: world.job(job_id).snapshot)

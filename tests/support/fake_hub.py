@@ -16,7 +16,11 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from tests.support.processes import patience
+from tuner.importers import hub as hub_client
+
 _BLOCK = 1024 * 1024
+_PATIENCE_SEC = round(patience(10))  # with a hub that shares its processor with all tests
 
 
 @dataclass
@@ -41,9 +45,21 @@ class FakeHub:
 
 
 def use_endpoint(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
-    """Have this process ask that hub: what ``HF_ENDPOINT`` does, but it is read at import."""
+    """Have this process ask that hub, patiently: what ``HF_ENDPOINT`` does, but it is read at import."""
+    monkeypatch.setattr(hub_client, "PROBE_TIMEOUT_SEC", _PATIENCE_SEC)
+    for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
+        monkeypatch.setattr(constants, name, _PATIENCE_SEC)
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
+
+
+def use_in_processes(monkeypatch: pytest.MonkeyPatch, endpoint: str, cache: Path) -> None:
+    """Have processes that are started from here ask that hub, patiently, with a cache of their own."""
+    for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
+        monkeypatch.setenv(name, str(_PATIENCE_SEC))
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
 
 
 def commit_of(folder: Path) -> str:

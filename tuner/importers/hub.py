@@ -26,7 +26,7 @@ from tuner.importers.model_file import graph_among
 
 log = logging.getLogger(__name__)
 
-PROBE_TIMEOUT_SEC = 5.0
+PROBE_TIMEOUT_SEC = float(constants.HF_HUB_ETAG_TIMEOUT)  # ten seconds, unless its variable says otherwise
 _CHUNK_BYTES = 256 * 1024  # the library reads 10 MiB before it tells of any progress, which may take minutes
 
 
