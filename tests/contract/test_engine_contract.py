@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,7 @@ from typing import Protocol
 import pytest
 
 from tests.support import engine_stages
-from tests.support.engine import address_of, engine_process, engine_settings, patient
+from tests.support.engine import address_of, engine_process, engine_settings, patient, until_answered
 from tests.support.fake_engine import FakeCluster, FakeEngine, Hangs, ProcessDied
 from tests.support.processes import free_port, is_running, kill_hard, oom_score_adj, wait_until
 from tuner.config import Settings
@@ -37,7 +38,7 @@ class DaskBench:
     address: str
 
     def connect(self) -> Engine:
-        return patient(self.address, self.settings, STAGES)
+        return patient(self.address, self.settings, STAGES, lasts=True)
 
     def kill_worker_of(self, job_id: str) -> None:
         kill_hard(worker_of(self.settings, job_id))
@@ -186,7 +187,7 @@ def test_killed_engine_leaves_no_worker_and_its_successor_knows_nothing(tmp_path
     engine = patient(f"tls://127.0.0.1:{port}", settings, STAGES)
     with engine_process(settings, port) as process:
         wait_until(lambda: slots_of(engine), 30, "the engine")
-        engine.submit("task", "hang", job_id="job-hang")
+        until_answered(lambda: engine.submit("task", "hang", job_id="job-hang"))
         wait_until((tmp_path / "job-hang").exists, 10, "the task")
         worker = worker_of(settings, "job-hang")
         kill_hard(process.pid)
@@ -201,7 +202,7 @@ def test_workers_may_use_all_cores(tmp_path: Path) -> None:
     """Dask would set OMP_NUM_THREADS=1 in its workers, and PyTorch in them would run on one core."""
     settings = engine_settings(tmp_path)
     with engine_process(settings) as process:
-        engine = patient(address_of(process), settings, STAGES)
+        engine = patient(address_of(process), settings, STAGES, lasts=True)
         engine.submit("task", "note", job_id="job-note")
         assert outcome_of(engine, "task").kind == "done"
         worker = worker_of(settings, "job-note")
@@ -218,7 +219,8 @@ def outcome_of(engine: Engine, key: str) -> Outcome:
 
     def look() -> bool:
         engine.wait(0.05)
-        found.extend(engine.poll())
+        with suppress(EngineUnavailable):
+            found.extend(engine.poll())
         return bool(found)
 
     wait_until(look, 30, f"the end of {key}")

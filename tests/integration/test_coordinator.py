@@ -21,7 +21,7 @@ from tuner.db import records
 from tuner.db.engine import write
 from tuner.db.models import Device, Round, Workload
 from tuner.errors import DeviceUnavailable, ModelInvalid, ProcessLost, StorageFull, TunerError
-from tuner.jobs import control, course, job_folders, plan, tasks, tuning
+from tuner.jobs import control, course, job_folders, leadership, plan, tasks, tuning
 from tuner.jobs.device_watch import MAX_CRASHES
 from tuner.state import STAGES
 
@@ -33,7 +33,9 @@ LIFE = ["importing", "extracting", "tuning", "compiling", "verifying", "benchmar
 
 
 @pytest.fixture
-def bench(settings: Settings, engine: Engine) -> Bench:
+def bench(settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Leases, which are by the database's clock, end only when a test says so."""
+    monkeypatch.setattr(leadership, "LEASE_TTL_SEC", 3600.0)
     return Bench(settings, engine)
 
 

@@ -16,7 +16,7 @@ import pytest
 from distributed import Client
 
 from tests.support.engine import address_of, engine_process, engine_settings
-from tests.support.processes import family, python_code, running, wait_until
+from tests.support.processes import family, patience, python_code, running, wait_until
 from tuner.config import Settings
 from tuner.jobs.engine import DaskEngine
 from tuner.jobs.engine_probe import count_workers
@@ -65,7 +65,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         assert process.stdout is not None
         threading.Thread(target=process.stdout.read, daemon=True).start()  # or a full pipe would stop it
         with Client(address, security=security(settings), set_as_default=False) as client:
-            client.wait_for_workers(1, timeout=30)
+            client.wait_for_workers(1, timeout=patience(30))
         yield Running(settings, address, process)
 
 
@@ -114,7 +114,7 @@ def test_a_stranger_runs_no_code(engine: Running, tmp_path: Path) -> None:
 
 
 def test_the_engine_counts_as_up_for_whoever_has_its_certificate(engine: Running, tmp_path: Path) -> None:
-    assert count_workers(engine.address, security(engine.settings)) == 1
+    assert count_workers(engine.address, security(engine.settings), patience(2)) == 1
     assert count_workers(engine.address, security(engine_settings(tmp_path / "stranger"))) is None
 
 
@@ -128,7 +128,7 @@ def test_whoever_else_listens_in_its_place_does_not_count(engine: Running, tmp_p
 def test_a_worker_goes_by_its_own_settings_and_none_travel(engine: Running, tmp_path: Path) -> None:
     told = {"data_dir": tmp_path, "database_url": "postgresql://user:secret@db/tunesmith"}
     settings = engine.settings.model_copy(update=told)
-    client = DaskEngine(engine.address, settings, stages="tests.support.engine_stages", timeout_sec=20.0)
+    client = DaskEngine(engine.address, settings, stages="tests.support.engine_stages", timeout_sec=patience(2))
     client.submit("task", "note", job_id="job-settings")
     wait_until((engine.settings.root / "job-settings").exists, 20, "the task, in the engine's own data directory")
     client.close()
@@ -138,6 +138,6 @@ def test_a_worker_goes_by_its_own_settings_and_none_travel(engine: Running, tmp_
 def test_an_engine_without_a_certificate_does_not_start(tmp_path: Path) -> None:
     argv = python_code("from tuner.jobs.engine_process import main; main()")
     with running(argv, TUNER_DATA_DIR=str(tmp_path)) as process:
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=patience(30))
     assert process.returncode == 1
     assert "TUNER_ENGINE_CA" in output

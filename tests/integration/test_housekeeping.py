@@ -260,7 +260,10 @@ def test_the_doctor_says_what_is_kept_by_which_rules(house: Settings) -> None:
     assert "artifacts 14 B, replaced ones for 30 days (TUNER_KEEP_ARTIFACTS_DAYS)" in said
 
 
-def test_a_coordinator_cleans_up_between_tasks_once_an_hour(house: Settings, engine: Engine) -> None:
+def test_a_coordinator_cleans_up_between_tasks_once_an_hour(
+    house: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tidying, "TURN_SEC", 3600.0)
     bench = Bench(house, engine)
     bench.pass_()
     assert files(house) == {NEW}
