@@ -31,7 +31,7 @@ from tuner.graph.rotary import fold_rotations
 from tuner.graph.rows import flatten_rows
 
 _WRAPPED = "network."  # where a model of the library's is held while it is exported
-PIPELINE_VERSION = 9  # part of the key of cached imports: raise it when `prepare` makes other kernels
+PIPELINE_VERSION = 10  # part of the key of cached imports: raise it when `prepare` makes other kernels
 GPU_VERSION = 3  # the same, of kernels that only GPUs have
 
 

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from tuner.importers.families import PADDING_BIAS
 
+_VECTOR = 16  # of the widest vectors, in float32
+
 
 def padding_bias(_self: Any, seen: torch.Tensor) -> torch.Tensor:
     """For ``DebertaV2Encoder.get_attention_mask``: the additive mask of ``seen (batch, seq)``, which is 1 or 0."""
@@ -70,20 +72,28 @@ def _by_position(
     self: Any, kind: str, query: torch.Tensor, key: torch.Tensor, distance: torch.Tensor, embeddings: torch.Tensor
 ) -> torch.Tensor:
     """What the content of one side says of the position of the other: scores ``(batch, heads, seq, seq)``."""
-    span = self.pos_ebd_size
-    reach = _reach(self, int(distance.shape[0]))
-    first, last = max(span - reach, 0), min(span + reach, 2 * span - 1)  # of the positions, those that are met
+    span, length = self.pos_ebd_size, int(distance.shape[0])
+    first, count = _met(span, _reach(self, length))
     content, sign = (query, 1) if kind == "c2p" else (key, -1)
     if self.share_att_key:
         projection = self.key_proj if kind == "c2p" else self.query_proj
     else:
         projection = self.pos_key_proj if kind == "c2p" else self.pos_query_proj
-    places = projection(embeddings[first : last + 1]).view(-1, self.num_attention_heads, self.attention_head_size)
-    scores = torch.matmul(content, places.permute(1, 2, 0)[None])
-    index = (sign * distance + span).clamp(first, last) - first
-    index = index[None, None].expand(*content.shape[:2], *distance.shape)
-    gathered = torch.gather(scores, -1, index)
-    return gathered if kind == "c2p" else gathered.transpose(-1, -2)
+    batch, heads, _, size = content.shape
+    places = projection(embeddings[first : first + count]).view(count, heads, size)
+    rows = content.transpose(0, 1).reshape(heads, batch * length, size)  # a head's of all texts: one product
+    scores = torch.matmul(rows, places.permute(1, 2, 0)).view(heads, batch, length * count)
+    found = (sign * distance + span).clamp(0, 2 * span - 1) - first + torch.arange(length)[:, None] * count
+    found = found if kind == "c2p" else found.T  # of the key that a column is, what it says of the query's position
+    return scores.index_select(-1, found.flatten()).view(heads, batch, length, length).transpose(0, 1)
+
+
+def _met(span: int, reach: int) -> tuple[int, int]:
+    """The first of the ``2 * span`` positions that are scored, and how many: all that are met, and as many more as make
+    whole vectors, where there are some."""
+    first, last = max(span - reach, 0), min(span + reach, 2 * span - 1)
+    count = min(-(-(last + 1 - first) // _VECTOR) * _VECTOR, 2 * span)
+    return min(first, 2 * span - count), count
 
 
 def _reach(self: Any, length: int) -> int:
