@@ -11,16 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.model_files import in_place
-from tests.support.tiny_imports import compile_plainly
-from tests.support.tiny_models import write_model
+from tests.support.tiny_made import tiny_import
 from tuner.artifact import bundle
 from tuner.artifact.format import pack
-from tuner.artifact.loader import Runner
+from tuner.artifact.loader import Runner, load
 from tuner.artifact.machine import instructions, lacking
 from tuner.compiler.module import read_manifest, seal
 from tuner.errors import ArtifactMissing, InvalidInput
-from tuner.importers import cache
+from tuner.importers.cache import Shape
 
 IDS = [5, 17, 3, 9, 60]
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ on this machine")
@@ -29,13 +27,11 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ 
 class Made:
     """A tiny model, compiled, packed and bundled."""
 
-    def __init__(self, folder: Path, shape: cache.Shape) -> None:
-        write_model(folder / "model", "bert", "sequence-classification")
-        fetched = in_place(str(folder / "model"), False, "sequence-classification")
-        imported = cache.import_source(fetched, shape, folder / "imports")
-        self.runner: Runner = compile_plainly(
-            folder / "imports", imported, shape.batch, shape.seq_len, folder / "module"
-        )
+    def __init__(self, folder: Path, shape: Shape) -> None:
+        made = tiny_import(shape, head="sequence-classification")
+        self.model = made.model
+        shutil.copytree(made.artifact(), folder / "module")
+        self.runner: Runner = load(folder / "module")
         self.manifest = seal(folder / "module", read_manifest(folder / "module"))
         self.tar, self.bundle, self.unpacked = folder / "a.tar", folder / "bundle.tar", folder / "unpacked"
         pack(folder / "module", self.tar)
@@ -62,18 +58,18 @@ class Made:
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return Made(tmp_path_factory.mktemp("texts"), cache.Shape(texts=True))
+    return Made(tmp_path_factory.mktemp("texts"), Shape(texts=True))
 
 
 @pytest.fixture(scope="module")
 def padded(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return Made(tmp_path_factory.mktemp("padded"), cache.Shape(2, 8))
+    return Made(tmp_path_factory.mktemp("padded"), Shape(2, 16))
 
 
 def test_its_readme_names_the_model_and_no_folder_of_another_machine(texts: Made) -> None:
     readme = (texts.unpacked / "README.md").read_text()
-    assert readme.startswith("# model for C and C++")
-    assert str(texts.tar.parent) not in readme
+    assert readme.startswith(f"# {texts.model.name} for C and C++")
+    assert not any(str(file.parent) in readme for file in (texts.model, texts.tar))
 
 
 @needs_compiler
@@ -128,7 +124,7 @@ def test_many_texts_are_cut_into_runs(texts: Made) -> None:
 @needs_compiler
 def test_a_shape_gives_what_the_loader_gives(padded: Made) -> None:
     padded.build()
-    ids, mask = np.zeros((2, 8), np.int32), np.zeros((2, 8), np.int32)
+    ids, mask = np.zeros((2, 16), np.int32), np.zeros((2, 16), np.int32)
     ids[:, : len(IDS)], mask[:, : len(IDS)] = IDS, 1
     wanted = padded.runner.run(input_ids=ids, attention_mask=mask, token_type_ids=np.zeros_like(ids))
     np.testing.assert_allclose(padded.numbers(*IDS), next(iter(wanted.values()))[0], rtol=1e-5, atol=1e-6)

@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.support.model_files import in_place
+from tests.support.tiny_made import tiny_model
 from tests.support.tiny_models import CONFIGS, write_model
 from tuner.importers.faithful import check_faithful
 from tuner.importers.families import FAMILIES
@@ -20,13 +21,13 @@ SIDES = ["padded on the left", "empty"]
 LENGTH = 48
 
 
-def loaded(folder: Path, kind: str, head: str = "encoder") -> LoadedModel:
-    return load_torch(in_place(str(write_model(folder, kind, head)), head=head))
+def loaded(kind: str, head: str = "encoder") -> LoadedModel:
+    return load_torch(in_place(str(tiny_model(kind, head)), head=head))
 
 
 @pytest.mark.parametrize(("kind", "head"), [pair for pair in product(CONFIGS, HEADS) if pair not in NOT_THERE])
-def test_every_kind_of_row_is_what_the_library_computes(tmp_path: Path, kind: str, head: str) -> None:
-    model = loaded(tmp_path, kind, head)
+def test_every_kind_of_row_is_what_the_library_computes(kind: str, head: str) -> None:
+    model = loaded(kind, head)
     assert model.weights == "pretrained"
     found = check_faithful(model, LENGTH)
     assert found["max_rel_error"] < 1e-3
@@ -52,11 +53,10 @@ def test_a_row_of_padding_is_the_librarys_however_large_scores_are(tmp_path: Pat
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
-def test_short_shapes_are_compared_too(tmp_path: Path, length: int) -> None:
-    assert check_faithful(loaded(tmp_path, "bert"), length)["max_rel_error"] < 1e-3
+def test_short_shapes_are_compared_too(length: int) -> None:
+    assert check_faithful(loaded("bert"), length)["max_rel_error"] < 1e-3
 
 
-def test_a_head_that_scores_choices_gives_one_number_for_each(tmp_path: Path) -> None:
-    model = loaded(tmp_path, "bert", "multiple-choice")
-    assert model.output_names == ("logits",)
-    assert load_file(tmp_path / "model.safetensors")["classifier.weight"].shape == (1, 32)
+def test_a_head_that_scores_choices_gives_one_number_for_each() -> None:
+    assert loaded("bert", "multiple-choice").output_names == ("logits",)
+    assert load_file(tiny_model("bert", "multiple-choice") / "model.safetensors")["classifier.weight"].shape == (1, 32)

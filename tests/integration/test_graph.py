@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache as cache_results
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,7 @@ class Case:
     """An imported model and its kernels."""
 
     kind: str
+    folder: Path
     root: Path
     imported: Imported
     mod: Any
@@ -83,14 +86,24 @@ def _matrix(workload: ExtractedWorkload) -> tuple[int, ...] | None:
     return next((shape for shape in shapes if len(shape) == 2 and workload.flops >= 2 * ROWS / BATCH), None)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Case]:
+    """A model of a kind and head, imported once."""
+
+    @cache_results
+    def make(kind: str, head: str) -> Case:
+        place = tmp_path_factory.mktemp("made")
+        folder = write_model(place / "model", kind, head)
+        imported = import_tiny(folder, head, BATCH, SEQ_LEN, place / "imports")
+        mod = cache.load_module(place / "imports", imported)
+        return Case(kind, folder, place / "imports", imported, mod, extract(mod, tvm.target.Target(local_target())))
+
+    return make
+
+
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(case))
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    kind, head = request.param
-    folder = tmp_path_factory.mktemp("model")
-    write_model(folder / "model", kind, head)
-    imported = import_tiny(folder / "model", head, BATCH, SEQ_LEN, folder / "imports")
-    mod = cache.load_module(folder / "imports", imported)
-    return Case(kind, folder / "imports", imported, mod, extract(mod, tvm.target.Target(local_target())))
+def case(request: pytest.FixtureRequest, made: Callable[..., Case]) -> Case:
+    return made(*request.param)
 
 
 @pytest.fixture(scope="module")
@@ -237,26 +250,24 @@ from tests.support.tiny_imports import import_tiny, local_target
 from tuner.importers import cache
 from tuner.kernels.workload import extract
 
-folder, root = map(Path, sys.argv[1:])
-imported = import_tiny(folder, "encoder", 2, 16, root)
-for workload in extract(cache.load_module(root, imported), tvm.target.Target(local_target())):
+folder, root, batch, seq_len = sys.argv[1:]
+imported = import_tiny(Path(folder), "encoder", int(batch), int(seq_len), Path(root))
+for workload in extract(cache.load_module(Path(root), imported), tvm.target.Target(local_target())):
     print(workload.id)
 """
 
 
-def test_workload_ids_do_not_depend_on_the_process_or_on_what_it_did_before(tmp_path: Path) -> None:
+def test_workload_ids_do_not_depend_on_the_process_or_on_what_it_did_before(
+    made: Callable[..., Case], tmp_path: Path
+) -> None:
     """Here, where another model was imported before, and in a process that has done nothing yet."""
-    wanted, other = write_model(tmp_path / "a", "minilm"), write_model(tmp_path / "b", "electra")
-    done = subprocess.run(
-        python_code(IDS, str(wanted), str(tmp_path / "imports1")), cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    _, wanted = made("bert", "encoder"), made("electra", "encoder")
+    asked = python_code(IDS, str(wanted.folder), str(tmp_path / "imports"), str(BATCH), str(SEQ_LEN))
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    root = tmp_path / "imports2"
-    _, imported = (import_tiny(folder, "encoder", 2, 16, root) for folder in (other, wanted))
-    mod = cache.load_module(root, imported)
-    here = [one.id for one in extract(mod, tvm.target.Target(local_target()))]
+    here = [one.id for one in wanted.workloads]
     assert len(here) > 8
-    assert set(ids_of(mod).values()) == set(here), "a kernel goes by one id, whoever asks"
+    assert set(ids_of(wanted.mod).values()) == set(here), "a kernel goes by one id, whoever asks"
     assert here == done.stdout.split()
 
 
@@ -270,15 +281,13 @@ def test_a_module_is_read_whichever_release_wrote_it() -> None:
         assert tvm_ffi.structural_equal(from_json(wrote), func)
 
 
-def test_models_of_one_shape_share_their_workloads(tmp_path: Path) -> None:
+def test_models_of_one_shape_share_their_workloads(made: Callable[..., Case], tmp_path: Path) -> None:
     """A fine-tuned model starts from the records of the one it comes from."""
-    target = tvm.target.Target(local_target())
-    found = []
-    for seed in (1, 2):
-        folder = write_model(tmp_path / str(seed), "bert", seed=seed)
-        imported = import_tiny(folder, "encoder", BATCH, SEQ_LEN, tmp_path / "imports")
-        found.append({w.id for w in extract(cache.load_module(tmp_path / "imports", imported), target)})
-    assert found[0] == found[1]
+    folder = write_model(tmp_path / "model", "bert", seed=2)
+    imported = import_tiny(folder, "encoder", BATCH, SEQ_LEN, tmp_path / "imports")
+    mod = cache.load_module(tmp_path / "imports", imported)
+    found = {one.id for one in extract(mod, tvm.target.Target(local_target()))}
+    assert found == {one.id for one in made("bert", "encoder").workloads}
 
 
 def test_parameters_are_taken_where_tvm_left_them() -> None:

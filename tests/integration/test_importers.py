@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
 from tests.support.model_files import in_place
+from tests.support.tiny_made import tiny_model
 from tests.support.tiny_models import CONFIGS, write_config_only, write_model
 from tuner.errors import MemoryShort, ModelInvalid, SequenceTooLong
 from tuner.importers import cache, deberta, huggingface
@@ -39,6 +40,13 @@ def load(folder: Path, **options: object) -> LoadedModel:
     return load_torch(in_place(str(folder), **options))  # type: ignore[arg-type]
 
 
+@functools.cache
+def loaded_of(kind: str, head: str) -> LoadedModel:
+    """A tiny model, loaded once."""
+    wanted_head = {"head": head} if head == "masked-lm" else {}  # which is left out unless it is asked for
+    return load(tiny_model(kind, head), **wanted_head)
+
+
 def padded_inputs(loaded: LoadedModel) -> dict[str, np.ndarray]:
     """Rows of 20, 7 and 1 tokens, padded on the right, with two segments where the family has them."""
     generator = np.random.default_rng(0)
@@ -57,9 +65,8 @@ NOT_THERE = [("nomic_bert", "question-answering"), ("nomic_bert", "multiple-choi
 
 
 @pytest.mark.parametrize(("kind", "head"), [pair for pair in product(CONFIGS, HEADS) if pair not in NOT_THERE])
-def test_plain_form_equals_the_library_on_padded_batches(tmp_path: Path, kind: str, head: str) -> None:
-    wanted_head = {"head": head} if head == "masked-lm" else {}  # which is left out unless it is asked for
-    loaded = load(write_model(tmp_path, kind, head), **wanted_head)
+def test_plain_form_equals_the_library_on_padded_batches(kind: str, head: str) -> None:
+    loaded = loaded_of(kind, head)
     assert loaded.weights == "pretrained"
     assert loaded.source.head == head
     inputs = padded_inputs(loaded)
@@ -75,16 +82,16 @@ def test_plain_form_equals_the_library_on_padded_batches(tmp_path: Path, kind: s
 
 
 @pytest.mark.parametrize("kind", list(CONFIGS))
-def test_padding_does_not_change_what_is_seen(tmp_path: Path, kind: str) -> None:
-    loaded = load(write_model(tmp_path, kind))
+def test_padding_does_not_change_what_is_seen(kind: str) -> None:
+    loaded = loaded_of(kind, "encoder")
     inputs = padded_inputs(loaded)
     whole = reference_outputs(loaded, inputs)["last_hidden_state"][1, :7]
     alone = reference_outputs(loaded, {name: value[1:2, :7] for name, value in inputs.items()})["last_hidden_state"][0]
     np.testing.assert_allclose(whole, alone, atol=2e-5)
 
 
-def test_baselines_share_parameters_but_not_the_attention(tmp_path: Path) -> None:
-    loaded = load(write_model(tmp_path))
+def test_baselines_share_parameters_but_not_the_attention() -> None:
+    loaded = loaded_of("bert", "encoder")
     eager, sdpa = variant(loaded, "eager"), variant(loaded, "sdpa")
     assert {p.data_ptr() for p in eager.parameters()} == {p.data_ptr() for p in sdpa.parameters()}
     attentions = [module.network.config._attn_implementation for module in (eager, sdpa, loaded.module)]
@@ -121,12 +128,12 @@ def test_export_keeps_attention_and_norms_whole_whatever_positions_are(exported:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported() -> Exported:
     """A tiny model of a kind and its export, made once."""
 
     @functools.cache
     def make(kind: str) -> tuple[LoadedModel, ExportedProgram]:
-        loaded = load(write_model(tmp_path_factory.mktemp("exported"), kind))
+        loaded = loaded_of(kind, "encoder")
         return loaded, importable(export(loaded, BATCH, SEQ_LEN))
 
     return make
@@ -148,9 +155,9 @@ def operators_of(program: ExportedProgram, kind: str) -> tuple[Counter[str], int
     return Counter(str(node.target) for node in program.graph.nodes if node.op == "call_function"), layers
 
 
-def test_export_refuses_a_sequence_over_the_maximum(tmp_path: Path) -> None:
+def test_export_refuses_a_sequence_over_the_maximum() -> None:
     with pytest.raises(SequenceTooLong, match="at most 64"):
-        export(load(write_model(tmp_path)), 1, 65)
+        export(loaded_of("bert", "encoder"), 1, 65)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +212,7 @@ def test_presets_build_the_networks_they_name(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_sharded_and_pickled_weights_load_the_same(tmp_path: Path) -> None:
-    whole = load(write_model(tmp_path / "whole"))
+    whole = loaded_of("bert", "encoder")
     sharded_folder = write_model(tmp_path / "sharded", shard_size="20KB")
     assert (sharded_folder / "model.safetensors.index.json").exists()
     sharded = load(sharded_folder)
@@ -223,9 +230,8 @@ def test_checkpoint_without_pooler_has_no_pooled_output(tmp_path: Path) -> None:
     assert (loaded.output_names, loaded.weights) == (("last_hidden_state",), "pretrained")
 
 
-def test_untrained_head_is_marked_random_and_repeats_with_its_seed(tmp_path: Path) -> None:
-    folder = write_model(tmp_path)
-    source = in_place(str(folder), head="sequence-classification")
+def test_untrained_head_is_marked_random_and_repeats_with_its_seed() -> None:
+    source = in_place(str(tiny_model()), head="sequence-classification")
     first, again = load_torch(source, 3), load_torch(source, 3)
     assert (first.weights, first.output_names) == ("random", ("logits",))
     assert "classifier" in first.note
@@ -256,7 +262,7 @@ def test_an_import_that_would_take_more_memory_than_it_may_loads_nothing(
     def fail(*_: object) -> None:
         raise AssertionError("memory was taken")
 
-    fetched = in_place(str(write_model(tmp_path / "model")))
+    fetched = in_place(str(tiny_model()))
     monkeypatch.setattr(huggingface, "load_torch", fail)
     with pytest.raises(MemoryShort, match="batch 2 and sequence length 16"):
         cache.import_source(fetched, cache.Shape(2, 16), tmp_path / "imports", memory_bytes=1000)
@@ -279,15 +285,15 @@ def test_prefix_that_hides_all_weights_is_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "roberta", "electra", "deberta-v2", "modernbert", "mpnet"])
-def test_classifier_of_a_base_has_random_weights(tmp_path: Path, kind: str) -> None:
-    loaded = load(write_model(tmp_path, kind), head="sequence-classification")
+def test_classifier_of_a_base_has_random_weights(kind: str) -> None:
+    loaded = load(tiny_model(kind), head="sequence-classification")
     assert (loaded.weights, loaded.output_names) == ("random", ("logits",))
     assert check_faithful(loaded, SEQ_LEN)["cases"][0] == "full"
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CONFIGS if (kind, "multiple-choice") not in NOT_THERE])
-def test_an_encoder_is_taken_from_a_checkpoint_for_multiple_choice(tmp_path: Path, kind: str) -> None:
-    loaded = load(write_model(tmp_path, kind, "multiple-choice"), head="encoder")
+def test_an_encoder_is_taken_from_a_checkpoint_for_multiple_choice(kind: str) -> None:
+    loaded = load(tiny_model(kind, "multiple-choice"), head="encoder")
     assert (loaded.weights, loaded.output_names[0]) == ("pretrained", "last_hidden_state")
 
 
@@ -303,8 +309,8 @@ def test_what_a_classifiers_outputs_mean_is_known_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["roberta", "mpnet", "modernbert"])
-def test_a_form_that_computes_something_else_is_refused(tmp_path: Path, kind: str) -> None:
-    loaded = load(write_model(tmp_path, kind))
+def test_a_form_that_computes_something_else_is_refused(kind: str) -> None:
+    loaded = load(tiny_model(kind))
     if kind == "modernbert":
         loaded.module.network.config.sliding_window = 1
     else:
@@ -320,8 +326,8 @@ def test_debertas_buckets_are_the_librarys(count: int, furthest: int) -> None:
     np.testing.assert_array_equal(deberta.buckets(distance, count, furthest), want.numpy())
 
 
-def test_deberta_multiplies_with_no_more_positions_than_a_length_meets(tmp_path: Path) -> None:
-    program = export(load_torch(in_place(str(write_model(tmp_path, "deberta-v2")))), 2, 4)
+def test_deberta_multiplies_with_no_more_positions_than_a_length_meets() -> None:
+    program = export(loaded_of("deberta-v2", "encoder"), 2, 4)
     products = [node for node in program.graph.nodes if str(node.target) == "aten.matmul.default"]
     assert {tuple(node.meta["val"].shape) for node in products} == {(4, 8, 16)}, "distances from -3 to 3, a vector"
 

@@ -26,6 +26,7 @@ from tuner.kernels.context import make_target
 from tuner.kernels.workload import extract
 
 Expected = Callable[..., dict[str, int]]
+Exported = Callable[..., Path]
 
 SHAPE = Shape(2, 20)
 TARGET = {"kind": "llvm", "mcpu": "x86-64-v3", "num-cores": 2}
@@ -64,11 +65,23 @@ def without_config(file: Path) -> Path:
     return file.rename(place)
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The graph of a tiny model of a kind and head, with nothing beside it, exported once."""
+
+    @functools.cache
+    def find(kind: str, head: str = "encoder") -> Path:
+        folder = write_model(tmp_path_factory.mktemp("exported") / "model", kind, head)
+        return without_config(export_onnx(folder, folder / "model.onnx", head=head))
+
+    return find
+
+
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "electra", "albert", "mpnet"])
-def test_a_file_alone_gives_the_workloads_of_its_folder(tmp_path: Path, expected: Expected, kind: str) -> None:
-    folder = write_model(tmp_path / "model", kind)
-    file = without_config(export_onnx(folder, folder / "model.onnx"))
-    one = imported(file, tmp_path / "root")
+def test_a_file_alone_gives_the_workloads_of_its_folder(
+    tmp_path: Path, expected: Expected, exported: Exported, kind: str
+) -> None:
+    one = imported(exported(kind), tmp_path / "root")
     assert one.weights == "pretrained"
     assert one.family == kind
     assert workloads(one, tmp_path / "root") == expected(kind)
@@ -87,10 +100,8 @@ def test_a_configuration_beside_the_file_tells_the_other_families(
 
 
 @pytest.mark.parametrize("head", ["sequence-classification", "token-classification", "question-answering", "masked-lm"])
-def test_a_head_is_told_by_the_graph(tmp_path: Path, expected: Expected, head: str) -> None:
-    folder = write_model(tmp_path / "model", "bert", head)
-    file = without_config(export_onnx(folder, folder / "model.onnx", head=head))
-    one = imported(file, tmp_path / "root")
+def test_a_head_is_told_by_the_graph(tmp_path: Path, expected: Expected, exported: Exported, head: str) -> None:
+    one = imported(exported("bert", head), tmp_path / "root")
     assert one.head == head
     assert one.weights == "pretrained"
     assert workloads(one, tmp_path / "root") == expected("bert", head)
@@ -148,32 +159,53 @@ SENTENCES: dict[str, dict[str, Any]] = {
 }
 
 
+class Sentences:
+    """A tiny sentence-transformers folder, its graph and its workloads, each made once."""
+
+    def __init__(self, name: str, place: Path) -> None:
+        self.place = place
+        self.folder = write_sentence_model(place / "model", **SENTENCES[name])
+
+    @functools.cached_property
+    def graph(self) -> Path:
+        return without_config(export_sentence_onnx(self.folder, self.folder / "model.onnx"))
+
+    @functools.cached_property
+    def workloads(self) -> dict[str, int]:
+        return of_folder(self.folder, self.place / "root")
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Sentences]:
+    return functools.cache(lambda name: Sentences(name, tmp_path_factory.mktemp("sentences")))
+
+
 @pytest.mark.parametrize("name", SENTENCES)
-def test_pooling_in_the_graph_gives_the_workloads_of_a_sentence_transformers_folder(tmp_path: Path, name: str) -> None:
-    folder = write_sentence_model(tmp_path / "model", **SENTENCES[name])
-    file = without_config(export_sentence_onnx(folder, folder / "model.onnx"))
-    one = imported(file, tmp_path / "root")
+def test_pooling_in_the_graph_gives_the_workloads_of_a_sentence_transformers_folder(
+    tmp_path: Path, sentences: Callable[[str], Sentences], name: str
+) -> None:
+    one = imported(sentences(name).graph, tmp_path / "root")
     assert (one.head, one.weights) == ("sentence-embedding", "pretrained")
     assert [output.name for output in one.outputs] == ["sentence_embedding"]
-    assert workloads(one, tmp_path / "root") == of_folder(folder, tmp_path / "root")
+    assert workloads(one, tmp_path / "root") == sentences(name).workloads
 
 
-def test_pooling_in_a_graph_of_pytorchs_newer_exporter_without_its_tokens(tmp_path: Path) -> None:
-    folder = write_sentence_model(tmp_path / "model")
-    file = without_config(export_sentence_onnx(folder, folder / "model.onnx", dynamo=True, tokens=False))
+def test_pooling_in_a_graph_of_pytorchs_newer_exporter_without_its_tokens(
+    tmp_path: Path, sentences: Callable[[str], Sentences]
+) -> None:
+    model = sentences("mean")
+    file = export_sentence_onnx(model.folder, tmp_path / "model.onnx", dynamo=True, tokens=False)
     one = imported(file, tmp_path / "root")
     assert one.head == "sentence-embedding"
-    assert workloads(one, tmp_path / "root") == of_folder(folder, tmp_path / "root")
+    assert workloads(one, tmp_path / "root") == model.workloads
 
 
-def test_the_encoder_alone_of_a_graph_with_pooling(tmp_path: Path) -> None:
-    folder = write_sentence_model(tmp_path / "model")
-    file = without_config(export_sentence_onnx(folder, folder / "model.onnx"))
-    one = imported(file, tmp_path / "root", "encoder")
+def test_the_encoder_alone_of_a_graph_with_pooling(tmp_path: Path, sentences: Callable[[str], Sentences]) -> None:
+    model = sentences("mean")
+    one = imported(model.graph, tmp_path / "root", "encoder")
     assert [output.name for output in one.outputs] == ["last_hidden_state"]
-    assert workloads(one, tmp_path / "root").keys() < of_folder(folder, tmp_path / "root", "encoder").keys(), (
-        "no pooler"
-    )
+    whole = of_folder(model.folder, tmp_path / "root", "encoder")
+    assert workloads(one, tmp_path / "root").keys() < whole.keys(), "no pooler"
 
 
 def test_a_graph_of_tokens_beside_modules_is_pooled_as_they_say(tmp_path: Path) -> None:
@@ -201,20 +233,16 @@ def test_pooling_that_ignores_the_padding_is_refused(tmp_path: Path) -> None:
         imported(file, tmp_path / "root")
 
 
-def test_a_network_that_is_another_one_than_its_graph_is_refused(tmp_path: Path) -> None:
-    folder = write_model(tmp_path / "model", "bert")
-    file = without_config(export_onnx(folder, folder / "model.onnx"))
-    model = onnx.load_model(file)
+def test_a_network_that_is_another_one_than_its_graph_is_refused(tmp_path: Path, exported: Exported) -> None:
+    model, file = onnx.load_model(exported("bert")), tmp_path / "model.onnx"
     next(node for node in model.graph.node if node.op_type == "Softmax").op_type = "LogSoftmax"
     onnx.save_model(model, file)
     with pytest.raises(ModelInvalid, match="is not what that computes"):
         imported(file, tmp_path / "root")
 
 
-def test_an_output_that_nobody_computes_is_refused(tmp_path: Path) -> None:
-    folder = write_model(tmp_path / "model", "bert")
-    file = without_config(export_onnx(folder, folder / "model.onnx"))
-    model = onnx.load_model(file)
+def test_an_output_that_nobody_computes_is_refused(tmp_path: Path, exported: Exported) -> None:
+    model, file = onnx.load_model(exported("bert")), tmp_path / "model.onnx"
     model.graph.node.append(helper.make_node("ReduceMean", ["last_hidden_state"], ["embedding"], axes=[1], keepdims=0))
     model.graph.output.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, None))
     onnx.save_model(model, file)
@@ -242,10 +270,8 @@ def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
         imported(file, tmp_path / "root")
 
 
-def test_a_file_that_is_cut_short_or_changed_is_an_error_wherever_that_is(tmp_path: Path) -> None:
-    folder = write_model(tmp_path / "model", "distilbert")
-    whole = export_onnx(folder, folder / "model.onnx").read_bytes()
-    file = tmp_path / "model.onnx"
+def test_a_file_that_is_cut_short_or_changed_is_an_error_wherever_that_is(tmp_path: Path, exported: Exported) -> None:
+    whole, file = exported("distilbert").read_bytes(), tmp_path / "model.onnx"
     rng = np.random.default_rng(0)
     for _ in range(8):
         file.write_bytes(whole[: rng.integers(len(whole))])

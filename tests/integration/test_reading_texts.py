@@ -10,38 +10,33 @@ import pytest
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, pipeline
 from typer.testing import CliRunner, Result
 
-from tests.support.model_files import in_place
-from tests.support.tiny_imports import compile_plainly
-from tests.support.tiny_models import write_model
+from tests.support.tiny_made import tiny_import
 from tuner.apart import Limits, answered
 from tuner.bench import spec
 from tuner.cli.main import app
 from tuner.client import runtimes
 from tuner.errors import InvalidInput, StageFailed
-from tuner.importers import cache
 from tuner.importers.cache import Shape
 
 TEXTS = ["the old river was small", "a city", "morning light on the water and the stone bridge"]
 
 
-def artifact(folder: Path, head: str, shape: Shape) -> tuple[Path, Path]:
+def artifact(head: str, shape: Shape) -> tuple[Path, Path]:
     """A model's folder, and its artifact's."""
-    files = write_model(folder / "model", "bert", head)
-    imported = cache.import_source(in_place(str(files), False, head), shape, folder / "imports")
-    compile_plainly(folder / "imports", imported, shape.batch, shape.seq_len, folder / "artifact")
-    return files, folder / "artifact"
+    made = tiny_import(shape, head=head)
+    return made.model, made.artifact()
 
 
 @pytest.fixture(scope="module")
-def classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def classifier() -> tuple[Path, Path]:
     """Of one shape: two texts of sixteen tokens."""
-    return artifact(tmp_path_factory.mktemp("classifier"), "sequence-classification", Shape(2, 16))
+    return artifact("sequence-classification", Shape(2, 16))
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def encoder() -> tuple[Path, Path]:
     """For texts of any lengths."""
-    return artifact(tmp_path_factory.mktemp("encoder"), "encoder", Shape(texts=True))
+    return artifact("encoder", Shape(texts=True))
 
 
 def run(*args: object, typed: str = "") -> Result:
@@ -123,9 +118,11 @@ def test_runtimes_are_told_side_by_side(classifier: tuple[Path, Path], monkeypat
 
 
 def test_a_runtime_that_fails_is_a_row_that_says_why_and_the_others_go_on(
-    classifier: tuple[Path, Path], tmp_path: Path
+    classifier: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files, made = classifier
+    for runtime in ("onnxruntime", "openvino"):
+        monkeypatch.setitem(runtimes.PACKAGES, runtime, ("no_package_has_this_name",))
     for file in files.iterdir():
         (tmp_path / file.name).write_bytes(b"\0" * 64 if file.suffix == ".safetensors" else file.read_bytes())
     told = json.loads(run("classify", made, *TEXTS, "--compare", "--model", tmp_path, "--idle-sec", 0, "--json").stdout)

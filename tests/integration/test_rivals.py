@@ -12,14 +12,13 @@ import pytest
 import torch
 
 from tests.support.model_files import in_place
-from tests.support.tiny_imports import compile_plainly
+from tests.support.tiny_made import tiny_import, tiny_model
 from tests.support.tiny_models import write_model
 from tuner.bench import contestant, runtimes
 from tuner.bench.graphs import onnx_of, written
 from tuner.bench.running import run
 from tuner.bench.spec import Result, Spec, Timing, Variant
 from tuner.errors import StageFailed
-from tuner.importers import cache
 from tuner.importers.cache import Shape
 from tuner.importers.huggingface import load_torch
 from tuner.importers.reference import sample_inputs
@@ -28,8 +27,8 @@ Run = Callable[[Spec], Result]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_model(tmp_path_factory.mktemp("model")))
+def model() -> str:
+    return str(tiny_model())
 
 
 @pytest.fixture
@@ -102,12 +101,8 @@ def test_a_graph_of_ones_own_takes_part_by_the_names_it_has(model: str, run_here
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["here", "apart"])
-def test_an_artifact_for_texts_is_compared_by_its_texts_own_rows(
-    model: str, run_here: Run, tmp_path: Path, apart: bool
-) -> None:
-    imported = cache.import_source(in_place(model), Shape(texts=True), tmp_path / "imports")
-    compile_plainly(tmp_path / "imports", imported, 1, 1, tmp_path / "made")
-    tuned = Variant(name="tuned", kind="tvm", path=str(tmp_path / "made"))
+def test_an_artifact_for_texts_is_compared_by_its_texts_own_rows(model: str, run_here: Run, apart: bool) -> None:
+    tuned = Variant(name="tuned", kind="tvm", path=str(tiny_import(Shape(texts=True)).artifact()))
     result = run_here(spec(model, tuned, lengths=[3, 5, 8, 16]).model_copy(update={"apart": apart}))
     assert 0 < result.max_abs_errors["tuned"] < 1e-4
     assert (result.timings[0].load_ms is not None) == apart

@@ -15,11 +15,10 @@ import torch
 from safetensors.numpy import load_file
 from tvm import relax
 
-from tests.support.model_files import in_place
 from tests.support.processes import free_port
 from tests.support.rpc_device import agent_process, tracker_process
-from tests.support.tiny_imports import compile_plainly, local_target
-from tests.support.tiny_models import write_model
+from tests.support.tiny_imports import local_target
+from tests.support.tiny_made import TinyImport, tiny_import
 from tests.support.tuning import Bench
 from tuner.artifact.loader import ArtifactError, Runner, load
 from tuner.compiler.module import base_manifest, compile_into, write_manifest
@@ -54,10 +53,17 @@ LENGTHS = [1, 5, 33, 17, 50, 2]
 class Case:
     """A model imported for texts, and its kernels."""
 
-    root: Path
+    made: TinyImport
     loaded: LoadedModel
-    imported: Imported
     kernels: list[ExtractedWorkload]
+
+    @property
+    def root(self) -> Path:
+        return self.made.root
+
+    @property
+    def imported(self) -> Imported:
+        return self.made.imported
 
     def winners(self) -> dict[str, tuple[str, list[float]]]:
         """A written kernel for each workload that there is one for."""
@@ -81,15 +87,12 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Case]:
+def made() -> Callable[[str, str], Case]:
     @cache_results
     def make(kind: str, head: str) -> Case:
-        folder = tmp_path_factory.mktemp("model")
-        write_model(folder / "model", kind, head)
-        fetched = in_place(str(folder / "model"), False, head)
-        imported = cache.import_source(fetched, Shape(texts=True), folder / "imports")
-        kernels = extract(cache.load_module(folder / "imports", imported), make_target(local_target()))
-        return Case(folder / "imports", load_torch(fetched), imported, kernels)
+        one = tiny_import(Shape(texts=True), kind, head)
+        kernels = extract(cache.load_module(one.root, one.imported), make_target(local_target()))
+        return Case(one, load_torch(one.fetched), kernels)
 
     return make
 
@@ -180,11 +183,9 @@ def bert(made: Callable[[str, str], Case]) -> Case:
 
 
 @pytest.fixture(scope="module")
-def plain(bert: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plain(bert: Case) -> Path:
     """The folder of a module without records."""
-    folder = tmp_path_factory.mktemp("plain") / "module"
-    compile_plainly(bert.root, bert.imported, 1, 1, folder)
-    return folder
+    return bert.made.artifact()
 
 
 @pytest.fixture(scope="module")

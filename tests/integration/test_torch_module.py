@@ -17,10 +17,7 @@ from transformers import AutoTokenizer, logging, pipeline
 import tunesmith
 from examples import pipeline as example
 from tests.support import tiny_artifact
-from tests.support.model_files import in_place
-from tests.support.tiny_imports import compile_plainly
-from tests.support.tiny_models import write_model
-from tuner.importers import cache
+from tests.support.tiny_made import tiny_import
 from tuner.importers.cache import Shape
 from tuner.importers.huggingface import load_torch
 from tunesmith import ArtifactError
@@ -39,16 +36,12 @@ TASKS = {
 class Made:
     """A tiny model as files, as the library's network and as an artifact."""
 
-    def __init__(self, folder: Path, head: str, texts: bool) -> None:
-        self.files = write_model(folder / "model", "bert", head)
-        self.head, self.folder = head, folder / "artifact"
-        fetched = in_place(str(self.files), False, head)
-        shape = Shape(texts=True) if texts else Shape(BATCH, SEQ)
-        imported = cache.import_source(fetched, shape, folder / "imports")
-        compile_plainly(folder / "imports", imported, BATCH, SEQ, folder / "artifact")
-        self.network = load_torch(fetched).network
+    def __init__(self, head: str, texts: bool) -> None:
+        made = tiny_import(Shape(texts=True) if texts else Shape(BATCH, SEQ), head=head)
+        self.files, self.head, self.folder = made.model, head, made.artifact()
+        self.network = load_torch(made.fetched).network
         self.tokenizer = AutoTokenizer.from_pretrained(self.files)
-        self.artifact = tunesmith.load(folder / "artifact")
+        self.artifact = tunesmith.load(self.folder)
         self.module = self.artifact.as_torch(self.network.config)
 
     def tokens(self, texts: list[str]) -> dict[str, torch.Tensor]:
@@ -61,8 +54,8 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
-    make = cache_results(lambda head, texts: Made(tmp_path_factory.mktemp("made"), head, texts))
+def made() -> Callable[..., Made]:
+    make = cache_results(Made)
     return lambda head, texts=False: make(head, texts)
 
 
