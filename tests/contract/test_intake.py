@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, event
 
 from tests.support.rows import add_job, make_record, make_workload
 from tuner.config import Settings
-from tuner.db import dialects, log, records
+from tuner.db import dialects, intake, log, records
 from tuner.db.engine import make_engine, read, write
 from tuner.db.log_line import line_of
 from tuner.errors import Busy
@@ -49,20 +50,29 @@ def test_others_write_while_a_log_is_imported(engine: Engine, settings: Settings
         assert records.find(session).total == 2000
 
 
-def test_an_import_waits_for_its_turn(engine: Engine, hasty: Engine) -> None:
-    begun, through = threading.Event(), threading.Event()
+def test_an_import_waits_for_its_turn(engine: Engine, hasty: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, in_vain = threading.Event(), threading.Event()
+    try_once = intake._write_once
+
+    def note_what_was_in_vain(*of: Any) -> int:
+        try:
+            return try_once(*of)
+        except Busy:
+            in_vain.set()
+            raise
 
     def hold() -> None:
         with write(engine) as session:
             add_job(session)
             begun.set()
-            through.wait(1.2)  # longer than the other waits at a time
+            in_vain.wait(60)
 
+    monkeypatch.setattr(intake, "_write_once", note_what_was_in_vain)
     holding = threading.Thread(target=hold)
     holding.start()
     begun.wait()
     assert log.import_lines(hasty, _log(10)).imported == 10
-    through.set()
+    assert in_vain.is_set()
     holding.join()
 
 

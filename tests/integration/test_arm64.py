@@ -19,7 +19,7 @@ from sqlmodel import select
 
 from tests.support import arm64
 from tests.support.fake_engine import FakeCluster, FakeEngine
-from tests.support.processes import free_port
+from tests.support.processes import free_port, patience
 from tests.support.rpc_device import HOST, tracker_process
 from tests.support.submitting import submit_job
 from tests.support.tiny_imports import import_tiny
@@ -94,7 +94,7 @@ class Board:
         if not self.is_on:
             self.stack.enter_context(arm64.device(self.port, KEY))
         self.is_on = True
-        return DeviceAddress(HOST, self.port, KEY, lease_timeout_sec=60.0, session_timeout_sec=120.0)
+        return DeviceAddress(HOST, self.port, KEY, lease_timeout_sec=patience(60), session_timeout_sec=600.0)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,8 @@ def board(machine: arm64.Machine) -> Iterator[Board]:
 @pytest.fixture
 def settings(settings: Settings, board: Board) -> Settings:
     changes = {"tracker_host": HOST, "tracker_port": board.port, "round_batch": 4, "build_workers": 1}
-    return settings.model_copy(update={**changes, "min_free_bytes": 0})
+    patient = {"lease_timeout_sec": patience(30), "session_timeout_sec": 600.0, "build_timeout_sec": patience(60)}
+    return settings.model_copy(update={**changes, **patient, "min_free_bytes": 0})
 
 
 def coordinator(settings: Settings, engine: Engine) -> Coordinator:
@@ -219,7 +220,7 @@ def test_every_kernel_of_a_bert_computes_there_what_its_plain_schedule_does(
         for one in extract(lowered(whole, precision, make_target(NEWER)), make_target(NEWER))
         if one.tunable and precision in (FULL, precision_of(one.mod["main"]))
     ]
-    address, builders = board.start(), BuildPool(1, 60.0)
+    address, builders = board.start(), BuildPool(1, patience(60))
     forms = set()
     try:
         for kernel in kernels:
@@ -235,7 +236,7 @@ def test_every_kernel_of_a_bert_computes_there_what_its_plain_schedule_does(
 
 def test_products_by_the_machines_openblas_compute_what_the_cores_do(board: Board, tmp_path: Path) -> None:
     target = {**TARGET, "libs": ["openblas"]}
-    address, builders = replace(board.start(), blas="openblas"), BuildPool(1, 60.0)
+    address, builders = replace(board.start(), blas="openblas"), BuildPool(1, patience(60))
     try:
         mod = product(24, 64, 48)
         check = OutputCheck(mod, json.dumps(target), address, builders, tmp_path / "reference")

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.support import databases
-from tests.support.processes import free_port
+from tests.support.processes import free_port, patience
 from tests.support.rest import talking_to
 from tests.support.rpc_device import agent_process, tracker_process
 from tests.support.submitting import submit_fetched
@@ -66,7 +66,9 @@ class Service:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     port = free_port()
     with tracker_process(port), agent_process(port, key=KEY):
-        settings = Settings(data_dir=tmp_path_factory.mktemp("service"), tracker_port=port, lease_timeout_sec=10.0)
+        settings = Settings(
+            data_dir=tmp_path_factory.mktemp("service"), tracker_port=port, lease_timeout_sec=patience(10)
+        )
         databases.create(settings)
         engine = make_engine(settings)
         yield Service(settings, engine)

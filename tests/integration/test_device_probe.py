@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from rpc import device_probe, registration
 from rpc.device_probe import DeviceProbe
 from rpc.lease import lease
 from rpc.registration import Registration
-from tests.support.processes import free_port, kill_hard, stop_hard, wait_until
+from tests.support.processes import free_port, kill_hard, patience, stop_hard, wait_until
 from tests.support.rpc_device import HOST, agent_process, free, tracker_process
 
 
@@ -34,16 +35,23 @@ def probe(port: int) -> DeviceProbe:
     return DeviceProbe(HOST, port, "local")
 
 
-@pytest.mark.usefixtures("device")
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests in which everybody answers, however late."""
+    for module in (device_probe, registration):
+        monkeypatch.setattr(module, "_TIMEOUT_SEC", patience(2))
+
+
+@pytest.mark.usefixtures("patient", "device")
 def test_free_device_gives_a_session_and_is_free_again(port: int, probe: DeviceProbe) -> None:
     for _ in range(2):  # the second time it is enough that it answers
         assert probe.is_well() is True
         wait_until(lambda: free(port) == 1, 5, "the device's offer")
 
 
-@pytest.mark.usefixtures("device")
+@pytest.mark.usefixtures("patient", "device")
 def test_busy_device_is_well_and_its_session_goes_on(port: int, probe: DeviceProbe) -> None:
-    with lease(HOST, port, "local", 10, 20) as session:
+    with lease(HOST, port, "local", patience(10), patience(20)) as session:
         for _ in range(3):
             assert probe.is_well() is True
         assert session.cpu(0).exist
@@ -54,7 +62,7 @@ def test_device_that_stands_still_is_not_well_though_it_is_registered(
     port: int, probe: DeviceProbe, device: subprocess.Popen[str], is_busy: bool
 ) -> None:
     if is_busy:
-        with lease(HOST, port, "local", 10, 20):
+        with lease(HOST, port, "local", patience(10), patience(20)):
             stop_hard(device.pid)
             assert probe.is_well() is False
             os.kill(device.pid, signal.SIGCONT)
@@ -62,9 +70,10 @@ def test_device_that_stands_still_is_not_well_though_it_is_registered(
     else:
         stop_hard(device.pid)
         assert probe.is_well() is False
-    assert probe.is_registered() is True
+    wait_until(probe.is_registered, 5, "the tracker's answer")
 
 
+@pytest.mark.usefixtures("patient")
 def test_device_that_offers_a_session_and_gives_none_is_not_well(port: int, probe: DeviceProbe) -> None:
     offer = Registration((HOST, port), "local", free_port(), {}, HOST)
     offer.offer()
@@ -77,6 +86,7 @@ def test_device_that_offers_a_session_and_gives_none_is_not_well(port: int, prob
     second.drop()
 
 
+@pytest.mark.usefixtures("patient")
 def test_nobody_can_say_how_a_device_is_while_the_tracker_is_away(probe: DeviceProbe, port: int) -> None:
     assert probe.is_well() is False, "it is not registered"
     gone = DeviceProbe(HOST, free_port(), "local")

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from rpc import registration
 from rpc.registration import Registration
 from rpc.versions import PINS
 from tests.support.coordination import Bench
-from tests.support.processes import free_port
+from tests.support.processes import free_port, patience
 from tests.support.rpc_device import HOST, tracker_process
 from tests.support.web import serve
 from tuner.cli import main
@@ -41,15 +42,16 @@ class OnTracker(Bench):
 def device_with(tvm: str, port: int) -> Iterator[None]:
     """A device that tells this version; it serves no session."""
     facts = {"cpu": "a fine one", "cores": 4, "tvm": tvm}
-    registration = Registration((HOST, port), KEY, free_port(), {"facts": facts})
-    registration.offer()
+    device = Registration((HOST, port), KEY, free_port(), {"facts": facts})
+    device.offer()
     yield
-    registration.drop()
+    device.drop()
 
 
 def test_a_device_with_another_tvm_is_told_with_both_versions_wherever_one_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(registration, "_TIMEOUT_SEC", patience(2))
     port = free_port()
     with tracker_process(port), serve(tmp_path / "data") as web:
         bench = OnTracker(web.settings, web.engine, port)

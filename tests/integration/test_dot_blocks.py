@@ -187,7 +187,7 @@ def on_arm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     except arm64.NotToBeHad as reason:
         pytest.skip(f"no emulated ARM machine: {reason}")
     with tracker_process(port), arm64.device(port, "arm"):
-        remote = tvm.rpc.connect_tracker(HOST, port).request("arm", session_timeout=300)
+        remote = tvm.rpc.connect_tracker(HOST, port).request("arm", session_timeout=3600)
         count = iter(range(1000))
 
         def run(function: Any, arrays: list[np.ndarray]) -> np.ndarray:

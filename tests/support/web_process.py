@@ -14,11 +14,9 @@ from typing import Any
 import httpx
 
 from tests.support import databases
-from tests.support.processes import free_port
+from tests.support.processes import free_port, patience
 from tests.support.rest import owners_headers
 from tuner.config import Settings
-
-START_SEC = 30.0
 
 
 @dataclass(frozen=True)
@@ -34,21 +32,21 @@ class WebProcess:
         """What programs of the service's own user send."""
         return owners_headers(self.settings)
 
-    def post(self, path: str, timeout: float = 10.0, **options: Any) -> httpx.Response:
-        """Asked as they ask."""
-        return httpx.post(self.url + path, headers=self.headers, timeout=timeout, **options)
+    def post(self, path: str, timeout_sec: float = 10.0, **options: Any) -> httpx.Response:
+        """Asked as they ask; on a quick machine answered within ``timeout_sec``."""
+        return httpx.post(self.url + path, headers=self.headers, timeout=patience(timeout_sec), **options)
 
     def events(
         self, params: dict[str, str] | None = None, headers: dict[str, str] | None = None
     ) -> AbstractContextManager[httpx.Response]:
         """The event stream, as they open it."""
         return httpx.stream(
-            "GET", f"{self.url}/v1/events", params=params, headers=self.headers | (headers or {}), timeout=20
+            "GET", f"{self.url}/v1/events", params=params, headers=self.headers | (headers or {}), timeout=patience(20)
         )
 
     def wait_until_up(self) -> None:
         """Return once it answers; fails when the process ends instead."""
-        with httpx.Client(transport=httpx.HTTPTransport(retries=5), timeout=START_SEC) as client:
+        with httpx.Client(transport=httpx.HTTPTransport(retries=5), timeout=patience(30)) as client:
             while self.process.poll() is None:
                 try:
                     client.get(f"{self.url}/healthz").raise_for_status()

@@ -33,10 +33,10 @@ class Log:
             self.events.append(EventOut(id=number, job_id=job_id, kind="message", data={}, created_at=NOON))
 
     def fetch(self, after: int, job_id: str | None) -> list[EventOut]:
-        self.questions.append((after, job_id))
         if self.trouble:
             self.trouble -= 1
             raise OSError("the database is away")
+        self.questions.append((after, job_id))
         return [event for event in self.events if event.id > after and job_id in (None, event.job_id)][:7]
 
     def last_id(self) -> int:
@@ -53,9 +53,9 @@ async def take(stream: AsyncIterator[EventOut], count: int) -> list[int]:
 
 @asynccontextmanager
 async def listening(log: Log) -> AsyncIterator[tuple[EventHub, AsyncIterator[EventOut], list[int]]]:
-    """A hub, a stream of it that has had the log's first event, and the ids that it has had."""
+    """A hub, a stream of a job of it that has had the log's first event, and the ids that it has had."""
     hub = log.hub()
-    async with aclosing(hub.stream(0, None, anyio.Event())) as stream:
+    async with aclosing(hub.stream(0, "job-a", anyio.Event())) as stream:
         log.add()
         yield hub, stream, await take(stream, 1)
     await hub.close()
@@ -127,7 +127,8 @@ def test_nobody_asks_the_database_when_nobody_listens() -> None:
         log.add()
         async with aclosing(hub.stream(0, None, anyio.Event())) as stream:
             await take(stream, 1)
-        await asyncio.sleep(0.1)
+        assert hub._polling is not None
+        await hub._polling
         log.questions.clear()
         await asyncio.sleep(0.1)
         assert log.questions == []
@@ -163,7 +164,8 @@ def test_a_database_that_is_away_for_a_moment_costs_no_event(monkeypatch: pytest
         log = Log()
         async with listening(log) as (_hub, stream, found):
             coming = asyncio.ensure_future(take(stream, 1))
-            await asyncio.sleep(0.05)  # it has read what was
+            while log.questions.count((1, "job-a")) < 2:  # after the first event, and as the hub has begun since
+                await asyncio.sleep(0.01)
             log.trouble = 3
             log.add()
             found += await coming

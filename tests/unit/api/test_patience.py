@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 
@@ -44,21 +45,28 @@ def test_a_client_that_stops_taking_ends_its_answer_and_what_it_holds(caplog: py
     assert "takes nothing any more" in caplog.text
 
 
-def test_who_takes_each_part_in_time_may_take_all_day() -> None:
+def test_who_takes_each_part_in_time_may_take_all_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed_sec = 0.0
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        real = loop.time
+        monkeypatch.setattr(loop, "time", lambda: real() + passed_sec)
         await Response(b"whole")(scope, receive, send)
         assert Request(scope).method == "GET"
 
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
-        await anyio.sleep(0.04)
+        nonlocal passed_sec
+        passed_sec += 400.0
+        await anyio.sleep(0.01)  # long enough for whoever waits for that time
         sent.append(message)
 
     async def receive() -> Message:
         return {"type": "http.request"}
 
-    anyio.run(LimitPatience(app, send_sec=0.06), SCOPE, receive, send)
+    anyio.run(LimitPatience(app, send_sec=600.0), SCOPE, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
 
 

@@ -117,7 +117,7 @@ def test_memory_is_sampled_on_when_the_service_is_back(tmp_path: Path, monkeypat
         return number
 
     with pytest.raises(RuntimeError, match="disk"), Sampler(run_file, trials, target):
-        assert last.wait(10)
+        assert last.wait(60)
     assert [sample.trials for sample in resident.load(target)] == [0, 2]
 
 

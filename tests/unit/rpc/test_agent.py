@@ -19,7 +19,7 @@ from rpc.apple import cpu_key, is_known, parse_gpu
 from rpc.errors import UnsafeAddress
 from rpc.loopback import check_loopback, is_loopback
 from rpc.registration import Registration
-from tests.support.processes import ROOT, free_port, running_module
+from tests.support.processes import ROOT, free_port, patience, running_module
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_leaving_this_machine_is_refused_with_the_safe_way(tracker: str, listen:
 
 def agent(*options: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "rpc.agent", "--key", "m1-cpu", *options]
-    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=patience(60), check=False)
 
 
 def test_a_tracker_elsewhere_needs_the_flag() -> None:
@@ -180,5 +180,5 @@ def test_a_group_of_zombies_ends_no_device(monkeypatch: pytest.MonkeyPatch) -> N
     process = get_context("spawn").Process(target=time.sleep, args=(60,))
     process.start()
     server._kill_group(process)
-    process.join(10)
+    process.join(patience(10))
     assert process.exitcode == -signal.SIGKILL

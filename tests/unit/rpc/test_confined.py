@@ -50,9 +50,12 @@ def test_it_is_replaced_when_somebody_killed_it_between_two_questions(process: C
 
 @pytest.mark.parametrize(("word", "computes"), [("spin", True), ("hang", False), ("stop", False)])
 def test_it_is_ended_at_the_deadline_whatever_it_does(process: Confined, word: str, computes: bool) -> None:
-    process.ask(("say", 0), ENOUGH_SEC)
-    with within(5), pytest.raises(Overdue, match=r"more than 0\.3 s") as caught:
-        process.ask((word, 0), 0.3)
+    for timeout_sec in (0.3, 3.0, 30.0):  # of a crowded machine it may get nothing for a while
+        process.ask(("say", 0), ENOUGH_SEC)
+        with within(timeout_sec + 5), pytest.raises(Overdue, match=rf"more than {timeout_sec:g} s") as caught:
+            process.ask((word, 0), timeout_sec)
+        if caught.value.cpu_sec > 0 or not computes:
+            break
     assert caught.value.cpu_sec > 0 if computes else caught.value.cpu_sec < 0.2
 
 

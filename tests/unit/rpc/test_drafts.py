@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rpc.drafts import draft
-from tests.support.processes import kill_hard, python_code, running
+from tests.support.processes import kill_hard, patience, python_code, running
 
 HOLD = """
 import sys, time
@@ -79,7 +79,7 @@ def temporary_folders(process: subprocess.Popen[str]) -> list[Path]:
 def test_temporary_files_of_a_process_and_its_children_go_with_it(tmp_path: Path) -> None:
     with running(python_code(OWN, "0"), TMPDIR=str(tmp_path)) as process:
         made = temporary_folders(process)
-        assert process.wait(20) == 0
+        assert process.wait(patience(20)) == 0
     assert all(path.is_relative_to(tmp_path) for path in made)
     assert list(tmp_path.iterdir()) == []
 

@@ -30,7 +30,7 @@ def test_a_block_is_made_when_the_measurement_has_ended(lock: Path) -> None:
         reader.start()
         reader.join(0.3)
         assert made == []
-    reader.join(30.0)
+    reader.join()
     assert made == [1, 2, 3]
 
 

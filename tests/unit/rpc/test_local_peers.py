@@ -15,7 +15,7 @@ import pytest
 
 from rpc import local_peers
 from rpc.local_peers import is_trusted, owner, uid_of
-from tests.support.processes import python_code
+from tests.support.processes import patience, python_code
 
 NOBODY = 65534
 TABLE = """\
@@ -31,7 +31,6 @@ import encodings.idna  # not everybody may read where Python lies
 os.setuid(int(sys.argv[1]))
 with socket.create_connection((sys.argv[2], int(sys.argv[3]))) as connection:
     print("connected", flush=True)
-    connection.settimeout(20)
     connection.recv(1)
 """
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="the kernel does not tell here")
@@ -52,7 +51,7 @@ def connected(host: str, listen: str, uid: int) -> Iterator[socket.socket]:
     dual = {"dualstack_ipv6": True} if listen == "::" else {}
     with socket.create_server((listen, 0), family=family, **dual) as listener:  # type: ignore[arg-type]
         argv = python_code(CONNECT, str(uid), host, str(listener.getsockname()[1]))
-        listener.settimeout(10)
+        listener.settimeout(patience(10))
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
             connection, _ = listener.accept()
             with connection:

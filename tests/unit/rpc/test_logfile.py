@@ -9,16 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from rpc import logfile
 from rpc.logfile import LogFile, tail
+from tests.support.processes import patience
 
 LINES = "import sys; [print(n, flush=n % 7 == 0) for n in range(int(sys.argv[1]), int(sys.argv[2]))]"
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was printed is waited for until it is there."""
+    monkeypatch.setattr(logfile, "_SETTLE_SEC", patience(1))
 
 
 def printed(log: LogFile, *args: str, code: str = LINES) -> None:
     """What a process prints, once all of it is in the log."""
     with log.writer() as output:
         process = subprocess.Popen([sys.executable, "-c", code, *args], stdout=output, stderr=output)
-    assert process.wait(30) == 0
+    assert process.wait(patience(30)) == 0
     log.tail(1)
 
 
@@ -59,7 +67,7 @@ def test_the_last_words_of_a_process_are_in_its_tail(tmp_path: Path) -> None:
         process = subprocess.Popen(
             [sys.executable, "-c", "print('one'); raise SystemExit('two')"], stdout=output, stderr=output
         )
-    process.wait(30)
+    process.wait(patience(30))
     assert log.tail(2) == "  one\n  two"
 
 

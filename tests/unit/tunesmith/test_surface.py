@@ -10,6 +10,7 @@ import pytest
 
 import tuner.schemas
 import tunesmith
+from tests.support.processes import patience
 from tuner.client.aio import AsyncClient
 from tuner.client.http import Client
 from tuner.errors import all_error_classes
@@ -45,7 +46,9 @@ def test_types_are_told_to_checkers() -> None:
 
 def test_importing_it_loads_nothing_heavy() -> None:
     script = f"import sys, tunesmith; print([name for name in {HEAVY} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=patience(60)
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -53,5 +56,7 @@ def test_a_client_loads_neither_tvm_nor_torch() -> None:
     script = (
         "import sys, tunesmith; tunesmith.Client, tunesmith.AsyncClient; print({'tvm', 'torch'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=patience(60)
+    )
     assert done.stdout.strip() == "set()"
