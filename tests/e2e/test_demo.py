@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT, family, free_port, is_running, wait_until
+from tests.support.processes import ROOT, family, free_port, is_running, patience, wait_until
 from tests.support.service import COMMAND
 
 DEMO = [*COMMAND, "demo", "--no-wait", "--trials"]
@@ -32,7 +32,7 @@ def test_service_that_can_not_start_is_told_with_its_reason(tmp_path: Path) -> N
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patience(60),
             check=False,
         )
     assert done.returncode == 1
@@ -49,7 +49,7 @@ def test_refused_wish_ends_the_service_that_was_started_for_it(tmp_path: Path) -
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=patience(120),
         check=False,
     )
     assert done.returncode == 1

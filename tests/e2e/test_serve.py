@@ -16,10 +16,10 @@ import pytest
 
 from tests.support.processes import (
     ROOT,
-    SLACK,
     family,
     is_running,
     kill_hard,
+    patience,
     wait_until,
 )
 from tests.support.service import COMMAND, Service, serving
@@ -30,7 +30,7 @@ SECRET = "hf_secret"
 def refused(data_dir: Path, *options: str) -> str:
     """What a service that must not start says."""
     argv = [*COMMAND, "serve", "--data-dir", str(data_dir), *options]
-    result = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    result = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=patience(30), check=False)
     assert result.returncode == 1, result.stdout + result.stderr
     return result.stderr
 
@@ -47,7 +47,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def test_banner_names_the_dashboard_and_the_data_directory(service: Service) -> None:
     url = re.search(r"Dashboard +(http://\S+)/\?token=(\S+)", service.output)
     assert url is not None
-    with httpx.Client(timeout=10, follow_redirects=True) as browser:
+    with httpx.Client(timeout=patience(10), follow_redirects=True) as browser:
         page = browser.get(url[0].split()[-1])
     assert page.is_success
     assert str(page.url) == f"{url[1]}/"
@@ -60,8 +60,8 @@ def test_banner_names_the_dashboard_and_the_data_directory(service: Service) -> 
 def test_the_token_is_in_no_log_and_in_no_other_file(service: Service) -> None:
     token = (service.data_dir / "token").read_text().strip()
     stranger = {"Authorization": f"Bearer {token}x"}
-    httpx.get(f"{service.url}/?token={token}", timeout=10)
-    httpx.get(f"{service.url}/v1/jobs?token={token}", headers=stranger, timeout=10)
+    httpx.get(f"{service.url}/?token={token}", timeout=patience(10))
+    httpx.get(f"{service.url}/v1/jobs?token={token}", headers=stranger, timeout=patience(10))
     service.ask("GET", "/v1/jobs/none")
     service.ask("POST", "/v1/records/import", content=b"no record")
     found = [path for path in service.data_dir.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
@@ -78,7 +78,7 @@ def test_commands_of_the_same_user_find_the_token_by_themselves(service: Service
             env={**environment, **changes},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patience(60),
             check=False,
         )
 
@@ -94,7 +94,7 @@ def test_commands_of_the_same_user_find_the_token_by_themselves(service: Service
 
 
 def test_all_parts_run_and_this_machine_is_a_free_device(service: Service) -> None:
-    assert service.is_well()
+    wait_until(service.is_well, 30, "the service's health")
     names = ("tracker", "device", "engine", "web", "coordinator")
     assert all(is_running(service.pid(name)) for name in names)
 
@@ -108,8 +108,9 @@ def test_only_what_loads_models_is_told_a_secret(service: Service) -> None:
 
 
 def test_doctor_checks_the_running_service(service: Service) -> None:
+    wait_until(lambda: is_ready(service), 40, "readiness")
     argv = [*COMMAND, "doctor", "--data-dir", str(service.data_dir)]
-    result = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
+    result = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=patience(90), check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"answers at {service.state()['url']}" in " ".join(result.stdout.split())
     assert "add kernel" in result.stdout
@@ -139,6 +140,7 @@ def test_second_service_on_the_data_directory_is_refused(service: Service) -> No
 @pytest.mark.parametrize("name", ["tracker", "device", "web", "coordinator", "engine"])
 def test_killed_part_is_back_by_itself(service: Service, name: str) -> None:
     wait_until(service.is_well, 30, "the service's health")
+    wait_until(lambda: service.pid(name), 30, f"{name}'s start")
     before = service.pid(name)
     kill_hard(before)
     wait_until(lambda: service.pid(name) != before and is_running(service.pid(name)), 10, f"{name}'s return")
@@ -180,10 +182,10 @@ def test_killed_supervisor_leaves_no_process_and_its_successor_ends_with_all_at_
     service.process.wait()
     wait_until(lambda: not any(is_running(pid) for pid in pids), 5, "the end of all")
     with serving(service.data_dir, "--port", port) as successor:
-        assert successor.is_well()
+        wait_until(successor.is_well, 30, "the service's health")
         pids = family(successor.process.pid)
         assert len(pids) > 5
         successor.process.send_signal(signal.SIGINT)
-        assert successor.process.wait(timeout=5 * SLACK) == 0
+        assert successor.process.wait(timeout=patience(5)) == 0
         assert not any(is_running(pid) for pid in pids)
         assert not (service.data_dir / "run" / "service.json").exists()

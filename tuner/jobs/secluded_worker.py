@@ -31,6 +31,7 @@ def _run(stage: str, settings: Settings, arguments: dict[str, Any]) -> None:
     from tuner.jobs import garbage, stages
 
     _log_as(settings.model_dump_json())
+    log.info("%s of %s", stage, arguments["job_id"])
     try:
         with storage(settings.root):
             getattr(stages, stage).__wrapped__(settings, **arguments)
