@@ -19,10 +19,10 @@ def pin_threads() -> None:
     """
     if not hasattr(os, "sched_setaffinity"):
         return
-    import tvm
+    from tvm_ffi import get_global_func
 
     before = _threads()
-    tvm.get_global_func("runtime.NumThreads")()  # starts the pool of the calling thread, which is its first worker
+    get_global_func("runtime.NumThreads")()  # starts the pool of the calling thread, which is its first worker
     pool = [0, *sorted(_threads() - before)]
     cores = one_cpu_a_core(os.sched_getaffinity(0))
     if len(pool) == len(cores):

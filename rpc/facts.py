@@ -42,13 +42,14 @@ def device_facts() -> dict[str, Any]:
     Units are in the names; ``mcpu`` and ``mtriple`` are LLVM's names, ready for a TVM target; ``cuda`` is there when
     such a GPU is.
     """
-    from tvm.target import codegen
+    import tvm.base  # noqa: F401  LLVM is in its libraries
+    from tvm_ffi import get_global_func
 
     cuda = cuda_facts()
     return {
         "cpu": cpu_model(),
-        "mcpu": str(codegen.llvm_get_system_cpu()),
-        "mtriple": str(codegen.llvm_get_system_triple()),
+        "mcpu": str(get_global_func("target.llvm_get_system_cpu")()),
+        "mtriple": str(get_global_func("target.llvm_get_system_triple")()),
         "cores": physical_cores(),
         "logical_cores": psutil.cpu_count() or 1,
         "threads": int(os.environ.get(THREADS_ENV, "0")) or physical_cores(),

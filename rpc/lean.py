@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec, module_from_spec
 
+_SPREADING = "tvm.runtime.disco"
+
 
 def prepare_lean_import() -> None:
     """Make a later ``import tvm`` load no PyTorch (1.8 s and 386 MB become 0.5 s and 189 MB) and start no thread.
@@ -24,14 +26,8 @@ def prepare_lean_import() -> None:
 @contextmanager
 def without_torch() -> Iterator[None]:
     """Import TVM in the block without PyTorch, which is there again for whoever wants it afterwards."""
-    is_hidden = "torch" not in sys.modules
-    if is_hidden:
-        sys.modules["torch"] = None  # type: ignore[assignment]
-    try:
+    with _absent("torch"):
         yield
-    finally:
-        if is_hidden:
-            del sys.modules["torch"]
 
 
 @contextmanager
@@ -39,11 +35,16 @@ def importing() -> Iterator[None]:
     """Import large libraries in the block: what they make stays, and to look for garbage among it takes a quarter of
     TVM's time (0.9 s of a core become 0.7 s), a sixth of all (TVM with PyTorch and transformers: 7.5 s become 6.2 s).
     It is set aside, or Python would look through all of it once more when the process ends, for half a second.
+
+    TVM is loaded without what spreads a model over machines. That part finds each time that a library is missing which
+    is loaded after it, and the first error in TVM's libraries takes as long as reading their symbols does: a quarter of
+    what was left (1.5 s of a core become 1.1 s).
     """
     was_enabled, known = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
-        yield
+        with _absent(_SPREADING):
+            yield
     finally:
         if was_enabled:
             if len(sys.modules) > known:
@@ -61,3 +62,16 @@ def without_contents(*packages: str) -> None:
         if spec is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         sys.modules[name] = module_from_spec(spec)
+
+
+@contextmanager
+def _absent(name: str) -> Iterator[None]:
+    """Without a module in the block, unless it is loaded already."""
+    is_hidden = name not in sys.modules
+    if is_hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if is_hidden:
+            del sys.modules[name]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import resource
 import signal
 import socket
 import struct
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from rpc.cores import pin_threads
 from rpc.expendable import go_first
-from rpc.lean import importing
+from rpc.lean import importing, without_contents
 from rpc.lifeline import die_with_parent
 
 _TELL_SEC = 0.5
@@ -48,11 +52,26 @@ def serve_session(
 
 
 def import_runtime() -> None:
-    """Load TVM and our device functions; done once before forking, so that a session starts in milliseconds."""
+    """Load TVM's libraries, of its Python what serves a session, and our device functions; done once before forking, so
+    that a session starts in milliseconds."""
     with importing():
+        if "tvm" not in sys.modules:
+            without_contents("tvm", "tvm.rpc", "tvm.rpc.testing")  # all that schedules, compiles or is a client's
+        import tvm.base
         import tvm.rpc.server  # noqa: F401
 
+        _load_backends()
         from rpc import device_functions, placing  # noqa: F401
+
+
+def _load_backends() -> None:
+    """Load what ``import tvm`` would load of further devices and functions beside the runtime itself."""
+    from tvm.libinfo import find_libtvm_runtime
+
+    runtime = Path(find_libtvm_runtime())
+    for library in runtime.parent.glob(f"{runtime.stem}_*{runtime.suffix}"):
+        with suppress(OSError):  # of a device whose driver is not here
+            ctypes.CDLL(str(library))
 
 
 def tell_timeout(connection: socket.socket, limit_sec: float) -> None:

@@ -30,6 +30,7 @@ from rpc.session import tell_timeout
 from rpc.supervisor import Supervisor
 from tests.support.memory import in_huge_pages
 from tests.support.processes import (
+    ROOT,
     free_port,
     is_running,
     kill_hard,
@@ -105,6 +106,18 @@ def test_answers_of_the_tracker_are_not_held_back(port: int) -> None:
         return time.perf_counter() - start < 0.035
 
     wait_until(is_quick, 10, "a quick answer")
+
+
+def test_a_device_loads_what_runs_kernels_and_nothing_that_makes_them() -> None:
+    code = (
+        "import sys; from rpc.lean import prepare_lean_import; from rpc.session import import_runtime\n"
+        "prepare_lean_import(); import_runtime(); import tvm_ffi\n"
+        "assert tvm_ffi.get_global_func('tvm.contrib.random.random_fill')\n"
+        "makers = {'torch', 'tvm.ir', 'tvm.tirx', 'tvm.relax', 'tvm.rpc.client'}\n"
+        "print(makers & {name for name, module in sys.modules.items() if module})"
+    )
+    done = subprocess.run(python_code(code), cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_segfaulting_candidate_costs_its_session_only(

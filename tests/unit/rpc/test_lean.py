@@ -47,6 +47,14 @@ def test_who_does_without_collections_still_does_afterwards() -> None:
     assert not gc.isenabled()
 
 
+def test_what_costs_tvm_an_error_is_absent_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "tvm.runtime.disco"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with importing():
+        assert sys.modules[name] is None
+    assert name not in sys.modules
+
+
 def test_pytorch_is_absent_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     with without_torch(), pytest.raises(ImportError):
