@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, create_engine, text
 from sqlmodel import SQLModel
 
-from tests.support import postgres
+from tests.support import databases, postgres
 from tests.support.rows import add_job, make_record, make_workload
 from tuner.config import Settings
 from tuner.db import canaries, events, jobs, migrate, records
@@ -33,18 +33,43 @@ def _database(settings: Settings) -> Path:
 
 def _age(settings: Settings, revision: str) -> None:
     """Make the database one of another release: its tables stay, its revision changes."""
-    migrate.upgrade(settings)
+    databases.create(settings)
     with closing(sqlite3.connect(_database(settings))) as connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
         connection.commit()
 
 
 @pytest.fixture
-def fresh_postgres(postgres_server: postgres.Server, tmp_path: Path) -> Iterator[Settings]:
-    """Settings of a database of Postgres that has no tables."""
-    postgres_server.create("fresh")
-    yield Settings(data_dir=tmp_path / "data", database_url=postgres_server.url("fresh"))
+def postgres_like(postgres_server: postgres.Server, tmp_path: Path) -> Iterator[Callable[[str], Settings]]:
+    """Makes the test's own database of Postgres like one that is there; gives its settings."""
+
+    def make(like: str) -> Settings:
+        postgres_server.create("fresh", like)
+        return Settings(data_dir=tmp_path / "data", database_url=postgres_server.url("fresh"))
+
+    yield make
     postgres_server.drop("fresh")
+
+
+@pytest.fixture
+def fresh_postgres(postgres_like: Callable[[str], Settings]) -> Settings:
+    """Settings of a database of Postgres that has no tables."""
+    return postgres_like("template0")
+
+
+@pytest.fixture(scope="module")
+def older(postgres_server: postgres.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """The name of a database of Postgres with the tables of a revision, brought on from the one asked for before."""
+    name = "older"
+    postgres_server.create(name)
+    settings = Settings(data_dir=tmp_path_factory.mktemp("older"), database_url=postgres_server.url(name))
+
+    def at(revision: str) -> str:
+        _migrate(settings, command.upgrade, revision)
+        return name
+
+    yield at
+    postgres_server.drop(name)
 
 
 def _migrate(settings: Settings, change: Callable[[Config, str], None], revision: str) -> None:
@@ -101,12 +126,14 @@ def test_an_old_file_is_upgraded_with_its_rows(old: Path, settings: Settings) ->
 
 
 @pytest.mark.parametrize("old", ASSETS, ids=lambda path: path.stem)
-def test_an_old_database_of_postgres_is_upgraded_with_its_rows(old: Path, fresh_postgres: Settings) -> None:
-    _migrate(fresh_postgres, command.upgrade, old.stem)
-    _copy(old, fresh_postgres)
-    assert migrate.upgrade(fresh_postgres) is None
-    migrate.check_schema(fresh_postgres)
-    engine = make_engine(fresh_postgres)
+def test_an_old_database_of_postgres_is_upgraded_with_its_rows(
+    old: Path, older: Callable[[str], str], postgres_like: Callable[[str], Settings]
+) -> None:
+    settings = postgres_like(older(old.stem))
+    _copy(old, settings)
+    assert migrate.upgrade(settings) is None
+    migrate.check_schema(settings)
+    engine = make_engine(settings)
     with write(engine) as session:
         (job,) = jobs.find(session).rows
         (record,) = records.find(session).rows
@@ -179,7 +206,7 @@ def test_a_missing_database_is_not_made_by_looking(settings: Settings) -> None:
 
 
 def test_an_older_schema_is_refused_naming_the_command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    migrate.upgrade(settings)
+    databases.create(settings)
     monkeypatch.setattr(migrate, "head", lambda: "9999")
     for check in (migrate.check_schema, migrate.create_or_check):
         with pytest.raises(SchemaOutdated, match=NEWEST) as caught:
@@ -188,7 +215,7 @@ def test_an_older_schema_is_refused_naming_the_command(settings: Settings, monke
 
 
 def test_an_upgrade_backs_the_file_up_first(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    migrate.upgrade(settings)
+    databases.create(settings)
     monkeypatch.setattr(migrate, "head", lambda: "9999")
     backup = migrate.upgrade(settings)
     assert backup is not None
@@ -222,7 +249,7 @@ def test_migrations_lie_outside_any_package() -> None:
 
 @pytest.mark.parametrize("revision", [None, "7777", "0001"])
 def test_what_is_wrong_with_a_schema_is_told_without_the_password(settings: Settings, revision: str | None) -> None:
-    migrate.upgrade(settings)
+    databases.create(settings)
     with closing(sqlite3.connect(_database(settings))) as connection:
         connection.execute("DELETE FROM alembic_version")
         if revision:

@@ -46,9 +46,9 @@ class Server:
         """The SQLAlchemy URL of one of its databases."""
         return f"postgresql+psycopg://{_USER}@/{database}?host={self.folder}"
 
-    def create(self, database: str) -> None:
-        """Make an empty database."""
-        self._execute(f'CREATE DATABASE "{database}" TEMPLATE template0')
+    def create(self, database: str, like: str = "template0") -> None:
+        """Make an empty database, or one like another that nobody uses."""
+        self._execute(f'CREATE DATABASE "{database}" TEMPLATE "{like}"')
 
     def drop(self, database: str) -> None:
         """Drop a database, whoever still uses it."""
