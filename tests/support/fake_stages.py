@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 
+from sqlalchemy import Engine
 from sqlmodel import Session
 
 from tests.support.fake_engine import Stage
@@ -100,9 +103,15 @@ def fake_stages() -> dict[str, Stage]:
 
 
 def _session(settings: Settings, change: Callable[[Session], object]) -> None:
-    engine = make_engine(settings)
+    engine = _engine(settings.data_dir, settings.database_url)
     try:
         with write(engine) as session:
             change(session)
     finally:
         engine.dispose()
+
+
+@lru_cache(maxsize=4)
+def _engine(data_dir: Path, database_url: str | None) -> Engine:
+    """One for all stages of a test: it keeps what statements compile to."""
+    return make_engine(Settings(data_dir=data_dir, database_url=database_url))
