@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec, module_from_spec
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader, find_spec, module_from_spec
+from types import ModuleType
 
 _SPREADING = "tvm.runtime.disco"
 
@@ -52,6 +55,11 @@ def importing() -> Iterator[None]:
             gc.enable()
 
 
+def on_demand(*modules: str) -> None:
+    """Let these be loaded no sooner than a name in one is looked for, whoever imports them."""
+    sys.meta_path.insert(0, _OnDemand(frozenset(modules)))
+
+
 def without_contents(*packages: str) -> None:
     """Let single modules of these packages be imported without what the packages' own ``__init__`` would load.
 
@@ -62,6 +70,22 @@ def without_contents(*packages: str) -> None:
         if spec is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         sys.modules[name] = module_from_spec(spec)
+
+
+class _OnDemand(MetaPathFinder):
+    """Finds modules that are loaded when somebody looks for a name in them."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Of those alone; the others are for the usual finders."""
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in self._names else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
 
 
 @contextmanager

@@ -6,16 +6,20 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rpc.lean import prepare_lean_import
+from rpc.lean import on_demand, prepare_lean_import
 
 if TYPE_CHECKING:
     from tuner.measuring.build_process import BuildJob, Question
 
 
+_FOR_OTHERS = ("tvm.relax", "tvm.s_tir.dlight", "tvm.s_tir.meta_schedule")  # graphs, ready-made schedules, the search
+
+
 def prepare() -> None:
-    """Load TVM."""
+    """Load of TVM what makes a library of a scheduled kernel."""
     prepare_lean_import()
-    import tvm  # noqa: F401
+    on_demand(*_FOR_OTHERS)
+    import tvm.s_tir  # noqa: F401
 
 
 def answer(question: Question) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rpc.lean import importing, without_contents, without_torch
+from rpc.lean import importing, on_demand, without_contents, without_torch
 from tests.support.processes import ROOT, python_code
 
 
@@ -90,6 +90,25 @@ def test_a_module_is_imported_without_what_its_package_would_load(
     assert value == 3
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
         without_contents("no_such_package")
+
+
+def test_a_module_is_loaded_when_a_name_in_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "late_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("from . import rarely_used")
+    (package / "rarely_used.py").write_text("from late_package.inner import VALUE")
+    (package / "inner.py").write_text("VALUE = 3")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    on_demand("late_package.rarely_used")
+    try:
+        found = import_module("late_package")
+        assert "late_package.inner" not in sys.modules
+        assert found.rarely_used.VALUE == 3
+        assert "late_package.inner" in sys.modules
+    finally:
+        for name in [name for name in sys.modules if name.startswith("late_package")]:
+            del sys.modules[name]
 
 
 def test_the_tracker_loads_nothing_of_tvms_libraries() -> None:
