@@ -11,20 +11,22 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tvm
 from tvm import te
 
 from rpc.drafts import draft
-from tuner.db.models import Job
 from tuner.kernels.context import make_target
 from tuner.kernels.defaults import default_schedule
 from tuner.measuring.build_process import BuildJob
-from tuner.measuring.builder import BuildPool
 from tuner.measuring.repeats import Repeats
 from tuner.measuring.timing import Arguments, load_library, repeats
 from tuner.targets import triples
+
+if TYPE_CHECKING:
+    from tuner.db.models import Job  # a benchmark needs nothing of databases
+    from tuner.measuring.builder import BuildPool
 
 _ROWS, _DEPTH, _COLUMNS = 16, 1024, 1024
 _ARGUMENTS = [((_ROWS, _DEPTH), "float32"), ((_DEPTH, _COLUMNS), "float32"), ((_ROWS, _COLUMNS), "float32")]
