@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,10 +12,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, MetaData, create_engine, text
 from sqlmodel import SQLModel
 
 from tests.support import databases, postgres
+from tests.support.processes import ROOT, python_code
 from tests.support.rows import add_job, make_record, make_workload
 from tuner.config import Settings
 from tuner.db import canaries, events, jobs, migrate, records
@@ -107,6 +110,15 @@ def test_models_and_migrations_say_the_same(engine: Engine) -> None:
 
 def test_there_is_an_old_file_of_every_revision_to_upgrade_from() -> None:
     assert {path.stem for path in ASSETS} == migrate.known_revisions()
+
+
+def test_the_last_file_is_what_alembic_upgrades_to() -> None:
+    assert ScriptDirectory.from_config(migrate._config()).get_current_head() == NEWEST
+
+
+def test_alembic_is_loaded_to_upgrade_only() -> None:
+    code = "import sys; from tuner.db import migrate; migrate.head(); assert 'alembic' not in sys.modules"
+    subprocess.run(python_code(code), cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("old", ASSETS, ids=lambda path: path.stem)

@@ -1,15 +1,12 @@
-"""The schema's version: check it, create it, upgrade it."""
+"""The schema's version: check it, create it, upgrade it. Alembic is loaded where there is something to upgrade."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, event, inspect
+from sqlalchemy import Engine, event, inspect, text
 
 from tuner.config import Settings
 from tuner.db.backup import back_up, check_space
@@ -17,6 +14,9 @@ from tuner.db.engine import make_engine, shown_url, sqlite_path
 from tuner.db.identity import id_if_known, take_id
 from tuner.errors import SchemaOutdated, SchemaUnknown
 from tuner.ownership import bind, bound_id, claim
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _INSTALLED = Path(__file__).parent / "_migrations"  # where the wheel puts them
 _CHECKOUT = Path(__file__).parents[2] / "alembic"
@@ -74,6 +74,8 @@ def upgrade(settings: Settings) -> Path | None:
     Nobody may use the database meanwhile. Raises DataDirForeign, SchemaUnknown and StorageFull before it has touched
     anything.
     """
+    from alembic import command
+
     claim(settings)
     bound = bound_id(settings)
     is_own_of_old = bool(bound) and _lies_in_data_dir_without_id(settings)
@@ -98,26 +100,34 @@ def upgrade(settings: Settings) -> Path | None:
 
 @cache
 def head() -> str:
-    """The revision this release needs."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
+    """The revision this release needs: the last, as the names of files begin with them."""
+    return max(path.name for path in (_folder() / "versions").glob("[0-9]*.py")).partition("_")[0]
 
 
 def known_revisions() -> set[str]:
     """All revisions this release can upgrade from, its own included."""
+    from alembic.script import ScriptDirectory
+
     return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def _revision(engine: Engine) -> str | None:
     with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return found
+
+
+def _folder() -> Path:
+    return _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
 
 
 def _config() -> Config:
-    folder = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
 
