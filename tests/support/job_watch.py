@@ -18,7 +18,6 @@ from tuner.db.engine import make_engine, read, write
 from tuner.db.models import Job, Record, Round
 from tuner.jobs import seclusion
 
-_LOOK_SEC = 0.1  # each look is a question to the database, on the cores that the service computes on
 SEQ_LEN = 16
 TRIALS = 8  # of a job that shall come to its end
 ENDED = ("succeeded", "failed", "cancelled")
@@ -55,7 +54,7 @@ class JobWatch:
             assert row.state in states or row.state not in ENDED, (row.state, row.error)
             return row.state in states
 
-        wait_until(there, timeout_sec, f"{' or '.join(states)} of {self.id}", _LOOK_SEC)
+        wait_until(there, timeout_sec, f"{' or '.join(states)} of {self.id}")
         return self.row
 
     def rounds(self, state: str | None = None) -> list[Round]:
@@ -86,7 +85,7 @@ class JobWatch:
 
     def wait_for_rounds_after(self, done: int, more: int = 1, timeout_sec: float = 90.0) -> None:
         """Wait until ``more`` rounds than ``done`` have ended well."""
-        wait_until(lambda: self._done() >= done + more, timeout_sec, f"another round of {self.id}", _LOOK_SEC)
+        wait_until(lambda: self._done() >= done + more, timeout_sec, f"another round of {self.id}")
 
     def _done(self) -> int:
         assert self.row.state == "tuning", (self.row.state, self.row.message, self.row.error)

@@ -18,6 +18,7 @@ from tuner.cli.ports import lasting_port
 
 SLACK = 5.0  # so many times as long as on a quick machine that does nothing else may anything take
 _HALTS_SEC = 20.0  # and so much longer where the machine stands still meanwhile, as shared ones do
+_OFTEN_SEC, _SELDOM_SEC = 0.02, 0.1  # from one look to the next
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,15 +33,16 @@ def patience(timeout_sec: float) -> float:
     return timeout_sec * SLACK + _HALTS_SEC
 
 
-def wait_until(happened: Callable[[], object], timeout_sec: float, what: str = "it", every_sec: float = 0.02) -> None:
+def wait_until(happened: Callable[[], object], timeout_sec: float, what: str = "it") -> None:
     """Look until ``happened`` is true; fails the test when it is not in time, with all ``patience``.
 
-    ``every_sec``: where a look is dear, take it less often.
+    It looks the less often the longer it takes: looks are on the cores that they wait for.
     """
     start = time.monotonic()
     while not happened():
-        assert time.monotonic() - start < patience(timeout_sec), f"{what} did not happen within {timeout_sec:g} s"
-        time.sleep(every_sec)
+        waited_sec = time.monotonic() - start
+        assert waited_sec < patience(timeout_sec), f"{what} did not happen within {timeout_sec:g} s"
+        time.sleep(min(_SELDOM_SEC, _OFTEN_SEC + waited_sec / 50))
 
 
 @contextmanager
