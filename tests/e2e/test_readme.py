@@ -134,10 +134,9 @@ def test_a_job_ends_in_an_artifact_that_reads_texts(tuned: str) -> None:
 
 def test_the_pipeline_of_the_library_says_the_same(reader: Reader, tuned: str) -> None:
     code = block("pipeline")
-    (by_us,) = literal_eval(reader.runs(code).splitlines()[-1])
     plain = code.replace('tunesmith.load("sentiment.tar").as_torch(model.config)', "model")
     assert plain != code
-    (by_pytorch,) = literal_eval(reader.runs(plain).splitlines()[-1])
+    (by_us,), (by_pytorch,) = map(literal_eval, reader.runs(code + plain).splitlines()[-2:])
     assert by_us["label"] == by_pytorch["label"]
     assert by_us["score"] == pytest.approx(by_pytorch["score"], abs=1e-4)
 
