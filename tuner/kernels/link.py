@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tvm.support.cc import get_cc
@@ -28,6 +29,7 @@ _ZIG_TARGETS = {
 }
 # TVM's own symbols are found when the library is loaded, and it must not carry the path it was made at.
 _MACOS = ("-undefined", "dynamic_lookup", "-Wl,-install_name,@rpath/lib.dylib")
+_ZIG = (sys.executable, "-m", "ziglang")
 _DEADLINE_SEC = 300.0  # the first link for a target compiles Zig's runtime for it
 
 
@@ -53,7 +55,9 @@ def linker_for(target: Mapping[str, Any]) -> Callable[..., None]:
 
 def candidate_linker_for(target: Mapping[str, Any]) -> Callable[..., None]:
     """``linker_for`` a library that is loaded once and beside TVM: the bare linker takes half of a compiler's time."""
-    return _bare if _is_here(target) and shutil.which("ld") else linker_for(target)
+    if triples.system(target) != "linux":
+        return linker_for(target)
+    return partial(_bare, ["ld"] if _is_here(target) and shutil.which("ld") else [*_ZIG, "ld.lld"])
 
 
 def _is_here(target: Mapping[str, Any]) -> bool:
@@ -68,13 +72,13 @@ def _here(output: str, objects: Sequence[str], options: Sequence[str] | None = N
     _run(command, output, f"Does {compiler} work here?")
 
 
-def _bare(output: str, objects: Sequence[str], *_: Any, **__: Any) -> None:
-    _run(["ld", "-shared", "-o", output, *objects], output, "Is binutils' `ld` whole?")
+def _bare(linker: Sequence[str], output: str, objects: Sequence[str], *_: Any, **__: Any) -> None:
+    _run([*linker, "-shared", "-o", output, *objects], output, f"Does `{shlex.join(linker)}` work here?")
 
 
 def _zig(zig_target: str, output: str, objects: Sequence[str], options: Sequence[str]) -> None:
     flags = ("-shared", "-O2", "-s", "-fno-sanitize=undefined")
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", zig_target, *flags, *options, "-o", output, *objects]
+    command = [*_ZIG, "cc", "-target", zig_target, *flags, *options, "-o", output, *objects]
     working = "`python -m ziglang version` shows whether the linker works (it comes with `pip install ziglang`)."
     _run(command, f"{output} for {zig_target}", working)
 
