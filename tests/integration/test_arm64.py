@@ -1,4 +1,4 @@
-"""On an emulated ARM machine: a whole job for it from this host, and a BERT that computes there what it should."""
+"""On an emulated ARM machine: a whole job for it from this host; a BERT and kernels that compute what they should."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import functools
 import json
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import tvm
 from sqlalchemy import Engine
 from sqlmodel import select
 
 from tests.support import arm64
+from tests.support.dot_products import Load, Run, check, library, runner
+from tests.support.dot_products import product as dot_product
 from tests.support.fake_engine import FakeCluster, FakeEngine
 from tests.support.processes import free_port, patience
 from tests.support.rpc_device import HOST, tracker_process
@@ -31,16 +35,19 @@ from tuner.config import Settings
 from tuner.db import device_checks, jobs
 from tuner.db.engine import read, write
 from tuner.db.models import Device, Job, Record
-from tuner.importers import cache
+from tuner.importers import cache, rounded
 from tuner.importers.cache import Imported
 from tuner.importers.comparison import compare
 from tuner.jobs import stages
-from tuner.jobs.checking import check
+from tuner.jobs.checking import check as check_on_device
 from tuner.jobs.coordinator import Coordinator
 from tuner.jobs.device_watch import DeviceWatch, ask_tracker
+from tuner.kernels import dot_blocks, row_products
 from tuner.kernels.blas import BlasCall
 from tuner.kernels.context import make_target
 from tuner.kernels.dot_blocks import MatrixTile
+from tuner.kernels.dots import Dot, dot_of, forms_of
+from tuner.kernels.link import candidate_linker_for
 from tuner.kernels.precision import FULL, LOWER, lowered, precision_of
 from tuner.kernels.workload import ExtractedWorkload, extract
 from tuner.measuring import peaks
@@ -48,6 +55,7 @@ from tuner.measuring.builder import BuildPool
 from tuner.measuring.measure import DeviceAddress
 from tuner.measuring.outputs import OutputCheck
 from tuner.measuring.remote import RemoteModule, session
+from tuner.measuring.timing import load_library
 from tuner.schemas import BudgetIn, JobIn
 from tuner.search.costmodel import make_cost_model
 from tuner.search.session import Proposal, SearchSession
@@ -59,6 +67,7 @@ OPERATOR, TRIALS = "op:swish_gemm:16,32,64", 8
 NEWER = {**TARGET, "mcpu": "apple-m2"}
 WIDE = CONFIGS["bert"] | {"hidden_size": 64, "intermediate_size": 128}
 ERROR = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.05, "int8": 0.3}  # of two layers, relative
+DOTS = [dot for precision in LOWER for dot in forms_of(precision, make_target(NEWER))]
 EM_AARCH64 = 183  # e_machine of an ELF header
 
 at_each_precision = pytest.mark.parametrize("precision", [FULL, *LOWER])
@@ -153,7 +162,7 @@ def test_an_operator_is_tuned_compiled_and_verified_on_an_arm_machine(
     assert done.artifact_id is not None
     with write(engine) as session:
         device_checks.ask(session, done.artifact_id, KEY)
-    check(settings, engine, done.artifact_id, KEY)
+    check_on_device(settings, engine, done.artifact_id, KEY)
     with read(engine) as session:
         row = device_checks.get(session, done.artifact_id, KEY)
     assert row is not None
@@ -248,6 +257,40 @@ def test_products_by_the_machines_openblas_compute_what_the_cores_do(board: Boar
         assert check.problem_of(first, tmp_path) is None
     finally:
         builders.close()
+
+
+@pytest.fixture
+def on_arm(board: Board, tmp_path: Path) -> Iterator[Load]:
+    with session(board.start()) as remote:
+
+        def load(functions: Mapping[str, Any]) -> Run:
+            path = tmp_path / "kernels.so"
+            made = library(functions, make_target(NEWER))
+            made.export_library(str(path), fcompile=candidate_linker_for(NEWER))
+            return runner(load_library(remote, str(path)), remote.cpu(0))
+
+        yield load
+
+
+@pytest.mark.parametrize(("rows", "symbolic"), [(9, False), (7, True)])
+@pytest.mark.parametrize("dot", DOTS, ids=lambda dot: dot.name)
+def test_products_at_a_lower_precision_round_and_no_more(dot: Dot, rows: int, symbolic: bool, on_arm: Load) -> None:
+    check(dot, on_arm, rows, symbolic, every=40)
+
+
+def test_pytorch_foretells_what_sums_of_halves_lose(on_arm: Load) -> None:
+    mod, dot = dot_product(64, 768, 96), dot_of("fp16", make_target(NEWER))
+    found = row_products.find(mod)
+    assert dot is not None
+    assert found is not None
+    numbers = np.random.default_rng(1)
+    left, constant = numbers.normal(0.3, 1.0, (64, 768)), numbers.normal(0.0, 0.05, (768, 96))
+    given = [array.astype("float32") for array in (left, constant, np.full(96, 100.0), np.zeros((64, 96)))]
+    kernel = dot_blocks.write(mod, found, dot_blocks.tiles(found, dot)[0], dot, packed=False)
+    exact = given[0].astype("float64") @ given[1]
+    lost = np.std(on_arm({"main": kernel})("main", given) - 100.0 - exact)
+    foretold = np.std(rounded.product(torch.from_numpy(given[0]), torch.from_numpy(given[1].T), dot).numpy() - exact)
+    assert foretold == pytest.approx(lost, rel=0.25)
 
 
 def first_schedules(kernel: ExtractedWorkload, count: int) -> list[Proposal]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,10 @@ import pytest
 import torch
 import tvm
 from safetensors.numpy import save_file
-from tvm import relax, te, tirx
+from tvm import relax, te
 
-from tests.support import arm64
+from tests.support.dot_products import COLUMNS, DEPTH, ERROR, Load, check, library, operands, product, runner
 from tests.support.gates import gated, gated_by_numpy
-from tests.support.processes import free_port
-from tests.support.rpc_device import HOST, tracker_process
 from tests.support.tiny_imports import local_target
 from tuner.artifact.machine import misfit
 from tuner.artifact.weights import read_weights
@@ -25,53 +22,12 @@ from tuner.errors import PrecisionUnavailable
 from tuner.importers import rounded
 from tuner.kernels import dot_blocks, dot_packing, row_products, written
 from tuner.kernels.context import make_target
-from tuner.kernels.dots import Dot, dot_of, forms_of
-from tuner.kernels.link import linker_for
+from tuner.kernels.dots import dot_of, forms_of
 from tuner.kernels.precision import LOWER, lowered, precision_of
 from tuner.kernels.workload import describe
 
-DEPTH, COLUMNS = 128, 96
-# The unit roundoff of bf16; half a step of a byte's range, for the operand on each side.
-ERROR = {"bf16": 2.0**-7, "fp16": 2.0**-8, "int8": 2e-2}
 ARM = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "apple-m2", "num-cores": 2}
 ZEN4 = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "znver4"}
-
-Run = Callable[[Any, list[np.ndarray]], np.ndarray]
-
-
-def product(rows: Any, depth: int = DEPTH, columns: int = COLUMNS) -> Any:
-    """``relu(left @ constant + bias)``, as fusion leaves it."""
-    left, constant = te.placeholder((rows, depth), name="left"), te.placeholder((depth, columns), name="constant")
-    bias, k = te.placeholder((columns,), name="bias"), te.reduce_axis((0, depth), "k")
-    sums = te.compute((rows, columns), lambda i, j: te.sum(left[i, k] * constant[k, j], axis=k), name="sums")
-    out = te.compute((rows, columns), lambda i, j: te.max(sums[i, j] + bias[j], tirx.const(0.0)), name="out")
-    function = te.create_prim_func([left, constant, bias, out]).with_attr("layout_free_buffers", [1])
-    return tvm.IRModule({"main": function})
-
-
-def operands(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    numbers = np.random.default_rng(7)
-    left = numbers.normal(0.3, 1.0, (rows, DEPTH)).astype("float32")
-    left[0] = 0.25  # a row whose range is nothing
-    constant = numbers.normal(0.0, 0.05, (DEPTH, COLUMNS)).astype("float32")
-    constant[:, 5] = 0.0
-    return left, constant, numbers.normal(size=COLUMNS).astype("float32")
-
-
-def check(dot: Dot, run: Run, rows: int, symbolic: bool, every: int = 15) -> None:
-    """Some tiles: packed before, and packed by the kernel itself."""
-    mod = product(tirx.Var("tokens", "int64") if symbolic else rows)
-    found = row_products.find(mod)
-    assert found is not None
-    left, constant, bias = operands(rows)
-    wanted = np.maximum(left.astype("float64") @ constant + bias, 0.0)
-    for tile in dot_blocks.tiles(found, dot)[4 :: every * 2 if symbolic else every]:
-        shape = dot_packing.packed_shape(found, tile, dot)
-        packed = run(dot_packing.packer(found, tile, dot), [constant, np.zeros(shape, dot.constant)])
-        out = np.zeros((rows, COLUMNS), "float32")
-        for given, is_packed in ((packed, True), (constant, False)):
-            got = run(dot_blocks.write(mod, found, tile, dot, packed=is_packed), [left, given, bias, out])
-            assert np.abs(got - wanted).max() < ERROR[dot.precision] * np.abs(wanted).max(), (tile, is_packed)
 
 
 @pytest.mark.parametrize("precision", LOWER)
@@ -85,23 +41,19 @@ def test_a_gate_takes_sums_of_both_its_halves(precision: str) -> None:
     left, constant, bias = operands(33)
     wanted, tile = gated_by_numpy(left, constant, bias), dot_blocks.tiles(found, dot)[0]
     packed = np.zeros(dot_packing.packed_shape(found, tile, dot), dot.constant)
-    packed = here(target)(dot_packing.packer(found, tile, dot), [constant, packed])
+    packed = computed(target, dot_packing.packer(found, tile, dot), [constant, packed])
     for given, is_packed in ((packed, True), (constant, False)):
         out, kernel = np.zeros(wanted.shape, "float32"), dot_blocks.write(mod, found, tile, dot, packed=is_packed)
-        got = here(target)(kernel, [left, given, bias, out])
+        got = computed(target, kernel, [left, given, bias, out])
         assert np.abs(got - wanted).max() < 2 * ERROR[precision] * np.abs(wanted).max(), (tile, is_packed)
 
 
-def here(target: dict[str, Any]) -> Run:
-    def run(function: Any, arrays: list[np.ndarray]) -> np.ndarray:
-        tvm_target = make_target(target)
-        with tvm_target:
-            library = tvm.compile(tvm.IRModule({"main": function}), tvm_target)
-        tensors = [tvm.runtime.tensor(array) for array in arrays]
-        library["main"](*tensors)
-        return np.asarray(tensors[-1].numpy())
+def here(target: dict[str, Any]) -> Load:
+    return lambda functions: runner(library(functions, make_target(target)), tvm.cpu())
 
-    return run
+
+def computed(target: dict[str, Any], kernel: Any, arrays: list[np.ndarray]) -> np.ndarray:
+    return here(target)({"main": kernel})("main", arrays)
 
 
 # Each of our instructions that this machine may have: a processor of an earlier kind runs on it as well.
@@ -137,7 +89,7 @@ def test_one_value_far_beyond_the_others_does_not_make_them_coarse(outlier: floa
     others[1, place] = 0.0
     kernel = dot_blocks.write(mod, found, dot_blocks.tiles(found, dot)[0], dot, packed=False)
     out, exact, part = np.zeros((2, COLUMNS), "float32"), left @ constant + bias, np.abs(others @ constant).max()
-    got = here(target)(kernel, [left, constant, bias, out])
+    got = computed(target, kernel, [left, constant, bias, out])
     # What the outlier is multiplied with is rounded to a byte, like everything else in its column.
     allowed = ERROR["int8"] * part + abs(outlier) * np.abs(constant).max(axis=0) / 127 / 2
     assert (np.abs(got - np.maximum(exact, 0.0)) < allowed * 1.01).all()
@@ -155,7 +107,7 @@ def test_pytorch_rounds_as_the_kernels_do(target: dict[str, Any], precision: str
     assert found is not None
     left, constant, bias = operands(9)
     kernel = dot_blocks.write(mod, found, dot_blocks.tiles(found, dot)[0], dot, packed=False)
-    got = here(target)(kernel, [left, constant, bias, np.zeros((9, COLUMNS), "float32")])
+    got = computed(target, kernel, [left, constant, bias, np.zeros((9, COLUMNS), "float32")])
     foretold = rounded.product(torch.from_numpy(left), torch.from_numpy(constant.T), dot).numpy() + bias
     exact = np.maximum(left @ constant + bias, 0.0)
     off = np.abs(got - np.maximum(foretold, 0.0)).max()
@@ -174,61 +126,8 @@ def test_sixteen_bits_round_less_than_bytes_do_and_never_overflow() -> None:
     assert dot is not None
     assert found is not None
     kernel = dot_blocks.write(mod, found, dot_blocks.tiles(found, dot)[0], dot, packed=False)
-    got = here(MACHINES[1])(kernel, [left, constant, np.zeros(COLUMNS, "float32"), out])
+    got = computed(MACHINES[1], kernel, [left, constant, np.zeros(COLUMNS, "float32"), out])
     assert np.abs(got / wanted - 1.0).max() < 1e-4
-
-
-@pytest.fixture(scope="module")
-def on_arm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """Runs a function on the emulated machine."""
-    folder, port = Path(tmp_path_factory.mktemp("arm")), free_port()
-    try:
-        arm64.machine()
-    except arm64.NotToBeHad as reason:
-        pytest.skip(f"no emulated ARM machine: {reason}")
-    with tracker_process(port), arm64.device(port, "arm"):
-        remote = tvm.rpc.connect_tracker(HOST, port).request("arm", session_timeout=3600)
-        count = iter(range(1000))
-
-        def run(function: Any, arrays: list[np.ndarray]) -> np.ndarray:
-            target, path = make_target(ARM), folder / f"kernel{next(count)}.so"
-            with target:
-                tvm.compile(tvm.IRModule({"main": function}), target).export_library(
-                    str(path), fcompile=linker_for(ARM)
-                )
-            remote.upload(bytearray(path.read_bytes()), path.name)
-            device = remote.cpu(0)
-            tensors = [tvm.runtime.tensor(array, device) for array in arrays]
-            remote.load_module(path.name)["main"](*tensors)
-            return np.asarray(tensors[-1].numpy())
-
-        yield run
-
-
-ARM_DOTS = [dot for precision in LOWER for dot in forms_of(precision, make_target(ARM))]
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(("rows", "symbolic"), [(9, False), (7, True)])
-@pytest.mark.parametrize("dot", ARM_DOTS, ids=lambda dot: dot.name)
-def test_kernels_for_arm_round_and_no_more(dot: Dot, rows: int, symbolic: bool, on_arm: Run) -> None:
-    check(dot, on_arm, rows, symbolic, every=40)
-
-
-@pytest.mark.timeout(600)
-def test_pytorch_foretells_what_sums_of_halves_lose(on_arm: Run) -> None:
-    mod, dot = product(64, 768, 96), dot_of("fp16", make_target(ARM))
-    found = row_products.find(mod)
-    assert dot is not None
-    assert found is not None
-    numbers = np.random.default_rng(1)
-    left, constant = numbers.normal(0.3, 1.0, (64, 768)), numbers.normal(0.0, 0.05, (768, 96))
-    given = [array.astype("float32") for array in (left, constant, np.full(96, 100.0), np.zeros((64, 96)))]
-    kernel = dot_blocks.write(mod, found, dot_blocks.tiles(found, dot)[0], dot, packed=False)
-    exact = given[0].astype("float64") @ given[1]
-    lost = np.std(on_arm(kernel, given) - 100.0 - exact)
-    foretold = np.std(rounded.product(torch.from_numpy(given[0]), torch.from_numpy(given[1].T), dot).numpy() - exact)
-    assert foretold == pytest.approx(lost, rel=0.25)
 
 
 @pytest.mark.parametrize(
