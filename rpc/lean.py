@@ -54,7 +54,7 @@ def importing() -> Iterator[None]:
 
     TVM is loaded without what spreads a model over machines. That part finds each time that a library is missing which
     is loaded after it, and the first error in TVM's libraries takes as long as reading their symbols does: a quarter of
-    what was left (1.5 s of a core become 1.1 s).
+    what was left (1.5 s of a slower core become 1.1 s).
     """
     was_enabled, known = gc.isenabled(), len(sys.modules)
     gc.disable()
