@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from sqlmodel import select
 
 from tests.support import seed_db
@@ -58,10 +57,19 @@ def web(empty: Web) -> Web:
     return empty
 
 
-def new_page(browser: Browser, **options: Any) -> Page:
-    page = browser.new_page(**options)
-    page.set_default_timeout(PATIENT_MS)
-    return page
+@pytest.fixture(scope="module")
+def visitor(browser: Browser) -> Iterator[BrowserContext]:
+    """Somebody whose browser keeps what services gave it; each is an origin of its own."""
+    with newcomer(browser) as found:
+        found.new_page()  # others open beside it: a window, with all of its own pages, takes a second of a core
+        yield found
+
+
+def newcomer(browser: Browser) -> BrowserContext:
+    """A browser's user whom no service knows, and who waits."""
+    found = browser.new_context(reduced_motion="reduce")  # what moves is drawn on a core
+    found.set_default_timeout(PATIENT_MS)
+    return found
 
 
 class Watched:
@@ -70,8 +78,8 @@ class Watched:
     A test names it after the service, so that it is gone, with its open stream, before the service stops.
     """
 
-    def __init__(self, browser: Browser) -> None:
-        self.page: Page = new_page(browser, reduced_motion="reduce")  # what moves is drawn on a core
+    def __init__(self, visitor: BrowserContext) -> None:
+        self.page: Page = visitor.new_page()
         self.problems: list[str] = []
         self.hosts: set[str] = set()
         self.page.on("console", lambda m: self.problems.append(m.text) if m.type in ("error", "warning") else None)
@@ -89,15 +97,14 @@ def sign_in(page: Page, web: Web) -> Page:
 @pytest.fixture
 def stranger(browser: Browser) -> Iterator[Watched]:
     """Nobody that a service knows."""
-    found = Watched(browser)
-    yield found
-    found.page.close()
+    with newcomer(browser) as context:
+        yield Watched(context)
 
 
 @pytest.fixture
-def watched(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
+def watched(visitor: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Watched]:
     """One that the test's service knows."""
-    found = Watched(browser)
+    found = Watched(visitor)
     for name in {"gallery", "empty"} & set(request.fixturenames):
         sign_in(found.page, request.getfixturevalue(name))
     yield found
@@ -130,12 +137,13 @@ def expect_charts(page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [841, 1201, 1280])
-def test_a_long_name_stays_in_its_column(browser: Browser, web: Web, width: int) -> None:
+def test_a_long_name_stays_in_its_column(visitor: BrowserContext, web: Web, width: int) -> None:
     with write(web.engine) as session:
         model = session.get(Model, jobs.get(session, FAILED).model_id)
         assert model is not None
         model.name = "/home/somebody/models/" + "a-very-finely-tuned-" * 5 + "bert"
-    page = sign_in(new_page(browser, viewport={"width": width, "height": 740}), web)
+    page = sign_in(visitor.new_page(), web)
+    page.set_viewport_size({"width": width, "height": 740})
     for path in ("/", "/artifacts"):
         page.goto(web.url + path)
         table, section = (page.locator(f"#live{inner}").bounding_box() for inner in (" table", ""))
