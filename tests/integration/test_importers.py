@@ -22,6 +22,7 @@ from tests.support.model_files import in_place
 from tests.support.tiny_made import tiny_model
 from tests.support.tiny_models import CONFIGS, write_config_only, write_model
 from tuner.errors import MemoryShort, ModelInvalid, SequenceTooLong
+from tuner.graph.known import VALUE, importers, known
 from tuner.importers import cache, deberta, huggingface
 from tuner.importers.comparison import compare
 from tuner.importers.faithful import check_faithful
@@ -100,10 +101,9 @@ def test_baselines_share_parameters_but_not_the_attention() -> None:
 
 ARITHMETIC = {"aten.add.Tensor", "aten.sub.Tensor", "aten.mul.Tensor", "aten.tanh.default"}
 MOVEMENT = {"view", "permute", "clone", "unsqueeze", "embedding", "select", "_to_copy", "arange", "full_like", "expand"}
-MOVEMENT |= {"reshape", "transpose", "to", "dropout", "zeros", "zeros_like"}  # as they are called until taken apart
+MOVEMENT |= {"reshape", "transpose", "to", "dropout", "zeros_like", "permute", "contiguous"}  # until taken apart
 CHECKS = {"aten._assert_tensor_metadata.default"}
 WHOLE = {f"aten.{name}.default" for name in ("scaled_dot_product_attention", "gelu", "layer_norm", "linear")}
-BUCKETS = {"neg", "lt", "abs", "div", "log", "minimum", "where"}  # of relative positions: all of it constant
 OF_ITS_OWN = ("modernbert", "nomic_bert", "deberta-v2")  # what attention sees of positions
 
 
@@ -114,9 +114,8 @@ def test_export_keeps_operators_whole_and_nothing_else(exported: Exported, kind:
     assert operators["aten.gelu.default"] == layers
     assert operators["aten.layer_norm.default"] == 2 * layers + 1
     assert operators["aten.linear.default"] in range(6 * layers, 6 * layers + 3)
-    assert {name for name in operators if name.split(".")[1] not in MOVEMENT | BUCKETS} <= ARITHMETIC | WHOLE | CHECKS
-    products = 3 if kind == "mpnet" else 1  # two of them of its buckets
-    assert operators["aten.mul.Tensor"] == products, "the mask is made once, not in each layer"
+    assert {name for name in operators if name.split(".")[1] not in MOVEMENT} <= ARITHMETIC | WHOLE | CHECKS
+    assert operators["aten.mul.Tensor"] == 1, "the mask is made once, not in each layer"
 
 
 @pytest.mark.parametrize("kind", OF_ITS_OWN)
@@ -149,10 +148,25 @@ def test_what_the_importer_may_take_otherwise_is_taken_apart(computed: Callable[
     assert not {"aten.rsub.Scalar", "aten.mul_.Tensor"} & {str(node.target) for node in program.graph.nodes}
 
 
+def test_what_is_made_of_nothing_is_known_when_it_is_imported() -> None:
+    class Own(torch.nn.Module):
+        def forward(self, value: torch.Tensor) -> torch.Tensor:
+            places = torch.arange(3)
+            places += torch.full((3,), 2)
+            places += torch.where(places > 3, 1, 0)
+            return value * places + torch.rand(3)
+
+    program = importable(torch.export.export(Own(), (torch.ones(2, 3),), strict=False))
+    values = [node.meta[VALUE].tolist() for node in program.graph.nodes if node.target is known]
+    assert values == [[2, 3, 5]]
+    assert "aten.rand.default" in {str(node.target) for node in program.graph.nodes}, "it is another one each time"
+
+
 def operators_of(program: ExportedProgram, kind: str) -> tuple[Counter[str], int]:
     """Operators of a model's export, counted, and how many layers it has."""
     layers = CONFIGS[kind].get("num_hidden_layers") or CONFIGS[kind]["n_layers"]
-    return Counter(str(node.target) for node in program.graph.nodes if node.op == "call_function"), layers
+    called = (node.target for node in program.graph.nodes if node.op == "call_function" and node.target is not known)
+    return Counter(map(str, called)), layers
 
 
 def test_export_refuses_a_sequence_over_the_maximum() -> None:
@@ -171,7 +185,7 @@ def test_tvm_computes_the_same_from_the_export(exported: Exported, kind: str) ->
         from tvm.relax.frontend.torch import from_exported_program
 
     loaded, program = exported(kind)
-    module = from_exported_program(program, run_ep_decomposition=False)
+    module = from_exported_program(program, custom_convert_map=importers(), run_ep_decomposition=False)
     machine = relax.VirtualMachine(tvm.compile(module, target=tvm.target.Target("llvm")), tvm.cpu())
     inputs = padded_inputs(loaded)
     result = machine["main"](*(tvm.runtime.tensor(inputs[name]) for name in loaded.input_names))

@@ -17,7 +17,7 @@ from tvm.ir.transform import PassContext
 from tvm.relax import transform
 from tvm.relax.frontend import detach_params
 
-from tuner.graph import pooling
+from tuner.graph import known, pooling
 from tuner.graph.attention import STARTS, rewrite_attention
 from tuner.graph.attention_kernel import OPAQUE
 from tuner.graph.gates import fold_gates
@@ -75,7 +75,10 @@ def prepare(program: Any, kind: str = "llvm", longest: int = 0) -> Prepared:
     show("exported program", "txt", lambda: str(program))
     # The exporter has decomposed what it should; a second decomposition would take linear and attention apart.
     mod = from_exported_program(
-        program, keep_params_as_input=True, custom_convert_map=pooling.importers(), run_ep_decomposition=False
+        program,
+        keep_params_as_input=True,
+        custom_convert_map=pooling.importers() | known.importers(),
+        run_ep_decomposition=False,
     )
     mod, params = detach_params(mod)
     signature = program.graph_signature

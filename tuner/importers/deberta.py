@@ -84,8 +84,9 @@ def _by_position(
     rows = content.transpose(0, 1).reshape(heads, batch * length, size)  # a head's of all texts: one product
     scores = torch.matmul(rows, places.permute(1, 2, 0)).view(heads, batch, length * count)
     found = (sign * distance + span).clamp(0, 2 * span - 1) - first + torch.arange(length)[:, None] * count
-    found = found if kind == "c2p" else found.T  # of the key that a column is, what it says of the query's position
-    return scores.index_select(-1, found.flatten()).view(heads, batch, length, length).transpose(0, 1)
+    if kind == "p2c":
+        found = found.transpose(0, 1)  # of the key that a column is, what it says of the query's position
+    return scores.index_select(-1, found.reshape(-1)).view(heads, batch, length, length).transpose(0, 1)
 
 
 def _met(span: int, reach: int) -> tuple[int, int]:
