@@ -3,7 +3,6 @@ of the operators first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ def known_values(program: ExportedProgram) -> dict[Any, torch.Tensor]:
     return values
 
 
-def put_values(program: ExportedProgram, values: Mapping[Any, torch.Tensor]) -> None:
+def put_values(program: ExportedProgram, values: dict[Any, torch.Tensor]) -> None:
     """Put the values that others take in the place of the nodes that make them."""
     graph = program.graph
     for node, value in reversed(values.items()):
