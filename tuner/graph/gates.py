@@ -15,7 +15,7 @@ from tvm import relax, te
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from tuner.graph.operators import ACTIVATIONS
-from tuner.graph.rewriting import rewritten
+from tuner.graph.rewriting import ending_with, rewritten
 from tuner.graph.rows import flatten_rows, same, shape_of
 from tuner.graph.uses import Uses, either_way, op_name
 
@@ -154,7 +154,7 @@ class _Rewriter(PyExprMutator):
         self.gates = [gate for call in last if (gate := _gated(call, uses)) is not None]
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
-        gate = next((one for one in self.gates if one.last.same_as(call)), None)
+        gate = ending_with(call, self.gates)
         if gate is None:
             return super().visit_call_(call)
         weights = self._joined([one.weights for one in gate.products], 1)

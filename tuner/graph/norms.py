@@ -14,7 +14,7 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from tuner.graph.norm_product import ACTIVATIONS, NormProduct, definition, residual
-from tuner.graph.rewriting import rewritten
+from tuner.graph.rewriting import ending_with, rewritten
 from tuner.graph.rows import same, shape_of
 from tuner.graph.uses import Uses, either_way, op_name
 
@@ -87,7 +87,7 @@ class _Rewriter(PyExprMutator):
         self._stats: dict[Any, list[Any]] = {}  # means and scales, of each norm whose product is there
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
-        folded = next((one for one in self.folded if one.last.same_as(call)), None)
+        folded = ending_with(call, self.folded)
         if folded is not None:
             return self._product(folded)
         if op_name(call) == "add":

@@ -14,7 +14,7 @@ from tvm import relax, te, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from tuner.graph.attention_kernel import OPAQUE
-from tuner.graph.rewriting import rewritten
+from tuner.graph.rewriting import ending_with, rewritten
 from tuner.graph.rows import flatten_rows, shape_of
 from tuner.graph.uses import Uses, either_way, op_name
 
@@ -121,7 +121,7 @@ class _Rewriter(PyExprMutator):
         self.rotations = [one for call in sums if (one := _rotation(call, uses)) is not None]
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
-        found = next((one for one in self.rotations if one.last.same_as(call)), None)
+        found = ending_with(call, self.rotations)
         if found is None:
             return super().visit_call_(call)
         batch, heads, seq, dim = shape_of(call) or ()
