@@ -10,7 +10,7 @@ import psutil
 import pytest
 from sqlalchemy import Engine
 
-from tests.support.processes import patience
+from tests.support.processes import patience, wait_until
 from tests.support.rows import add_job
 from tests.support.web_process import WebProcess, serve_folder, serve_process
 from tuner.db import events, tokens
@@ -135,8 +135,12 @@ def test_streams_that_ended_leave_no_thread_behind(web: WebProcess, engine: Engi
     def threads() -> int:
         return psutil.Process(web.process.pid).num_threads()
 
+    def left_by_twenty() -> int:
+        before = threads()
+        for _ in range(20):
+            open_and_leave()
+        return threads() - before
+
     open_and_leave()
-    before = threads()
-    for _ in range(20):
-        open_and_leave()
-    assert threads() < before + 10  # some at work at the same time, not one for each
+    # Where some are at work at the same time the pool grows, but not again and again.
+    wait_until(lambda: left_by_twenty() <= 1, 30, "streams that leave no thread")
