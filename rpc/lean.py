@@ -28,10 +28,7 @@ def prepare_lean_import() -> None:
 
 @contextmanager
 def without(*modules: str) -> Iterator[None]:
-    """Import in the block as if these were not installed; what is loaded already stays, and all are there afterwards.
-
-    Without SciPy, transformers leaves out its losses for object detection, and loads in five sixths of the time.
-    """
+    """Import in the block as if these were not installed; what is loaded stays, and all are there afterwards."""
     hidden = [name for name in modules if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
@@ -66,6 +63,14 @@ def importing() -> Iterator[None]:
             if len(sys.modules) > known:
                 gc.freeze()
             gc.enable()
+
+
+@contextmanager
+def importing_transformers() -> Iterator[None]:
+    """``importing`` what imports transformers: without SciPy it leaves out its losses for object detection, and loads
+    in five sixths of the time."""
+    with importing(), without("scipy"):
+        yield
 
 
 def on_demand(*modules: str) -> None:

@@ -13,7 +13,7 @@ import torch
 import tvm.rpc
 
 from rpc.facts import device_facts
-from rpc.lean import importing, without
+from rpc.lean import importing, importing_transformers
 from tuner.bench.compare import interleave
 from tuner.bench.compiled import compiled_call
 from tuner.bench.contestant import Contestant, contestants
@@ -92,7 +92,7 @@ def run(spec: Spec) -> Result:
 
 def _enter_model(field: Field, fetched: Fetched) -> tuple[str, dict[str, dict[str, float]]]:
     """Let variants of an encoder take part; the model's weights, and how near each is to float32 on sentences."""
-    with importing(), without("scipy"):
+    with importing_transformers():
         from tuner.importers.huggingface import load_torch  # seconds, of which an operator's benchmark knows nothing
 
     spec = field.spec

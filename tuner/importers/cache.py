@@ -15,7 +15,7 @@ import tvm
 from safetensors.numpy import load_file, save_file
 
 from rpc.drafts import draft
-from rpc.lean import importing, without
+from rpc.lean import importing_transformers
 from rpc.versions import PINS
 from tuner.graph.as_json import from_json
 from tuner.graph.launches import launches
@@ -121,7 +121,7 @@ def import_source(fetched: Fetched, shape: Shape, root: Path, memory_bytes: int 
     sampled = (_SAMPLED_TEXTS, _SAMPLED_TOKENS) if shape.texts else (shape.batch, shape.seq_len)
     check_memory(fetched.source.name, config_of(fetched.source, fetched.folder), *sampled, memory_bytes)
     # Seconds, of which a worker that has its import knows nothing.
-    with importing(), without("scipy"):
+    with importing_transformers():
         from tuner.importers.faithful import check_faithful
         from tuner.importers.huggingface import load_torch
         from tuner.importers.original import check_original

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rpc.drafts import draft
-from rpc.lean import importing, without
+from rpc.lean import importing_transformers
 from tuner.errors import PrecisionUnavailable
 from tuner.importers.cache import Imported, Shape
 from tuner.importers.fidelity import Fidelity, fidelity, gathered
@@ -90,7 +90,7 @@ def know_sentences(
     if all(path.is_file() for path in (folder / gate.file, *layers.values())):
         return
     say("loading the model in PyTorch")
-    with importing(), without("scipy"):
+    with importing_transformers():
         from tuner.importers.huggingface import load_torch
         from tuner.importers.rounded import layer_losses
 
